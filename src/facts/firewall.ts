@@ -1,0 +1,160 @@
+import type { Span } from '../core/span.ts';
+
+/** A value that may stand behind `!`. */
+export interface Negatable<T> {
+  readonly negated: boolean;
+  readonly value: T;
+}
+
+/** `--dports 80,443` -> { flag: '--dports', negated: false, values: ['80,443'] }. Values are unquoted tokens. */
+export interface IptOption {
+  readonly flag: string;
+  readonly negated: boolean;
+  readonly values: readonly string[];
+}
+
+export interface IptMatch {
+  readonly name: string;
+  readonly options: readonly IptOption[];
+}
+
+/** One `-A` line, lossless: printing its parts in order gives iptables-save's own text. */
+export interface IptRule {
+  readonly line: number;
+  readonly chain: string;
+  /** The line without its counters. */
+  readonly text: string;
+  readonly packets?: number;
+  readonly bytes?: number;
+  readonly source?: Negatable<string>;
+  readonly destination?: Negatable<string>;
+  /** Device name; a trailing `+` is a prefix match. */
+  readonly inDevice?: Negatable<string>;
+  readonly outDevice?: Negatable<string>;
+  /** As printed: tcp, udp, icmp, a number ... ; absent = any. */
+  readonly protocol?: Negatable<string>;
+  /** `-f`: second and further fragments. */
+  readonly fragment?: Negatable<true>;
+  /** In order; a protocol's own options (`-p tcp --dport`) are under its `-m tcp`. */
+  readonly matches: readonly IptMatch[];
+  /** Absent: a rule without `-j` (counts only). */
+  readonly target?: { readonly kind: 'jump' | 'goto'; readonly name: string; readonly options: readonly IptOption[] };
+  readonly comment?: string;
+  /** Tokens the tokenizer could not place (never empty when present): the rule must be judged unknown. */
+  readonly unplaced?: readonly string[];
+}
+
+export interface IptChain {
+  readonly name: string;
+  /** Built-in chains have a policy; user chains null. */
+  readonly policy: string | null;
+  /** Line of `:NAME POLICY [..]`. */
+  readonly line: number;
+  readonly packets?: number;
+  readonly bytes?: number;
+  readonly ruleCount: number;
+  /** Tokenised on first call and kept. */
+  rules(): readonly IptRule[];
+}
+
+export interface IptTable {
+  readonly name: string;
+  /** Line of `*name`. */
+  readonly line: number;
+  readonly chains: ReadonlyMap<string, IptChain>;
+  /** Line of `COMMIT`; null = the table was cut. */
+  readonly commitLine: number | null;
+}
+
+/** One backend's saved ruleset. Chains are indexed; rules are tokenised on demand (20,000-rule files are normal). */
+export interface Ruleset {
+  readonly backend: 'nft' | 'legacy' | 'unknown';
+  readonly version?: string;
+  readonly tables: ReadonlyMap<string, IptTable>;
+  /** "# Table `x' is incompatible", "# Warning: iptables-legacy tables present": what makes absence unknown. */
+  readonly markers: readonly (Span & {
+    readonly kind: 'incompatible-table' | 'legacy-tables-present' | 'other';
+    readonly table?: string;
+    readonly text: string;
+  })[];
+}
+
+/** /proc/net/ip_tables_names: the legacy tables that the kernel has. */
+export interface TableNames {
+  readonly tables: readonly (Span & { readonly name: string })[];
+}
+
+export interface IptablesVersion {
+  /** What the plain `iptables` is. */
+  readonly backend: 'nft' | 'legacy' | 'unknown';
+  readonly version: string;
+  readonly line: number;
+}
+
+/** `nft -j list ruleset`, kept as nft prints it; expressions stay JSON for src/net. */
+export interface NftJson {
+  readonly tables: readonly { readonly family: string; readonly name: string; readonly handle: number }[];
+  readonly chains: readonly {
+    readonly family: string;
+    readonly table: string;
+    readonly name: string;
+    readonly handle: number;
+    /** Base chains only. */
+    readonly type?: string;
+    readonly hook?: string;
+    readonly priority?: number;
+    readonly policy?: string;
+    readonly dev?: string;
+  }[];
+  readonly rules: readonly {
+    readonly family: string;
+    readonly table: string;
+    readonly chain: string;
+    readonly handle: number;
+    readonly comment?: string;
+    readonly expr: readonly unknown[];
+  }[];
+  readonly sets: readonly {
+    readonly family: string;
+    readonly table: string;
+    readonly name: string;
+    readonly map: boolean;
+    readonly type: unknown;
+    readonly flags: readonly string[];
+    readonly elements: readonly unknown[];
+  }[];
+}
+
+/** `nft -a list ruleset`: lines for citing, found by handle; verdict words for the case that JSON is missing. */
+export interface NftText {
+  readonly tables: readonly (Span & { readonly family: string; readonly name: string; readonly handle?: number })[];
+  readonly chains: readonly (Span & {
+    readonly family: string;
+    readonly table: string;
+    readonly name: string;
+    readonly handle?: number;
+    readonly type?: string;
+    readonly hook?: string;
+    readonly priority?: number;
+    readonly policy?: string;
+    /** Line of `type ... hook ... policy`. */
+    readonly hookLine?: number;
+  })[];
+  readonly rules: readonly (Span & {
+    readonly family: string;
+    readonly table: string;
+    readonly chain: string;
+    readonly handle?: number;
+    readonly text: string;
+  })[];
+}
+
+export interface IpSets {
+  readonly sets: readonly (Span & {
+    readonly name: string;
+    /** hash:ip, hash:net, hash:ip,port, bitmap:port, list:set ... */
+    readonly type: string;
+    readonly family: 4 | 6;
+    readonly entries: readonly { readonly text: string; readonly nomatch: boolean; readonly line: number }[];
+  })[];
+}

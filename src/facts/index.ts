@@ -1,0 +1,221 @@
+import type { EvidenceId } from '../core/evidence.ts';
+import type { CniConf, CniLeases, DockerContainers, DockerNetworkList, DockerNetworks, NetnsIndex } from './containers.ts';
+import type { IpSets, IptablesVersion, NftJson, NftText, Ruleset, TableNames } from './firewall.ts';
+import type { BridgePorts, Bridges, Fdb, Links, Neighbours, NetnsIds, SysfsAttributes } from './links.ts';
+import type { PolicyRules, Routes } from './routes.ts';
+import type {
+  Cgroup,
+  EnvFile,
+  JsonSettings,
+  Modules,
+  ProcessArgs,
+  Settings,
+  Sockets,
+  Sysctls,
+  TextLines,
+  UnitFiles,
+} from './settings.ts';
+
+export type * from './containers.ts';
+export type * from './firewall.ts';
+export type * from './links.ts';
+export type * from './routes.ts';
+export type * from './settings.ts';
+
+/** Fact kind -> its type. Each kind is read from one or more evidence kinds: see FACT_SOURCES. */
+export interface FactTypes {
+  hostname: TextLines;
+  uname: TextLines;
+  osRelease: EnvFile;
+  modules: Modules;
+  cgroup: Cgroup;
+  sysctl: Sysctls;
+  addresses: Links;
+  links: Links;
+  linksJson: Links;
+  netnsIds: NetnsIds;
+  routes4: Routes;
+  routes6: Routes;
+  rules4: PolicyRules;
+  rules6: PolicyRules;
+  neighbours: Neighbours;
+  fdb: Fdb;
+  bridgePorts: BridgePorts;
+  bridges: Bridges;
+  sysfs: SysfsAttributes;
+  iptables: Ruleset;
+  iptablesNft: Ruleset;
+  iptablesLegacy: Ruleset;
+  ip6tables: Ruleset;
+  ip6tablesNft: Ruleset;
+  ip6tablesLegacy: Ruleset;
+  iptablesVersion: IptablesVersion;
+  legacyTables: TableNames;
+  legacyTables6: TableNames;
+  nftJson: NftJson;
+  nftText: NftText;
+  ipsets: IpSets;
+  ipvs: TextLines;
+  sockets: Sockets;
+  dockerVersion: Settings;
+  dockerInfo: Settings;
+  dockerNetworks: DockerNetworks;
+  dockerNetworkList: DockerNetworkList;
+  dockerContainers: DockerContainers;
+  daemonJson: JsonSettings;
+  dockerUnit: UnitFiles;
+  dockerDefault: EnvFile;
+  dockerdArgs: ProcessArgs;
+  containerdConfig: Settings;
+  criInfo: Settings;
+  kubeletArgs: ProcessArgs;
+  kubeProxyArgs: ProcessArgs;
+  k3sArgs: ProcessArgs;
+  kubeletConfig: Settings;
+  kubeadmFlags: EnvFile;
+  kubeletUnit: UnitFiles;
+  kubeProxyConfig: Settings;
+  staticPods: TextLines;
+  flannelEnv: EnvFile;
+  flannelNetConf: JsonSettings;
+  flanneldArgs: ProcessArgs;
+  cniConf: CniConf;
+  cniLeases: CniLeases;
+  netnsIndex: NetnsIndex;
+  netnsAddresses: Links;
+  netnsLinks: Links;
+  netnsRoutes4: Routes;
+  netnsRoutes6: Routes;
+  netnsRules4: PolicyRules;
+  netnsNeighbours: Neighbours;
+  netnsSysctl: Sysctls;
+  netnsSockets: Sockets;
+  netnsIptablesNft: Ruleset;
+  netnsIptablesLegacy: Ruleset;
+}
+
+export type FactKind = keyof FactTypes;
+
+/** Kinds that a node has several of (one a namespace, one a file): rules get a list. */
+export const MANY_KINDS = [
+  'cniConf',
+  'netnsAddresses',
+  'netnsLinks',
+  'netnsRoutes4',
+  'netnsRoutes6',
+  'netnsRules4',
+  'netnsNeighbours',
+  'netnsSysctl',
+  'netnsSockets',
+  'netnsIptablesNft',
+  'netnsIptablesLegacy',
+] as const satisfies readonly FactKind[];
+
+export type ManyKind = (typeof MANY_KINDS)[number];
+
+/** Where each fact comes from, best form first: text before JSON, because a cite of one line helps and a cite of a 30 kB line does not. */
+export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...EvidenceId[]] } = {
+  hostname: ['sys.hostname'],
+  uname: ['sys.uname'],
+  osRelease: ['sys.os-release'],
+  modules: ['sys.modules'],
+  cgroup: ['sys.cgroup'],
+  sysctl: ['sys.sysctl'],
+  addresses: ['ip.addr', 'ip.addr-json', 'ip.ifconfig'],
+  links: ['ip.link', 'ip.link-json'],
+  linksJson: ['ip.link-json'],
+  netnsIds: ['ip.nsid-json'],
+  routes4: ['ip.route4', 'ip.route4-json', 'proc.route'],
+  routes6: ['ip.route6', 'ip.route6-json'],
+  rules4: ['ip.rule4', 'ip.rule4-json'],
+  rules6: ['ip.rule6', 'ip.rule6-json'],
+  neighbours: ['ip.neigh', 'ip.neigh-json', 'proc.arp'],
+  fdb: ['bridge.fdb', 'bridge.fdb-json'],
+  bridgePorts: ['bridge.link', 'bridge.link-json'],
+  bridges: ['bridge.brctl-show'],
+  sysfs: ['bridge.sysfs'],
+  iptables: ['fw.iptables-save'],
+  iptablesNft: ['fw.iptables-nft-save'],
+  iptablesLegacy: ['fw.iptables-legacy-save'],
+  ip6tables: ['fw.ip6tables-save'],
+  ip6tablesNft: ['fw.ip6tables-nft-save'],
+  ip6tablesLegacy: ['fw.ip6tables-legacy-save'],
+  iptablesVersion: ['fw.iptables-version'],
+  legacyTables: ['fw.ip-tables-names'],
+  legacyTables6: ['fw.ip6-tables-names'],
+  nftJson: ['fw.nft-json'],
+  nftText: ['fw.nft'],
+  ipsets: ['fw.ipset-save'],
+  ipvs: ['fw.ipvs'],
+  sockets: ['sock.ss-listen'],
+  dockerVersion: ['docker.version'],
+  dockerInfo: ['docker.info-json', 'docker.info'],
+  dockerNetworks: ['docker.network-inspect'],
+  dockerNetworkList: ['docker.network-ls'],
+  dockerContainers: ['docker.containers'],
+  daemonJson: ['docker.daemon-json'],
+  dockerUnit: ['docker.unit'],
+  dockerDefault: ['docker.default', 'docker.sysconfig'],
+  dockerdArgs: ['docker.cmdline'],
+  containerdConfig: ['cri.containerd-config'],
+  criInfo: ['cri.info'],
+  kubeletArgs: ['kubelet.cmdline'],
+  kubeProxyArgs: ['kubelet.cmdline-kube-proxy'],
+  k3sArgs: ['kubelet.cmdline-k3s', 'kubelet.cmdline-rke2'],
+  kubeletConfig: ['kubelet.config'],
+  kubeadmFlags: ['kubelet.kubeadm-flags'],
+  kubeletUnit: ['kubelet.unit'],
+  kubeProxyConfig: ['kubelet.kube-proxy-config'],
+  staticPods: ['kubelet.staticpods'],
+  flannelEnv: ['flannel.subnet-env'],
+  flannelNetConf: ['flannel.net-conf'],
+  flanneldArgs: ['flannel.cmdline'],
+  cniConf: ['cni.conf'],
+  cniLeases: ['cni.ipam'],
+  netnsIndex: ['netns.index'],
+  netnsAddresses: ['netns.addr-json'],
+  netnsLinks: ['netns.link-json'],
+  netnsRoutes4: ['netns.route4', 'netns.route4-json'],
+  netnsRoutes6: ['netns.route6-json'],
+  netnsRules4: ['netns.rule4-json'],
+  netnsNeighbours: ['netns.neigh-json', 'netns.proc-arp'],
+  netnsSysctl: ['netns.sysctl'],
+  netnsSockets: ['netns.ss-listen'],
+  netnsIptablesNft: ['netns.iptables-nft-save'],
+  netnsIptablesLegacy: ['netns.iptables-legacy-save'],
+};
+
+/** One fact of one node, with the file it was read from. */
+export interface Fact<K extends FactKind> {
+  readonly missing: false;
+  readonly kind: K;
+  readonly node: string;
+  readonly evidence: EvidenceId;
+  readonly path: string;
+  /** What `*` of the evidence path matched: namespace inode, file name. */
+  readonly instance?: string;
+  /** True only for evidence of status `ok` in an intact bundle: the absence of a line is then a fact. */
+  readonly closed: boolean;
+  readonly value: FactTypes[K];
+}
+
+/** Why a fact is not there, and which evidence would give it. */
+export interface MissingFact<K extends FactKind = FactKind> {
+  readonly missing: true;
+  readonly kind: K;
+  readonly node: string;
+  readonly evidence: readonly [EvidenceId, ...EvidenceId[]];
+  /** As "skipped: dockerd does not run", "absent", "not collected", "could not be read: ...". */
+  readonly because: string;
+  /** The collector looked and the thing is not there: file `absent`, tool `missing` or guard `skipped`. Not the same as never collected. */
+  readonly lookedFor: boolean;
+}
+
+/** What a rule sees of a kind: one fact, or all instances of it. */
+export type FactsOf<K extends FactKind> = K extends ManyKind ? readonly Fact<K>[] : Fact<K>;
+/** The same, when it may be missing; a list kind is then an empty list. */
+export type MaybeFactsOf<K extends FactKind> = K extends ManyKind ? readonly Fact<K>[] : Fact<K> | MissingFact<K>;
+
+export function isManyKind(kind: FactKind): kind is ManyKind {
+  return (MANY_KINDS as readonly FactKind[]).includes(kind);
+}

@@ -1,0 +1,131 @@
+import type { Span } from '../core/span.ts';
+
+/** One address of a device, as `ip addr` lists it. Order matters: the first of a subnet is primary. */
+export interface InterfaceAddress extends Span {
+  readonly family: 4 | 6;
+  readonly address: string;
+  readonly prefixLength: number;
+  readonly scope: string;
+  readonly secondary: boolean;
+  readonly label?: string;
+  readonly peer?: string;
+}
+
+export interface VxlanAttributes {
+  readonly vni: number;
+  readonly dstPort: number;
+  readonly local?: string;
+  /** Lower device. */
+  readonly dev?: string;
+  readonly remote?: string;
+  readonly group?: string;
+  readonly learning: boolean;
+  readonly external: boolean;
+  readonly gbp: boolean;
+  readonly srcPort?: readonly [number, number];
+  /** 'unset' | 'set' | 'inherit' when the output says it. */
+  readonly df?: string;
+}
+
+export interface BridgeAttributes {
+  readonly stp?: boolean;
+  readonly vlanFiltering?: boolean;
+  readonly nfCallIptables?: boolean;
+  readonly nfCallIp6tables?: boolean;
+  readonly bridgeId?: string;
+}
+
+export interface BridgePortAttributes {
+  /** 'forwarding', 'blocking', 'disabled' ... */
+  readonly state?: string;
+  readonly hairpin?: boolean;
+  readonly isolated?: boolean;
+  readonly learning?: boolean;
+  readonly flood?: boolean;
+}
+
+/** A device with what `ip addr` or `ip -d link` says of it. Fields that the output form does not print are absent. */
+export interface LinkDevice extends Span {
+  readonly ifindex: number;
+  readonly name: string;
+  /** `eth0@if7`: 7. Only meaningful in the peer's namespace. */
+  readonly peerIfindex?: number;
+  /** `a@b`: the lower or peer device's name in this namespace (busybox prints it wrongly for veth). */
+  readonly peerName?: string;
+  readonly linkNetnsId?: number;
+  readonly linkNetnsName?: string;
+  readonly flags: readonly string[];
+  readonly mtu?: number;
+  /** Operational state: UP, DOWN, UNKNOWN ... */
+  readonly state?: string;
+  readonly master?: string;
+  readonly mac?: string;
+  /** bridge, veth, vxlan, macvlan, ipvlan, vlan, bond, dummy, tun, wireguard ... ; absent without `-d`. */
+  readonly kind?: string;
+  readonly vxlan?: VxlanAttributes;
+  readonly bridge?: BridgeAttributes;
+  readonly port?: BridgePortAttributes;
+  readonly vlanId?: number;
+  readonly macvlanMode?: string;
+  readonly addresses: readonly InterfaceAddress[];
+}
+
+/** `ip addr` (addresses) or `ip -d -s link` (details). `line..endLine` of a device spans its whole block. */
+export interface Links {
+  readonly devices: readonly LinkDevice[];
+}
+
+/** `ip -j netns list-id`: how this namespace numbers its peers. */
+export interface NetnsIds {
+  readonly ids: readonly (Span & { readonly nsid: number; readonly name?: string })[];
+}
+
+export interface Neighbours {
+  readonly entries: readonly (Span & {
+    readonly ip: string;
+    readonly dev: string;
+    readonly mac?: string;
+    /** REACHABLE, STALE, PERMANENT, NOARP, FAILED, INCOMPLETE ... ; upper case. */
+    readonly state: readonly string[];
+  })[];
+}
+
+export interface Fdb {
+  readonly entries: readonly (Span & {
+    readonly mac: string;
+    readonly dev: string;
+    /** vxlan remote. */
+    readonly dst?: string;
+    readonly port?: number;
+    readonly vni?: number;
+    readonly via?: string;
+    readonly vlan?: number;
+    readonly master?: string;
+    /** `self`: the device's own table (vxlan), not the bridge's. */
+    readonly self: boolean;
+    readonly permanent: boolean;
+    readonly state?: string;
+  })[];
+}
+
+/** `bridge -d link`: one entry a bridge port. */
+export interface BridgePorts {
+  readonly ports: readonly (Span &
+    BridgePortAttributes & { readonly name: string; readonly ifindex?: number; readonly master?: string })[];
+}
+
+/** `brctl show`. */
+export interface Bridges {
+  readonly bridges: readonly (Span & {
+    readonly name: string;
+    /** `8000.000000000000`: never had a port. */
+    readonly id: string;
+    readonly stp: boolean;
+    readonly ports: readonly string[];
+  })[];
+}
+
+/** `grep -sH '' /sys/class/net/...`: attr is the path below the device, as `bridge/nf_call_iptables` or `mtu`. */
+export interface SysfsAttributes {
+  readonly entries: readonly (Span & { readonly dev: string; readonly attr: string; readonly value: string })[];
+}
