@@ -49,6 +49,8 @@ export interface EvidenceRecord {
   readonly tool?: string;
   readonly stderr?: string;
   readonly redactions?: number;
+  /** Line of this record in the bundle's manifest.json, when it has one. */
+  readonly manifestLine?: number;
   /** Milliseconds the command took on the node. */
   readonly ms?: number;
 }

@@ -1,0 +1,53 @@
+import type { AnyRule, Confidence, Severity } from '../rule/index.ts';
+import type { AnalysisFinding, Cause } from './analysis.ts';
+
+const severityRank: Record<Severity, number> = { critical: 0, high: 1, medium: 2, low: 3, info: 4 };
+const confidenceRank: Record<Confidence, number> = { proven: 0, likely: 1, possible: 2 };
+
+/**
+ * Causes before symptoms. A finding explained by another one that shares a node is a symptom; what is left is ranked by
+ * severity, confidence, and how many nodes and symptoms it accounts for. Info findings are context, never causes.
+ */
+export function rankCauses(findings: readonly AnalysisFinding[], rules: readonly AnyRule[]): Cause[] {
+  const explains = new Map(rules.map((rule) => [rule.id, rule.explains ?? []]));
+  const candidates = findings.filter((f) => f.severity !== 'info');
+  const symptomOf = new Map<string, string[]>();
+  for (const cause of candidates) {
+    for (const symptom of candidates) {
+      if (cause === symptom || cause.rule === symptom.rule) continue;
+      if (!explains.get(cause.rule)?.includes(symptom.rule)) continue;
+      if (!cause.nodes.some((n) => symptom.nodes.includes(n))) continue;
+      symptomOf.set(symptom.id, [...(symptomOf.get(symptom.id) ?? []), cause.id]);
+    }
+  }
+  const groups = new Map<string, AnalysisFinding[]>();
+  for (const f of candidates) {
+    if (symptomOf.has(f.id)) continue;
+    const key = `${f.rule} ${f.severity} ${f.confidence} ${f.group}`;
+    groups.set(key, [...(groups.get(key) ?? []), f]);
+  }
+  // two rules that explain each other would leave no cause: the gravest of them stands in
+  if (groups.size === 0 && candidates[0] !== undefined) groups.set('', [candidates[0]]);
+  const ordered = [...groups.values()].map((members) => {
+    const ids = new Set(members.map((m) => m.id));
+    const symptoms = [...symptomOf].filter(([, causes]) => causes.some((c) => ids.has(c))).map(([id]) => id);
+    return { members, symptoms, first: members[0] as AnalysisFinding };
+  });
+  ordered.sort(
+    (a, b) =>
+      severityRank[a.first.severity] - severityRank[b.first.severity] ||
+      confidenceRank[a.first.confidence] - confidenceRank[b.first.confidence] ||
+      nodesOf(b.members) - nodesOf(a.members) ||
+      b.symptoms.length - a.symptoms.length ||
+      (a.first.id < b.first.id ? -1 : 1),
+  );
+  return ordered.map(({ members, symptoms, first }, i) => ({
+    finding: first.id,
+    rank: i + 1,
+    confidence: first.confidence,
+    explains: symptoms,
+    alsoOn: members.slice(1).map((m) => m.id),
+  }));
+}
+
+const nodesOf = (members: readonly AnalysisFinding[]) => new Set(members.flatMap((m) => m.nodes)).size;

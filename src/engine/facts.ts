@@ -1,0 +1,139 @@
+import type { EvidenceId, EvidenceRecord } from '../core/evidence.ts';
+import { hasContent } from '../core/evidence.ts';
+import type { Fact, FactKind, ManyKind, MissingFact } from '../facts/index.ts';
+import { FACT_SOURCES } from '../facts/index.ts';
+import type { AnyParser, Skipped } from '../facts/parser.ts';
+import { PARSERS } from '../parsers/index.ts';
+import type { FactSource, NodeInfo } from '../rule/index.ts';
+
+/** One node's evidence: the records and the bytes behind them. */
+export interface NodeEvidence {
+  readonly info: NodeInfo;
+  /** Decoded text of a record; null when its bytes are not at hand (purged, altered, never there). */
+  text(record: EvidenceRecord): string | null;
+}
+
+const parserOf = new Map<string, AnyParser>();
+for (const parser of PARSERS) for (const id of parser.evidence) parserOf.set(`${parser.fact} ${id}`, parser);
+
+/** What one evidence file gave: for coverage and for the lines that no parser understood. */
+export interface ParseNote {
+  readonly evidence: string;
+  readonly path: string;
+  readonly why: string | null;
+  readonly skipped: readonly Skipped[];
+}
+
+/** Reads facts of one node on demand and keeps them: rules ask, nothing is parsed that nobody asks for. */
+export class NodeFacts implements FactSource {
+  readonly node: string;
+  readonly notes = new Map<string, ParseNote>();
+  private readonly evidence: NodeEvidence;
+  private readonly records = new Map<string, EvidenceRecord[]>();
+  private readonly one = new Map<FactKind, Fact<FactKind> | MissingFact>();
+  private readonly many = new Map<FactKind, readonly Fact<FactKind>[]>();
+
+  constructor(evidence: NodeEvidence) {
+    this.node = evidence.info.id;
+    this.evidence = evidence;
+    for (const record of evidence.info.evidence) {
+      const list = this.records.get(record.id);
+      if (list === undefined) this.records.set(record.id, [record]);
+      else list.push(record);
+    }
+  }
+
+  get<K extends FactKind>(kind: K): Fact<K> | MissingFact<K> {
+    const known = this.one.get(kind);
+    if (known !== undefined) return known as Fact<K> | MissingFact<K>;
+    const found = this.read(kind, (id) => this.records.get(id)?.[0]);
+    this.one.set(kind, found as Fact<FactKind> | MissingFact);
+    return found;
+  }
+
+  all<K extends ManyKind>(kind: K): readonly Fact<K>[] {
+    const known = this.many.get(kind);
+    if (known !== undefined) return known as unknown as readonly Fact<K>[];
+    const instances = new Set<string>();
+    for (const id of FACT_SOURCES[kind]) for (const r of this.records.get(id) ?? []) instances.add(r.instance ?? '');
+    const list: Fact<K>[] = [];
+    for (const instance of instances) {
+      const fact = this.read(kind, (id) => this.records.get(id)?.find((r) => (r.instance ?? '') === instance));
+      if (!fact.missing) list.push(fact);
+    }
+    this.many.set(kind, list as unknown as readonly Fact<FactKind>[]);
+    return list;
+  }
+
+  /** The first source that is whole wins; else the first that could be read at all, open-world. */
+  private read<K extends FactKind>(kind: K, recordOf: (id: EvidenceId) => EvidenceRecord | undefined): Fact<K> | MissingFact<K> {
+    let partial: Fact<K> | undefined;
+    let because: string | undefined;
+    let lookedFor = true;
+    for (const id of FACT_SOURCES[kind]) {
+      const record = recordOf(id);
+      if (record === undefined) {
+        because ??= 'not collected';
+        lookedFor = false;
+        continue;
+      }
+      const fact = this.parse(kind, id, record);
+      if (typeof fact === 'string') {
+        because ??= fact;
+        lookedFor &&= looked(record);
+        continue;
+      }
+      if (fact.closed) return fact;
+      partial ??= fact;
+    }
+    return (
+      partial ?? {
+        missing: true,
+        kind,
+        node: this.node,
+        evidence: FACT_SOURCES[kind],
+        because: because ?? 'not collected',
+        lookedFor,
+      }
+    );
+  }
+
+  private parse<K extends FactKind>(kind: K, id: EvidenceId, record: EvidenceRecord): Fact<K> | string {
+    if (!hasContent(record.status)) return statusText(record);
+    const parser = parserOf.get(`${kind} ${id}`);
+    if (parser === undefined) return `no parser reads ${id} as ${kind}`;
+    const text = this.evidence.text(record);
+    if (text === null) return `${statusText(record)}, but its bytes are not in the case`;
+    const parsed = parser.parse(text);
+    const noteKey = `${kind} ${record.path}`;
+    if (!parsed.ok) {
+      this.notes.set(noteKey, { evidence: id, path: record.path, why: parsed.why, skipped: [] });
+      return `could not be read: ${parsed.why}`;
+    }
+    if (parsed.skipped.length > 0) {
+      this.notes.set(noteKey, { evidence: id, path: record.path, why: null, skipped: parsed.skipped });
+    }
+    const fact: Fact<FactKind> = {
+      missing: false,
+      kind,
+      node: this.node,
+      evidence: id,
+      path: record.path,
+      ...(record.instance === undefined ? {} : { instance: record.instance }),
+      // a line that was not understood may be the very line whose absence a rule would cite
+      closed: record.status === 'ok' && this.evidence.info.complete && parsed.skipped.length === 0,
+      value: parsed.value,
+    };
+    return fact as Fact<K>;
+  }
+}
+
+/** The collector looked and found nothing: a guard or an absent file. A missing tool or a deadline proves nothing. */
+function looked(record: EvidenceRecord): boolean {
+  if (record.status === 'absent') return true;
+  return record.status === 'skipped' && !/deadline|quick|interrupt/i.test(record.reason ?? '');
+}
+
+function statusText(record: EvidenceRecord): string {
+  return record.reason === undefined ? record.status : `${record.status}: ${record.reason}`;
+}

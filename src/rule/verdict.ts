@@ -1,0 +1,94 @@
+import type { NonEmpty } from '../core/span.ts';
+
+export type Severity = 'critical' | 'high' | 'medium' | 'low' | 'info';
+export const SEVERITIES = ['critical', 'high', 'medium', 'low', 'info'] as const satisfies readonly Severity[];
+
+/** proven: a packet walk or two independent lines; likely: one line and the rule; possible: a pattern only. */
+export type Confidence = 'proven' | 'likely' | 'possible';
+
+/** A line range of an evidence file. */
+export interface LineCite {
+  readonly kind: 'lines';
+  readonly node: string;
+  readonly evidence: string;
+  readonly path: string;
+  readonly line: number;
+  readonly endLine: number;
+  /** 1-based column and length inside `line`, for one-line JSON. */
+  readonly col?: number | undefined;
+  readonly length?: number | undefined;
+}
+
+/** The file was collected whole and does not hold X. */
+export interface AbsenceCite {
+  readonly kind: 'absent';
+  readonly node: string;
+  readonly evidence: string;
+  readonly path: string;
+  readonly absent: string;
+}
+
+export type Cite = LineCite | AbsenceCite;
+
+export interface Remediation {
+  readonly step: string;
+  /** Command to run on the node, ready to paste. */
+  readonly run?: string;
+  readonly verify?: string;
+  readonly undo?: string;
+  readonly risk?: string;
+}
+
+export interface Finding {
+  /** Which one of this rule's faults; no line numbers, so that it keeps its identity in the next collection. */
+  readonly key: string;
+  readonly severity: Severity;
+  readonly confidence: Confidence;
+  readonly nodes: NonEmpty<string>;
+  /** One sentence. */
+  readonly message: string;
+  readonly cites: NonEmpty<Cite>;
+  readonly remediation?: readonly Remediation[];
+  /** What collected fact would disprove it. */
+  readonly disprove?: string;
+  /** A traced packet, as contract.md's Trace JSON, when the finding comes from one. */
+  readonly trace?: unknown;
+}
+
+/** A question that could not be settled, for some nodes. */
+export interface Undecided {
+  readonly nodes: NonEmpty<string>;
+  readonly because: string;
+  readonly evidence: readonly string[];
+}
+
+export type NodeVerdict =
+  | { readonly kind: 'findings'; readonly findings: NonEmpty<Finding>; readonly unknown: readonly Undecided[] }
+  | { readonly kind: 'pass'; readonly cites: NonEmpty<Cite> }
+  | { readonly kind: 'not-applicable'; readonly because: string; readonly cites: readonly Cite[] }
+  | { readonly kind: 'unknown'; readonly unknown: NonEmpty<Undecided> };
+
+/** A cluster rule answers for each node it was given: nodes named nowhere are reported as an error of the rule. */
+export interface ClusterVerdict {
+  readonly findings: readonly Finding[];
+  readonly passes: readonly { readonly node: string; readonly cites: NonEmpty<Cite> }[];
+  readonly unknown: readonly Undecided[];
+  readonly notApplicable: readonly { readonly nodes: NonEmpty<string>; readonly because: string }[];
+}
+
+export function findings(list: NonEmpty<Finding>, unknown: readonly Undecided[] = []): NodeVerdict {
+  return { kind: 'findings', findings: list, unknown };
+}
+
+/** `pass` is proved too. */
+export function pass(first: Cite, ...more: Cite[]): NodeVerdict {
+  return { kind: 'pass', cites: [first, ...more] };
+}
+
+export function notApplicable(because: string, cites: readonly Cite[] = []): NodeVerdict {
+  return { kind: 'not-applicable', because, cites };
+}
+
+export function unknown(node: string, because: string, evidence: readonly string[]): NodeVerdict {
+  return { kind: 'unknown', unknown: [{ nodes: [node], because, evidence }] };
+}
