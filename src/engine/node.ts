@@ -98,6 +98,12 @@ function firstMissing(rule: FactRule, facts: NodeFacts): { because: string; evid
       if (fact.missing) lacking.push(fact as MissingFact);
     }
   }
+  const any = (rule.needsAny ?? []) as readonly FactKind[];
+  const asked = any.map((kind) => (isManyKind(kind) && facts.all(kind).length > 0 ? null : facts.get(kind)));
+  if (any.length > 0 && asked.every((fact) => fact?.missing === true)) {
+    const unlooked = asked.filter((fact) => fact?.missing === true && !fact.lookedFor) as MissingFact[];
+    lacking.push(...unlooked);
+  }
   if (lacking.length === 0) return null;
   return {
     because: lacking.map((fact) => `${fact.evidence[0]} ${fact.because}`).join('; '),

@@ -26,6 +26,7 @@ export type * from './settings.ts';
 export interface FactTypes {
   hostname: TextLines;
   uname: TextLines;
+  resolvConf: TextLines;
   osRelease: EnvFile;
   modules: Modules;
   cgroup: Cgroup;
@@ -117,6 +118,7 @@ export type ManyKind = (typeof MANY_KINDS)[number];
 export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...EvidenceId[]] } = {
   hostname: ['sys.hostname'],
   uname: ['sys.uname'],
+  resolvConf: ['sys.resolv-conf'],
   osRelease: ['sys.os-release'],
   modules: ['sys.modules'],
   cgroup: ['sys.cgroup'],

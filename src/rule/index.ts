@@ -37,7 +37,15 @@ export interface FactSource<K extends FactKind = FactKind> {
   all<F extends K & ManyKind>(kind: F): readonly Fact<F>[];
 }
 
-interface RuleData<N extends FactKind, W extends FactKind> {
+/**
+ * Facts without which the engine answers *missing* and never calls the rule. `needsAny`: at least one of these wants must be there;
+ * when the collector looked for all of them and none exists, the rule is called to say why it does not apply.
+ */
+type Needs<N extends FactKind, W extends FactKind> =
+  | { readonly needs: NonEmpty<N>; readonly needsAny?: NonEmpty<W> }
+  | { readonly needs: readonly []; readonly needsAny: NonEmpty<W> };
+
+interface RuleText<W extends FactKind> {
   /** kebab-case, the file's name, names the failing state, never reused. */
   readonly id: string;
   readonly title: { readonly bad: string; readonly good: string };
@@ -48,17 +56,18 @@ interface RuleData<N extends FactKind, W extends FactKind> {
   readonly remediation: NonEmpty<Remediation>;
   /** Primary documents. */
   readonly references: NonEmpty<string>;
-  /** Facts without which the engine answers *missing* and never calls the rule. */
-  readonly needs: NonEmpty<N>;
+  /** Facts that may be missing; each must be asked `.missing` before use. */
   readonly wants: readonly W[];
   /** Rules whose findings on the same nodes are symptoms of this one. */
   readonly explains?: readonly string[];
 }
 
-export interface NodeRule<N extends FactKind = FactKind, W extends FactKind = FactKind> extends RuleData<N, W> {
+type RuleData<N extends FactKind, W extends FactKind> = RuleText<W> & Needs<N, W>;
+
+export type NodeRule<N extends FactKind = FactKind, W extends FactKind = FactKind> = RuleData<N, W> & {
   readonly scope: 'node';
   evaluate(view: NodeView<N, W>): NodeVerdict;
-}
+};
 
 /** One node's part of a cluster question, as `extract` reduced it. */
 export interface NodeDigest<D> {
@@ -79,14 +88,14 @@ export interface ClusterDigests<D> extends Iterable<NodeDigest<D>> {
  * Map, then reduce. `extract` runs beside the node's evidence and reduces it to plain JSON (with cites where they will be needed);
  * `evaluate` compares the nodes' digests.
  */
-export interface ClusterRule<N extends FactKind = FactKind, W extends FactKind = FactKind, D = unknown> extends RuleData<N, W> {
+export type ClusterRule<N extends FactKind = FactKind, W extends FactKind = FactKind, D = unknown> = RuleData<N, W> & {
   readonly scope: 'cluster';
   extract(view: NodeView<N, W>): D;
   evaluate(digests: ClusterDigests<D>): ClusterVerdict;
-}
+};
 
 /** A rule about the collection itself: it reads records, not facts, so it can never be *missing*. */
-export interface CollectionRule extends Omit<RuleData<never, never>, 'needs' | 'wants'> {
+export interface CollectionRule extends Omit<RuleText<never>, 'wants'> {
   readonly scope: 'collection';
   evaluate(node: NodeInfo, undecided: readonly { readonly rule: string; readonly severity: Severity; readonly because: string; readonly evidence: readonly string[] }[]): NodeVerdict;
 }
@@ -95,13 +104,13 @@ export interface CollectionRule extends Omit<RuleData<never, never>, 'needs' | '
 export type AnyRule = NodeRule<any, any> | ClusterRule<any, any, any> | CollectionRule;
 
 export function defineNodeRule<const N extends FactKind, const W extends FactKind = never>(
-  rule: Omit<NodeRule<N, W>, 'scope'>,
+  rule: RuleData<N, W> & { evaluate(view: NodeView<N, W>): NodeVerdict },
 ): NodeRule<N, W> {
   return { scope: 'node', ...rule };
 }
 
 export function defineClusterRule<const N extends FactKind, const W extends FactKind, D>(
-  rule: Omit<ClusterRule<N, W, D>, 'scope'>,
+  rule: RuleData<N, W> & { extract(view: NodeView<N, W>): D; evaluate(digests: ClusterDigests<D>): ClusterVerdict },
 ): ClusterRule<N, W, D> {
   return { scope: 'cluster', ...rule };
 }
