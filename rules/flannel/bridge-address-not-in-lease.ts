@@ -1,0 +1,83 @@
+import { flannelLease } from '../../src/derive/flannel.ts';
+import { overlayDevices } from '../../src/derive/devices.ts';
+import { flag } from '../../src/derive/settings.ts';
+import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
+import { REF } from '../../src/rule/references.ts';
+
+export const rule = defineNodeRule({
+  id: 'bridge-address-not-in-lease',
+  title: { bad: 'The container bridge does not carry the address that flannel leased', good: 'The container bridge carries the leased address' },
+  severity: 'critical',
+  explanation:
+    'The lease changed but the old bridge stayed. New pods fail to start ("already has an IP address different from ..."), ' +
+    'and old ones use a gateway that no other node routes to.',
+  remediation: [
+    {
+      step: 'Drain the node, then remove the old bridge and its leases; the CNI plugin makes the bridge anew from subnet.env.',
+      run: 'ip link del cni0; rm -rf /var/lib/cni/networks/cbr0 /var/lib/cni/flannel; systemctl restart kubelet',
+      verify: '. /run/flannel/subnet.env; ip -4 addr show cni0 | grep -w "${FLANNEL_SUBNET}"',
+      undo: 'uncordon the node; there is nothing to bring back: the old addresses were unreachable',
+      risk: 'Every pod of the node loses its network until the kubelet has made it anew.',
+    },
+  ],
+  references: [REF.flannelCni, REF.cniBridge],
+  needs: ['addresses'],
+  wants: ['flannelEnv', 'cniConf', 'dockerdArgs', 'links'],
+  needsAny: ['flannelEnv'],
+  explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
+  evaluate({ node, facts, wants, source }) {
+    const lease = flannelLease(source);
+    if (lease === null) {
+      const overlay = overlayDevices(source)[0];
+      if (overlay === undefined) return notApplicable('no flannel on this node: no subnet.env, no flannel device');
+      return unknown(node.id, 'flannel has a device here, but its subnet.env was not found', ['flannel.subnet-env']);
+    }
+    const { subnet } = lease;
+    if (subnet === null) return unknown(node.id, 'subnet.env holds no readable FLANNEL_SUBNET', ['flannel.subnet-env']);
+    const plugins = wants.cniConf.flatMap((conf) => conf.value.plugins.map((plugin) => ({ plugin, conf })));
+    const foreign = plugins.find(({ plugin }) => /calico|cilium|weave|kube-router/.test(plugin.type));
+    if (foreign !== undefined) return notApplicable(`${foreign.plugin.type} makes the pods’ links, not a bridge`, [cite(foreign.conf, foreign.plugin)]);
+    const named = plugins.find(({ plugin }) => plugin.type === 'flannel' || plugin.type === 'bridge');
+    const own = named?.plugin.type === 'bridge' && named.plugin.subnets.length > 0;
+    if (named !== undefined && own) return notApplicable('the CNI configuration sets its own subnet', [cite(named.conf, named.plugin)]);
+    const delegate = named?.plugin.settings['delegate.bridge'] ?? named?.plugin.bridge;
+    const wanted = typeof delegate === 'string' ? delegate : 'cni0';
+    const bip = wants.dockerdArgs.missing ? undefined : flag(wants.dockerdArgs.value, 'bip');
+    const devices = facts.addresses.value.devices;
+    const bridge = devices.find((d) => d.name === wanted) ?? (bip === undefined ? undefined : devices.find((d) => d.name === 'docker0'));
+    if (bridge === undefined) {
+      return notApplicable(`${wanted} does not exist yet: no pod needs it`, [cite(lease.fact, subnet)]);
+    }
+    const four = bridge.addresses.filter((a) => a.family === 4);
+    const match = four.find((a) => a.address === subnet.address);
+    if (match !== undefined) return pass(cite(facts.addresses, match), cite(lease.fact, subnet));
+    const has = four.length === 0 ? 'no IPv4 address' : four.map((a) => `${a.address}/${a.prefixLength}`).join(', ');
+    if (four.length === 0 && !facts.addresses.closed) {
+      return unknown(node.id, `${bridge.name}'s addresses were not collected whole`, [facts.addresses.evidence]);
+    }
+    const shown = four[0];
+    return findings([
+      {
+        key: bridge.name,
+        severity: 'critical',
+        confidence: 'proven',
+        nodes: [node.id],
+        message: `${bridge.name} on ${node.id} has ${has} but flannel leased ${subnet.text}: pods there are outside the subnet that other nodes route to this node`,
+        cites: [shown === undefined ? cite(facts.addresses, bridge) : cite(facts.addresses, shown), cite(lease.fact, subnet)],
+        disprove: 'a CNI configuration that gives this bridge its own subnet on purpose',
+        remediation: [
+          {
+            step: `Drain ${node.id}, then remove the old bridge and its leases; the CNI plugin makes the bridge anew from subnet.env.`,
+            run:
+              bridge.name === 'docker0'
+                ? 'systemctl restart flanneld docker   # docker takes --bip from the new subnet.env'
+                : `ip link del ${bridge.name}; rm -rf /var/lib/cni/networks/cbr0 /var/lib/cni/flannel; systemctl restart kubelet`,
+            verify: `ip -4 addr show ${bridge.name} | grep -w ${subnet.text}`,
+            undo: 'uncordon the node; there is nothing to bring back: the old addresses were unreachable',
+            risk: 'Every pod of the node loses its network until it has been made anew.',
+          },
+        ],
+      },
+    ]);
+  },
+});

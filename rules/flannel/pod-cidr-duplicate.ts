@@ -1,0 +1,141 @@
+import { formatPrefix, parsePrefix, prefixCovers, prefixesOverlap } from '../../src/core/address.ts';
+import type { ClusterTies } from '../../src/derive/cluster.ts';
+import { clusterGroups, clusterTies } from '../../src/derive/cluster.ts';
+import { containerBridges } from '../../src/derive/devices.ts';
+import { flannelLease } from '../../src/derive/flannel.ts';
+import type { Finding, LineCite, NodeDigest, Undecided } from '../../src/rule/index.ts';
+import { cite, defineClusterRule } from '../../src/rule/index.ts';
+import { REF } from '../../src/rule/references.ts';
+
+/** One pod subnet that a node claims: by its lease, or by a bridge's address inside the cluster's range. */
+interface Claim {
+  readonly prefix: string;
+  readonly from: string;
+  readonly cite: LineCite;
+}
+
+interface Claims extends ClusterTies {
+  readonly claims: readonly Claim[];
+}
+
+/** Two nodes' claims to overlapping ranges. */
+interface Clash {
+  readonly a: NodeDigest<Claims>;
+  readonly b: NodeDigest<Claims>;
+  readonly mine: Claim;
+  readonly theirs: Claim;
+}
+
+const DAY_MS = 86_400_000;
+
+export const rule = defineClusterRule({
+  id: 'pod-cidr-duplicate',
+  title: { bad: 'Two nodes own the same pod subnet', good: 'Every node has a pod subnet of its own' },
+  severity: 'critical',
+  explanation:
+    'Other nodes route the subnet to one of the two, so pods of the other are unreachable and replies come back to strangers. ' +
+    'Cloned disks that kept /run/flannel, or a hand-patched podCIDR, are the usual cause.',
+  remediation: [
+    {
+      step: 'Drain the node that other nodes do not route to, remove its lease, bridge and IPAM state, and let it join again (podCIDR is immutable).',
+      run: 'rm -f /run/flannel/subnet.env; ip link del cni0; rm -rf /var/lib/cni/networks/cbr0; systemctl restart kubelet',
+      verify: 'ip route show | grep <subnet>   # one next hop per subnet on every peer',
+      undo: 'none needed: the subnet stays with the other node',
+      risk: 'All pods of the drained node are made anew with new addresses.',
+    },
+  ],
+  references: [REF.flannelReservations, REF.flannelKubernetes],
+  needs: ['addresses'],
+  wants: ['flannelEnv', 'links', 'bridges', 'sysfs', 'dockerNetworks', 'fdb', 'routes4'],
+  explains: ['trace-pod-to-pod', 'vxlan-forwarding-entry-wrong'],
+  extract({ source }): Claims {
+    const ties = clusterTies(source);
+    const lease = flannelLease(source);
+    if (lease?.network == null) return { ...ties, claims: [] };
+    const { network } = lease;
+    const claims: Claim[] = [];
+    if (lease.subnet !== null) {
+      claims.push({ prefix: formatPrefix(lease.subnet.prefix), from: 'flannel lease', cite: cite(lease.fact, lease.subnet) });
+    }
+    for (const bridge of containerBridges(source)) {
+      for (const p of bridge.prefixes) {
+        if (prefixCovers(network.prefix, p.prefix)) claims.push({ prefix: formatPrefix(p.prefix), from: bridge.name, cite: cite(bridge.fact, p) });
+      }
+    }
+    return { ...ties, claims };
+  },
+  evaluate(digests) {
+    const all = [...digests];
+    const judged = all.filter((d) => d.digest.network !== null && d.digest.claims.length > 0);
+    const notApplicable: { nodes: [string]; because: string }[] = all
+      .filter((d) => !judged.includes(d))
+      .map((d) => ({ nodes: [d.node], because: 'no flannel lease on this node' }));
+    const groups = clusterGroups(all.map((d) => ({ node: d.node, ties: d.digest })));
+    const findings: Finding[] = [];
+    const unknown: Undecided[] = [];
+    const passes = [];
+    const named = new Set<string>();
+    for (const clash of clashes(judged)) {
+      const { a, b } = clash;
+      // the same machine collected twice is one owner
+      if (a.machineIdSha256 !== null && a.machineIdSha256 === b.machineIdSha256 && a.bootId === b.bootId) continue;
+      const [ga, gb] = [groups.get(a.node) ?? null, groups.get(b.node) ?? null];
+      if (ga !== null && gb !== null && ga !== gb) {
+        unknown.push({
+          nodes: [a.node, b.node],
+          because: `${a.node} and ${b.node} both claim ${clash.mine.prefix}, but nothing in their overlay tables ties them to one cluster`,
+          evidence: ['bridge.fdb', 'ip.route4'],
+        });
+      } else findings.push(finding(clash, ga !== null && ga === gb));
+      named.add(a.node).add(b.node);
+    }
+    const size = new Map<string, number>();
+    for (const d of judged) size.set(d.digest.network ?? '', (size.get(d.digest.network ?? '') ?? 0) + 1);
+    for (const d of judged) {
+      const [first] = d.digest.claims;
+      if (named.has(d.node) || first === undefined) continue;
+      if ((size.get(d.digest.network ?? '') ?? 0) < 2) {
+        notApplicable.push({ nodes: [d.node], because: 'no other node of this flannel network is in the case' });
+      } else passes.push({ node: d.node, cites: [first.cite] as const });
+    }
+    return { findings, passes, unknown, notApplicable };
+  },
+});
+
+function finding({ a, b, mine, theirs }: Clash, tied: boolean): Finding {
+  const apart = a.collectedAt !== null && b.collectedAt !== null && Math.abs(Date.parse(a.collectedAt) - Date.parse(b.collectedAt)) > DAY_MS;
+  const text = `Nodes ${a.node} and ${b.node} both own pod subnet ${mine.prefix} (${mine.from} and ${theirs.from})`;
+  const doubt = apart ? ', but their bundles are more than a day apart: the lease may have moved' : tied ? '' : '; that they are of one cluster is assumed, their overlay tables were not collected';
+  return {
+    key: mine.prefix,
+    severity: apart ? 'medium' : tied ? 'critical' : 'high',
+    confidence: apart || !tied ? 'possible' : 'proven',
+    nodes: [a.node, b.node],
+    message: `${text}${doubt}`,
+    cites: [mine.cite, theirs.cite],
+    disprove: 'the bundles belong to different clusters, or are of different times',
+  };
+}
+
+/** Sorted by base, each claim is compared with the widest one still open; one clash a pair of nodes. */
+function clashes(nodes: readonly NodeDigest<Claims>[]): Clash[] {
+  const all = nodes.flatMap((d) =>
+    d.digest.claims.flatMap((claim) => {
+      const prefix = parsePrefix(claim.prefix);
+      return prefix === null ? [] : [{ d, claim, prefix }];
+    }),
+  );
+  all.sort((x, y) => (x.prefix.base < y.prefix.base ? -1 : x.prefix.base > y.prefix.base ? 1 : x.prefix.length - y.prefix.length));
+  const found = new Map<string, Clash>();
+  let open: typeof all = [];
+  for (const item of all) {
+    open = open.filter((o) => prefixesOverlap(o.prefix, item.prefix));
+    for (const o of open) {
+      if (o.d.node === item.d.node || o.d.digest.network !== item.d.digest.network) continue;
+      const pair = [o.d.node, item.d.node].sort().join(' ');
+      if (!found.has(pair)) found.set(pair, { a: o.d, b: item.d, mine: o.claim, theirs: item.claim });
+    }
+    open.push(item);
+  }
+  return [...found.values()];
+}

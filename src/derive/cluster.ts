@@ -1,0 +1,74 @@
+import { formatPrefix, parsePrefix, prefixCovers } from '../core/address.ts';
+import type { Source } from './devices.ts';
+import { flannelLease } from './flannel.ts';
+
+/**
+ * What ties a node to its cluster: VTEPs it knows (MAC at underlay address, its own included) and pod routes by next hop.
+ * Two clusters often share 10.244.0.0/16; they do not share a VTEP's MAC. `null`: neither fdb nor routes were collected.
+ */
+export interface ClusterTies {
+  readonly network: string | null;
+  readonly ties: readonly string[] | null;
+}
+
+export function clusterTies(source: Source<'flannelEnv' | 'links' | 'fdb' | 'routes4' | 'addresses'>): ClusterTies {
+  const lease = flannelLease(source);
+  const network = lease?.network?.prefix ?? null;
+  const ties: string[] = [];
+  let seen = false;
+  const links = source.get('links');
+  const fdb = source.get('fdb');
+  if (!fdb.missing && !links.missing) {
+    const vxlans = new Set(links.value.devices.filter((d) => d.kind === 'vxlan').map((d) => d.name));
+    seen ||= vxlans.size > 0;
+    for (const d of links.value.devices) if (d.vxlan?.local !== undefined && d.mac !== undefined) ties.push(`${d.mac}@${d.vxlan.local}`);
+    for (const e of fdb.value.entries) if (e.dst !== undefined && vxlans.has(e.dev)) ties.push(`${e.mac}@${e.dst}`);
+  }
+  const routes = source.get('routes4');
+  if (!routes.missing && network !== null) {
+    const own = lease?.subnet == null ? null : formatPrefix(lease.subnet.prefix);
+    const addresses = source.get('addresses');
+    if (own !== null && !addresses.missing) {
+      for (const d of addresses.value.devices) {
+        for (const a of d.addresses) if (a.family === 4 && a.scope === 'global') ties.push(`${own}>${a.address}`);
+      }
+    }
+    for (const r of routes.value.routes) {
+      const prefix = r.via === undefined ? null : parsePrefix(r.dst);
+      if (prefix === null || prefix.length === 0 || !prefixCovers(network, prefix)) continue;
+      // over vxlan the next hop is a pod-range address, equal in every default cluster: only underlay next hops tie
+      const via = parsePrefix(r.via ?? '');
+      if (via !== null && !prefixCovers(network, via)) {
+        ties.push(`${r.dst}>${r.via}`);
+        seen = true;
+      }
+    }
+  }
+  return { network: network === null ? null : formatPrefix(network), ties: seen || ties.length > 0 ? ties : null };
+}
+
+/** Joins nodes of one flannel network that share a tie. Nodes whose ties were not collected stay apart with group null. */
+export function clusterGroups(nodes: Iterable<{ readonly node: string; readonly ties: ClusterTies }>): Map<string, string | null> {
+  const parent = new Map<string, string>();
+  const find = (x: string): string => {
+    let root = x;
+    while (parent.get(root) !== root) root = parent.get(root) as string;
+    parent.set(x, root);
+    return root;
+  };
+  const owner = new Map<string, string>();
+  const result = new Map<string, string | null>();
+  for (const { node, ties } of nodes) {
+    result.set(node, null);
+    if (ties.ties === null) continue;
+    parent.set(node, node);
+    for (const tie of ties.ties) {
+      const key = `${ties.network} ${tie}`;
+      const other = owner.get(key);
+      if (other === undefined) owner.set(key, node);
+      else parent.set(find(node), find(other));
+    }
+  }
+  for (const node of parent.keys()) result.set(node, find(node));
+  return result;
+}

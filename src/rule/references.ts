@@ -1,0 +1,23 @@
+/** Primary documents that rules point to; one place, so that a moved page is one edit. */
+export const REF = {
+  ipSysctl: 'https://docs.kernel.org/networking/ip-sysctl.html',
+  vxlan: 'https://docs.kernel.org/networking/vxlan.html',
+  dockerFirewall: 'https://docs.docker.com/engine/network/packet-filtering-firewalls/',
+  dockerBridge: 'https://docs.docker.com/engine/network/drivers/bridge/',
+  dockerSubnets: 'https://docs.docker.com/engine/network/#subnet-allocation',
+  dockerd: 'https://docs.docker.com/reference/cli/dockerd/',
+  dockerTroubleshoot: 'https://docs.docker.com/engine/daemon/troubleshoot/',
+  dockerProtect: 'https://docs.docker.com/engine/security/protect-access/',
+  kubeVips: 'https://kubernetes.io/docs/reference/networking/virtual-ips/',
+  kubeRuntimes: 'https://kubernetes.io/docs/setup/production-environment/container-runtimes/',
+  kubeCgroup: 'https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/configure-cgroup-driver/',
+  flannelBackends: 'https://github.com/flannel-io/flannel/blob/master/Documentation/backends.md',
+  flannelReservations: 'https://github.com/flannel-io/flannel/blob/master/Documentation/reservations.md',
+  flannelTroubleshooting: 'https://github.com/flannel-io/flannel/blob/master/Documentation/troubleshooting.md',
+  flannelKubernetes: 'https://github.com/flannel-io/flannel/blob/master/Documentation/kubernetes.md',
+  flannelConfiguration: 'https://github.com/flannel-io/flannel/blob/master/Documentation/configuration.md',
+  flannelVxlan: 'https://github.com/flannel-io/flannel/tree/master/pkg/backend/vxlan',
+  flannelMac: 'https://github.com/flannel-io/flannel/issues/1155',
+  flannelCni: 'https://github.com/flannel-io/cni-plugin',
+  cniBridge: 'https://www.cni.dev/plugins/current/main/bridge/',
+} as const;
