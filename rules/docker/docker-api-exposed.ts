@@ -1,0 +1,118 @@
+import { isNonEmpty } from '../../src/core/span.ts';
+import { elements, flag, flags, setting } from '../../src/derive/settings.ts';
+import type { Cite, Finding } from '../../src/rule/index.ts';
+import { absent, cite, defineNodeRule, findings, isClosed, notApplicable, pass, unknown } from '../../src/rule/index.ts';
+import { REF } from '../../src/rule/references.ts';
+
+export const rule = defineNodeRule({
+  id: 'docker-api-exposed',
+  title: { bad: 'The Docker API listens on TCP without verifying its clients', good: 'The Docker API is not on TCP, or demands client certificates' },
+  severity: 'critical',
+  explanation:
+    'The API gives root on the host to anyone who can connect. Scanners find port 2375 within hours; several mining worms live on it.',
+  remediation: [
+    {
+      step: 'Remove the tcp host from dockerd; use ssh for remote access.',
+      run: 'grep -n "tcp://" /etc/docker/daemon.json /lib/systemd/system/docker.service /etc/systemd/system/docker.service.d/*.conf; systemctl daemon-reload && systemctl restart docker',
+      verify: 'ss -lntp | grep dockerd   # prints nothing',
+      undo: 'restore the removed host and restart docker',
+      risk: 'Tools that use the TCP port stop working; replace them by docker -H ssh://user@node.',
+    },
+    { step: 'Treat the host as compromised until checked: list unknown containers, images and cron entries; rotate its secrets.' },
+  ],
+  references: [REF.dockerProtect, REF.dockerd],
+  needs: [],
+  needsAny: ['sockets', 'daemonJson', 'dockerdArgs'],
+  wants: ['sockets', 'daemonJson', 'dockerdArgs', 'dockerUnit'],
+  evaluate({ node, wants }) {
+    const { sockets, daemonJson, dockerdArgs, dockerUnit } = wants;
+    const verified = tlsVerify();
+    const found: Finding[] = [];
+    const cites: Cite[] = [];
+    const seen = new Set<number>();
+    if (!sockets.missing) {
+      for (const l of sockets.value.listeners) {
+        if (l.proto !== 'tcp' || !l.processes.some((p) => p.name === 'dockerd')) continue;
+        if (swarmPort(l.port)) continue;
+        seen.add(l.port);
+        add(`${l.address}:${l.port}`, l.address, [cite(sockets, l)], true);
+      }
+      // without root, ss cannot name processes: a bare 2375 is then the only sign
+      for (const l of sockets.value.listeners) {
+        if (l.proto !== 'tcp' || l.port !== 2375 || seen.has(2375) || l.processes.length > 0) continue;
+        seen.add(2375);
+        add(`${l.address}:2375`, l.address, [cite(sockets, l)], true, 'possible');
+      }
+    }
+    for (const { value, at } of configuredHosts()) {
+      const match = /^tcp:\/\/(\[[^\]]*\]|[^:/]*)(?::(\d+))?/.exec(value);
+      if (match === null) continue;
+      const port = Number(match[2] ?? 2375);
+      if (seen.has(port)) {
+        const known = found.find((f) => f.key.endsWith(`:${port}`));
+        if (known !== undefined) found[found.indexOf(known)] = { ...known, cites: [...known.cites, at] };
+        continue;
+      }
+      seen.add(port);
+      add(`${match[1] || '0.0.0.0'}:${port}`, match[1] || '0.0.0.0', [at], false);
+    }
+    if (isNonEmpty(found)) return findings(found);
+    if (sockets.missing && dockerdArgs.missing && daemonJson.missing) return notApplicable('dockerd neither runs nor is configured here');
+    const runs = !dockerdArgs.missing;
+    if (!runs && (sockets.missing || isClosed(sockets)) && daemonJson.missing && dockerdArgs.lookedFor) return notApplicable('dockerd does not run on this node');
+    if (sockets.missing) return unknown(node.id, 'listening sockets were not collected: only the configuration was seen', ['sock.ss-listen']);
+    if (!isClosed(sockets)) return unknown(node.id, 'the list of listening sockets is not whole', ['sock.ss-listen']);
+    return pass(absent(sockets, 'a TCP listener of dockerd without client verification'), ...cites);
+
+    function add(where: string, address: string, at: readonly [Cite, ...Cite[]], observed: boolean, confidence?: Finding['confidence']) {
+      if (verified !== null) {
+        cites.push(...at, verified);
+        return;
+      }
+      const local = /^(127\.|\[?::1\]?$|localhost$)/.test(address);
+      const how = observed ? 'listens' : 'is configured to listen';
+      const extra = daemonJson.missing ? [] : [tlsAbsence()].filter((c): c is Cite => c !== null);
+      found.push({
+        key: where,
+        severity: local ? 'high' : 'critical',
+        confidence: confidence ?? (observed ? 'proven' : 'likely'),
+        nodes: [node.id],
+        message: `The Docker API ${how} on ${where} of ${node.id} without TLS client verification${local ? ' (loopback: any local user or host-network container is root)' : ''}${observed ? '' : '; the listener itself was not seen'}`,
+        cites: [...at, ...extra],
+        disprove: 'dockerd runs with tlsverify and a CA, or nothing listens there',
+      });
+    }
+
+    function tlsAbsence(): Cite | null {
+      return daemonJson.missing || !isClosed(daemonJson) ? null : absent(daemonJson, '"tlsverify": true');
+    }
+
+    function tlsVerify(): Cite | null {
+      if (!dockerdArgs.missing) {
+        const on = flag(dockerdArgs.value, 'tlsverify');
+        if (on !== undefined && on.value !== 'false') return cite(dockerdArgs, on);
+      }
+      if (!daemonJson.missing) {
+        const on = setting(daemonJson.value, 'tlsverify');
+        if (on?.value === true) return cite(daemonJson, on);
+      }
+      return null;
+    }
+
+    function configuredHosts(): { value: string; at: Cite }[] {
+      const hosts: { value: string; at: Cite }[] = [];
+      if (!dockerdArgs.missing) for (const h of flags(dockerdArgs.value, 'H', 'host')) hosts.push({ value: h.value, at: cite(dockerdArgs, h) });
+      if (!daemonJson.missing) {
+        for (const h of elements(daemonJson.value, 'hosts')) if (typeof h.value === 'string') hosts.push({ value: h.value, at: cite(daemonJson, h) });
+      }
+      if (!dockerUnit.missing && dockerdArgs.missing) {
+        const start = dockerUnit.value.entries.findLast((e) => e.section === 'Service' && e.key === 'ExecStart');
+        for (const m of start?.value.matchAll(/(?:-H|--host)[= ]\s*(tcp:\S+)/g) ?? []) if (start !== undefined) hosts.push({ value: m[1] ?? '', at: cite(dockerUnit, start) });
+      }
+      return hosts;
+    }
+  },
+});
+
+/** 2377 (swarm management) and 7946 (gossip) belong to dockerd too, with their own mutual TLS. */
+const swarmPort = (port: number) => port === 2377 || port === 7946;

@@ -1,0 +1,162 @@
+import type { Vtep } from '../../src/derive/overlay.ts';
+import { overlayPeers, vteps } from '../../src/derive/overlay.ts';
+import type { Cite, Finding, LineCite, NodeDigest, Undecided } from '../../src/rule/index.ts';
+import { cite, defineClusterRule } from '../../src/rule/index.ts';
+import { REF } from '../../src/rule/references.ts';
+
+type FileRef = Pick<LineCite, 'node' | 'evidence' | 'path'>;
+
+/** A peer as a tuple: every node has one for every other node, so each byte counts twice over the fleet. */
+type PeerRow = readonly [
+  dev: string,
+  subnet: string,
+  gateway: string,
+  routeLine: number,
+  neighbour: readonly [mac: string | null, line: number] | null,
+  remotes: readonly (readonly [dst: string, line: number])[],
+];
+
+interface Entries {
+  readonly files: { readonly route: FileRef; readonly neighbour: FileRef; readonly fdb: FileRef };
+  readonly vteps: readonly (Vtep & { readonly cite: Cite })[];
+  readonly peers: readonly PeerRow[];
+  /** Whether a missing entry is a fact. */
+  readonly wholeNeighbours: boolean;
+  readonly wholeFdb: boolean;
+  /** Why missing entries prove nothing here although the tables are whole; else null. */
+  readonly onDemand: string | null;
+}
+
+export const rule = defineClusterRule({
+  id: 'vxlan-forwarding-entry-wrong',
+  title: { bad: 'A node’s static entries for an overlay peer are missing or wrong', good: 'Neighbour and forwarding entries match the peers' },
+  severity: 'critical',
+  explanation:
+    'flannel uses static neighbour and forwarding entries; nothing is learned. A stale MAC is dropped by the receiver as "other host", ' +
+    'a missing forwarding entry is dropped by the sender, a wrong remote goes to a machine that is not there.',
+  remediation: [
+    {
+      step: 'Restart flannel on the node that has the wrong entries: it adds those of every lease again.',
+      run: 'kubectl -n kube-flannel delete pod -l app=flannel --field-selector spec.nodeName=<node>   # or: systemctl restart flanneld',
+      verify: 'bridge fdb show dev flannel.1; ip neigh show dev flannel.1',
+      undo: 'none needed: the entries are derived from the leases',
+    },
+    { step: 'Keep systemd-udev and NetworkManager off flannel devices (MACAddressPolicy=none, unmanaged): a changed MAC wipes the device’s own neighbours.' },
+  ],
+  references: [REF.flannelVxlan, REF.flannelMac, REF.vxlan],
+  needs: ['links', 'routes4', 'fdb', 'neighbours'],
+  wants: ['flannelEnv', 'addresses'],
+  explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
+  extract({ facts, source }): Entries {
+    const { fdb, neighbours, links, routes4 } = facts;
+    const learning = links.value.devices.find((d) => d.vxlan?.learning === true && fdb.value.entries.some((e) => e.dev === d.name && e.mac === '00:00:00:00:00:00'));
+    const file = ({ node, evidence, path }: FileRef): FileRef => ({ node, evidence, path });
+    return {
+      files: { route: file(routes4), neighbour: file(neighbours), fdb: file(fdb) },
+      vteps: vteps(source).map((v) => ({ ...v, cite: cite(links, v) })),
+      peers: overlayPeers(source).map((p) => [
+        p.dev,
+        p.subnet,
+        p.gateway,
+        p.routeLine,
+        p.neighbour === null ? null : [p.neighbour.mac, p.neighbour.line],
+        p.remotes.map((r) => [r.dst, r.line]),
+      ]),
+      wholeNeighbours: neighbours.closed,
+      wholeFdb: fdb.closed,
+      onDemand: learning === undefined ? null : `${learning.name} learns and floods: entries appear on demand`,
+    };
+  },
+  evaluate(digests) {
+    const findings: Finding[] = [];
+    const passes = [];
+    const unknown: Undecided[] = [];
+    const notApplicable: { nodes: [string]; because: string }[] = [];
+    const ownerOf = new Map<string, Owner[]>();
+    for (const d of digests) {
+      for (const vtep of d.digest.vteps) for (const a of vtep.addresses) ownerOf.set(a, [...(ownerOf.get(a) ?? []), { node: d.node, vtep }]);
+    }
+    for (const d of digests) {
+      const { peers, onDemand, wholeFdb, wholeNeighbours, files } = d.digest;
+      const [first] = peers;
+      if (first === undefined) {
+        notApplicable.push({ nodes: [d.node], because: 'no route over a flannel vxlan device' });
+        continue;
+      }
+      const before = findings.length;
+      let strangers = 0;
+      for (const peer of peers) {
+        const owner = ownerAmong(ownerOf.get(peer[2]) ?? [], d.node, peer);
+        const wrong = judge(d, peer, owner);
+        if (wrong !== null) findings.push(wrong);
+        else if (owner === undefined) strangers += 1;
+      }
+      if (findings.length > before) continue;
+      const say = (because: string, evidence: string[]) => unknown.push({ nodes: [d.node], because, evidence });
+      if (onDemand !== null) say(onDemand, ['bridge.fdb', 'ip.neigh']);
+      else if (!wholeFdb || !wholeNeighbours) say('the neighbour or forwarding table was not collected whole', ['bridge.fdb', 'ip.neigh']);
+      else if (strangers > 0) say(`${strangers} of ${peers.length} overlay peers have no bundle here: their MAC and address are not known`, ['ip.link']);
+      else passes.push({ node: d.node, cites: [lineCite(files.route, first[3])] as const });
+    }
+    return { findings, passes, unknown, notApplicable };
+  },
+});
+
+interface Owner {
+  readonly node: string;
+  readonly vtep: Entries['vteps'][number];
+}
+
+/** Two clusters in one case may use the same pod range: the remote or the MAC tells which node is meant. */
+function ownerAmong(all: readonly Owner[], self: string, [, , , , neighbour, remotes]: PeerRow): Owner | undefined {
+  const others = all.filter((o) => o.node !== self);
+  return (
+    others.find((o) => o.vtep.local !== null && remotes.some(([dst]) => dst === o.vtep.local)) ??
+    others.find((o) => o.vtep.mac !== null && o.vtep.mac === neighbour?.[0]) ??
+    (others.length === 1 ? others[0] : undefined)
+  );
+}
+
+function lineCite(file: FileRef, line: number): LineCite {
+  return { kind: 'lines', ...file, line, endLine: line };
+}
+
+function judge(d: NodeDigest<Entries>, peer: PeerRow, owner: Owner | undefined): Finding | null {
+  const [dev, subnet, gateway, routeLine, neighbour, remotes] = peer;
+  const { files, onDemand, wholeFdb, wholeNeighbours, vteps: own } = d.digest;
+  const who = owner === undefined ? `the peer behind ${gateway}` : owner.node;
+  const make = (key: string, detail: string, cites: readonly Cite[]): Finding => ({
+    key: `${key} ${gateway}`,
+    severity: 'critical',
+    confidence: 'proven',
+    nodes: owner === undefined ? [d.node] : [d.node, owner.node],
+    message: `${d.node} ${detail} (subnet ${subnet} via ${dev})`,
+    cites: [lineCite(files.route, routeLine), ...cites],
+    disprove: 'a later collection in which flannel has written the entry',
+  });
+  if (neighbour === null || neighbour[0] === null) {
+    if (onDemand !== null || !wholeNeighbours) return null;
+    const none: Cite = { kind: 'absent', ...files.neighbour, absent: `an entry with a MAC for ${gateway} dev ${dev}` };
+    return make('no-neighbour', `has no neighbour entry for ${gateway}, the VTEP of ${who}`, [neighbour === null ? none : lineCite(files.neighbour, neighbour[1])]);
+  }
+  const mac = neighbour[0];
+  const entry = lineCite(files.neighbour, neighbour[1]);
+  const entries = [entry, ...remotes.map(([, line]) => lineCite(files.fdb, line))];
+  if (own.some((v) => v.dev === dev && v.mac === mac)) return make('own-mac', `has its own MAC ${mac} as neighbour of ${who}`, entries);
+  if (owner !== undefined && owner.vtep.mac !== null && owner.vtep.mac !== mac) {
+    const detail = `has a wrong neighbour entry for ${who}: MAC ${mac}, but ${owner.vtep.dev} there has ${owner.vtep.mac}`;
+    return make('neighbour-mac', detail, [...entries, owner.vtep.cite]);
+  }
+  if (remotes.length === 0) {
+    if (onDemand !== null || !wholeFdb) return null;
+    const none: Cite = { kind: 'absent', ...files.fdb, absent: `an entry ${mac} dev ${dev} dst <underlay address>` };
+    return make('no-fdb', `has no forwarding entry for ${mac}, the VTEP of ${who}`, [entry, none]);
+  }
+  const targets = [...new Set(remotes.map(([dst]) => dst))];
+  if (targets.length > 1) return make('fdb-duplicate', `has ${targets.length} remotes for the VTEP MAC ${mac} of ${who}: ${targets.join(', ')}`, entries);
+  const local = owner?.vtep.local ?? null;
+  if (local !== null && targets[0] !== local) {
+    return make('fdb-remote', `sends packets for ${who} to ${targets[0]}, but ${who} is at ${local}`, [...entries, ...(owner === undefined ? [] : [owner.vtep.cite])]);
+  }
+  return null;
+}

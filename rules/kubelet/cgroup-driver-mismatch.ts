@@ -1,0 +1,65 @@
+import { runtimeDriver, kubeletDriver, kubeletFollowsRuntime } from '../../src/derive/cgroup.ts';
+import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
+import { REF } from '../../src/rule/references.ts';
+
+export const rule = defineNodeRule({
+  id: 'cgroup-driver-mismatch',
+  title: { bad: 'kubelet and container runtime manage cgroups in different ways', good: 'kubelet and runtime use one cgroup driver' },
+  severity: 'critical',
+  explanation:
+    'Two managers then write the same hierarchy, or (with dockershim) the kubelet refuses to start. ' +
+    'Under memory pressure such nodes kill the wrong processes.',
+  remediation: [
+    {
+      step: 'Use systemd on both sides: drain the node, change the runtime and the kubelet, restart the runtime and then the kubelet.',
+      run: `printf '{"exec-opts":["native.cgroupdriver=systemd"]}\\n' # merge into /etc/docker/daemon.json; containerd: SystemdCgroup = true; kubelet config.yaml: cgroupDriver: systemd`,
+      verify: 'docker info | grep -i "cgroup driver"; systemctl is-active kubelet',
+      undo: 'restore the old files and restart runtime and kubelet',
+      risk: 'Every container of the node restarts.',
+    },
+  ],
+  references: [REF.kubeRuntimes, REF.kubeCgroup],
+  needs: [],
+  needsAny: ['kubeletArgs', 'kubeletConfig'],
+  wants: ['kubeletArgs', 'kubeletConfig', 'kubeadmFlags', 'dockerInfo', 'daemonJson', 'dockerdArgs', 'containerdConfig', 'criInfo', 'k3sArgs'],
+  evaluate({ node, wants, source }) {
+    if (wants.kubeletArgs.missing && wants.kubeletConfig.missing) return notApplicable('no kubelet runs or is configured on this node');
+    const kubelet = kubeletDriver(source);
+    const runtime = runtimeDriver(source);
+    if (kubelet === null) {
+      return unknown(node.id, 'the kubelet’s cgroup driver is not known: no --cgroup-driver flag and its config.yaml was not collected', ['kubelet.config', 'kubelet.cmdline']);
+    }
+    if (runtime === null) {
+      return unknown(node.id, 'the runtime’s cgroup driver is not known: neither docker info nor a containerd or CRI-O setting was collected', ['docker.info-json', 'cri.containerd-config', 'cri.info']);
+    }
+    const cites = [...kubelet.cites, ...runtime.cites] as const;
+    const [first, ...rest] = cites.map((c) => ('fact' in c ? cite(c.fact, c.span) : c.absence));
+    if (first === undefined) return unknown(node.id, 'no line states either driver', ['kubelet.config', 'docker.info-json']);
+    if (kubelet.driver === runtime.driver) return pass(first, ...rest);
+    const follows = kubeletFollowsRuntime(source);
+    if (follows !== null) {
+      return findings([
+        {
+          key: 'configured-but-followed',
+          severity: 'info',
+          confidence: 'likely',
+          nodes: [node.id],
+          message: `kubelet is configured for ${kubelet.driver} and ${runtime.name} uses ${runtime.driver} on ${node.id}, but ${follows}`,
+          cites: [first, ...rest],
+        },
+      ]);
+    }
+    const dockershim = runtime.name === 'docker';
+    return findings([
+      {
+        key: 'driver',
+        severity: dockershim ? 'critical' : 'high',
+        confidence: kubelet.sure && runtime.sure ? 'proven' : 'likely',
+        nodes: [node.id],
+        message: `kubelet uses the ${kubelet.driver} cgroup driver, ${runtime.name} uses ${runtime.driver} on ${node.id}`,
+        cites: [first, ...rest],
+        disprove: 'a kubelet >= 1.31 whose runtime tells it the driver (RuntimeConfig)',
+      },
+    ]);
+  },
+});

@@ -1,0 +1,114 @@
+import type { Span } from '../core/span.ts';
+import type { Fact, FactKind } from '../facts/index.ts';
+import type { Source } from './devices.ts';
+import { elements, flag, setting, variable } from './settings.ts';
+
+export type Driver = 'systemd' | 'cgroupfs';
+
+/** A line that states something, or the file that was read whole and does not. */
+export type Statement =
+  | { readonly fact: Fact<FactKind>; readonly span: Span }
+  | { readonly absence: { readonly kind: 'absent'; readonly node: string; readonly evidence: string; readonly path: string; readonly absent: string } };
+
+export interface DriverChoice {
+  readonly driver: Driver;
+  readonly name: string;
+  readonly cites: readonly Statement[];
+  /** False when the driver is a program's default rather than something written. */
+  readonly sure: boolean;
+}
+
+type KubeletKinds = 'kubeletArgs' | 'kubeletConfig' | 'kubeadmFlags' | 'k3sArgs';
+type RuntimeKinds = 'dockerInfo' | 'daemonJson' | 'dockerdArgs' | 'containerdConfig' | 'criInfo' | 'kubeletArgs' | 'kubeadmFlags';
+
+const isDriver = (text: unknown): text is Driver => text === 'systemd' || text === 'cgroupfs';
+
+function absence(fact: Fact<FactKind>, what: string): Statement {
+  return { absence: { kind: 'absent', node: fact.node, evidence: fact.evidence, path: fact.path, absent: what } };
+}
+
+/** The kubelet's driver: flag, else config file, else its built-in default (cgroupfs) when the config was read whole. */
+export function kubeletDriver(source: Source<KubeletKinds>): DriverChoice | null {
+  const args = source.get('kubeletArgs');
+  const flagged = args.missing ? undefined : flag(args.value, 'cgroup-driver');
+  if (!args.missing && flagged !== undefined && isDriver(flagged.value)) {
+    return { driver: flagged.value, name: 'kubelet', cites: [{ fact: args, span: flagged }], sure: true };
+  }
+  const kubeadm = source.get('kubeadmFlags');
+  if (args.missing && !kubeadm.missing) {
+    // not running: what the unit would start it with
+    const line = variable(kubeadm.value, 'KUBELET_KUBEADM_ARGS');
+    const value = /--cgroup-driver[= ](\S+)/.exec(line?.value ?? '')?.[1]?.replace(/"$/, '');
+    if (line !== undefined && isDriver(value)) return { driver: value, name: 'kubelet', cites: [{ fact: kubeadm, span: line }], sure: true };
+  }
+  const config = source.get('kubeletConfig');
+  if (config.missing) return null;
+  const configured = setting(config.value, 'cgroupDriver');
+  if (configured !== undefined && isDriver(configured.value)) {
+    return { driver: configured.value, name: 'kubelet', cites: [{ fact: config, span: configured }], sure: true };
+  }
+  if (configured !== undefined || !config.closed) return null;
+  return { driver: 'cgroupfs', name: 'kubelet', cites: [absence(config, 'cgroupDriver (the kubelet’s default is cgroupfs)')], sure: false };
+}
+
+/** The runtime that the kubelet talks to, by its endpoint; docker where dockershim or no endpoint is named. */
+export function runtimeDriver(source: Source<RuntimeKinds>): DriverChoice | null {
+  const endpoint = runtimeEndpoint(source);
+  const docker = endpoint === null || /docker/.test(endpoint);
+  if (docker) {
+    const choice = dockerDriver(source);
+    if (choice !== null || endpoint !== null) return choice;
+  }
+  const containerd = source.get('containerdConfig');
+  if (containerd.missing || (endpoint !== null && !/containerd/.test(endpoint))) return null;
+  const setting = containerd.value.settings.find((s) => /(^|\.)SystemdCgroup$/.test(s.path) && /runc/.test(s.path));
+  if (setting !== undefined && typeof setting.value === 'boolean') {
+    return { driver: setting.value ? 'systemd' : 'cgroupfs', name: 'containerd', cites: [{ fact: containerd, span: setting }], sure: true };
+  }
+  if (!containerd.closed) return null;
+  return { driver: 'cgroupfs', name: 'containerd', cites: [absence(containerd, 'SystemdCgroup (unset means cgroupfs)')], sure: false };
+}
+
+function dockerDriver(source: Source<RuntimeKinds>): DriverChoice | null {
+  const info = source.get('dockerInfo');
+  if (!info.missing) {
+    const reported = setting(info.value, 'CgroupDriver');
+    if (reported !== undefined && isDriver(reported.value)) {
+      return { driver: reported.value, name: 'docker', cites: [{ fact: info, span: reported }], sure: true };
+    }
+  }
+  const args = source.get('dockerdArgs');
+  const opt = args.missing ? undefined : args.value.processes.flatMap((p) => p.flags).findLast((f) => f.name === 'exec-opt' && f.value.startsWith('native.cgroupdriver='));
+  const flagged = opt?.value.slice('native.cgroupdriver='.length);
+  if (!args.missing && opt !== undefined && isDriver(flagged)) return { driver: flagged, name: 'docker', cites: [{ fact: args, span: opt }], sure: true };
+  const daemon = source.get('daemonJson');
+  if (daemon.missing) return null;
+  for (const element of elements(daemon.value, 'exec-opts')) {
+    const value = typeof element.value === 'string' ? /^native\.cgroupdriver=(\w+)$/.exec(element.value)?.[1] : undefined;
+    // the file is what the next start will use; docker info would have said what runs now
+    if (isDriver(value)) return { driver: value, name: 'docker', cites: [{ fact: daemon, span: element }], sure: false };
+  }
+  return null;
+}
+
+function runtimeEndpoint(source: Source<'kubeletArgs' | 'kubeadmFlags'>): string | null {
+  const args = source.get('kubeletArgs');
+  if (!args.missing) {
+    const endpoint = flag(args.value, 'container-runtime-endpoint');
+    if (endpoint !== undefined) return endpoint.value;
+    const kind = flag(args.value, 'container-runtime');
+    if (kind?.value === 'docker') return 'docker';
+  }
+  const kubeadm = source.get('kubeadmFlags');
+  if (kubeadm.missing) return null;
+  return /--container-runtime-endpoint[= ]([^\s"]+)/.exec(variable(kubeadm.value, 'KUBELET_KUBEADM_ARGS')?.value ?? '')?.[1] ?? null;
+}
+
+/** A sentence when the kubelet takes the driver from the runtime (RuntimeConfig of the CRI), else null. */
+export function kubeletFollowsRuntime(source: Source<'criInfo' | 'kubeletConfig'>): string | null {
+  const info = source.get('criInfo');
+  if (info.missing) return null;
+  const told = info.value.settings.find((s) => /(^|\.)cgroupDriver$/i.test(s.path) && /runtimeConfig|linux/i.test(s.path));
+  if (told === undefined) return null;
+  return 'the runtime reports its driver over the CRI, which kubelet 1.31 and later follows';
+}

@@ -1,0 +1,48 @@
+type Type = 'string' | 'number' | 'boolean' | 'array' | 'object' | 'any';
+
+const list = (type: Type, names: string): [string, Type][] => names.split(/\s+/).map((name) => [name, type]);
+
+/**
+ * Keys that dockerd takes in daemon.json and the JSON type it demands (docs.docker.com/reference/cli/dockerd/#daemon-configuration-file,
+ * moby daemon/config). Keys of all versions together: which version introduced one is in SINCE.
+ */
+export const KNOWN_KEYS: ReadonlyMap<string, Type> = new Map<string, Type>([
+  ...list(
+    'string',
+    `api-cors-header bip bip6 bridge cgroup-parent containerd containerd-namespace containerd-plugin-namespace
+    cluster-store cluster-advertise config-file cpu-rt-period-str data-root default-address-pool default-cgroupns-mode default-gateway
+    default-gateway-v6 default-ipc-mode default-runtime default-shm-size exec-root firewall-backend fixed-cidr fixed-cidr-v6 graph group
+    http-proxy https-proxy no-proxy host-gateway-ip init-path ip log-driver log-format log-level metrics-addr oom-score mtu-str
+    pidfile seccomp-profile storage-driver swarm-default-advertise-addr tlscacert tlscert tlskey userland-proxy-path userns-remap minimum-api-version`,
+  ),
+  ...list(
+    'boolean',
+    `allow-direct-routing allow-nondistributable debug disable-legacy-registry enable-ipv6 experimental icc init ip-forward ip-forward-no-drop ip-masq
+    ip6tables iptables ipv6 live-restore no-new-privileges rootless selinux-enabled tls tlsverify userland-proxy raw-logs validate`,
+  ),
+  ...list('number', 'cpu-rt-period cpu-rt-runtime max-concurrent-downloads max-concurrent-uploads max-download-attempts mtu network-control-plane-mtu network-diagnostic-port oom-score-adjust shutdown-timeout'),
+  ...list(
+    'array',
+    `allow-nondistributable-artifacts authorization-plugins cdi-spec-dirs default-address-pools default-ulimit dns dns-opts dns-search exec-opts
+    host-gateway-ips hosts insecure-registries labels node-generic-resources registry-mirrors storage-opts`,
+  ),
+  ...list('object', 'builder cluster-store-opts default-network-opts default-ulimits features log-opts proxies runtimes'),
+  ['oom-score-adjust', 'number'],
+]);
+
+/** Docker's major version that first took a key; keys older than 20 are left out. */
+export const SINCE: ReadonlyMap<string, number> = new Map([
+  ['http-proxy', 23],
+  ['https-proxy', 23],
+  ['no-proxy', 23],
+  ['proxies', 23],
+  ['default-network-opts', 24],
+  ['cdi-spec-dirs', 25],
+  ['minimum-api-version', 25],
+  ['log-format', 25],
+  ['bip6', 27],
+  ['ip-forward-no-drop', 28],
+  ['allow-direct-routing', 28],
+  ['host-gateway-ips', 28],
+  ['firewall-backend', 29],
+]);

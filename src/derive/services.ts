@@ -1,0 +1,37 @@
+import { formatIp4, parseIp4, parsePrefix } from '../core/address.ts';
+import type { Span } from '../core/span.ts';
+import type { Fact } from '../facts/index.ts';
+import type { Source } from './devices.ts';
+
+/** The cluster's service range: from a flag of the control plane, else the hull of the ClusterIPs that kube-proxy wrote. */
+export function serviceRange(
+  source: Source<'staticPods' | 'iptables'>,
+): { readonly name: string; readonly prefix: string; readonly fact: Fact<'staticPods'> | Fact<'iptables'>; readonly span: Span } | null {
+  const pods = source.get('staticPods');
+  if (!pods.missing) {
+    for (const line of pods.value.lines) {
+      const value = /--service-cluster-ip-range[= ]"?([0-9./]+)/.exec(line.text)?.[1];
+      if (value !== undefined && parsePrefix(value) !== null) return { name: '--service-cluster-ip-range', prefix: value, fact: pods, span: line };
+    }
+  }
+  const rules = source.get('iptables');
+  if (rules.missing) return null;
+  const chain = rules.value.tables.get('nat')?.chains.get('KUBE-SERVICES');
+  let low = 0xffffffff;
+  let high = -1;
+  let first: Span | undefined;
+  for (const rule of chain?.rules() ?? []) {
+    // `cluster IP` rules only: external and load-balancer addresses are in this chain too
+    if (!rule.target?.name.startsWith('KUBE-SVC-') || rule.destination === undefined || rule.destination.negated) continue;
+    const ip = parseIp4(rule.destination.value.replace(/\/32$/, ''));
+    if (ip === null || !/cluster IP/.test(rule.comment ?? 'cluster IP')) continue;
+    first ??= rule;
+    low = Math.min(low, ip);
+    high = Math.max(high, ip);
+  }
+  if (first === undefined) return null;
+  let length = 32;
+  while (length > 0 && Math.floor(low / 2 ** (32 - length)) !== Math.floor(high / 2 ** (32 - length))) length -= 1;
+  const base = Math.floor(low / 2 ** (32 - length)) * 2 ** (32 - length);
+  return { name: 'hull of observed ClusterIPs', prefix: `${formatIp4(base)}/${length}`, fact: rules, span: first };
+}
