@@ -1,5 +1,6 @@
-import type { AnyRule, ClusterDigests, ClusterRule, ClusterVerdict, Confidence, NodeInfo, Severity, Undecided } from '../rule/index.ts';
+import type { AnyRule, ClusterDigests, ClusterRule, ClusterVerdict, Confidence, NodeInfo, Severity } from '../rule/index.ts';
 import { SEVERITIES } from '../rule/index.ts';
+import type { NodeTopology } from '../derive/topology.ts';
 import { rankCauses } from './causes.ts';
 import type { ResolvedCite } from './excerpt.ts';
 import { resolveCite } from './excerpt.ts';
@@ -56,12 +57,18 @@ export interface Judgement {
   readonly verdicts: Readonly<Record<string, VerdictCounts>>;
   /** Rule -> node -> answer kind; what the coverage tables and the node groups are made of. */
   readonly matrix: Readonly<Record<string, Readonly<Record<string, NodeAnswer['kind']>>>>;
+  readonly topology: Readonly<Record<string, NodeTopology>>;
 }
 
-/** Node results, handed one at a time so that a large fleet need not be in memory at once. */
+/** What the cluster step needs to know of a node. */
+export type NodeIdentity = Pick<NodeInfo, 'id' | 'collectedAt' | 'machineIdSha256' | 'bootId'>;
+
+/** Node results and digests, handed one at a time so that a large fleet need not be in memory at once. */
 export interface ResultSource {
-  readonly nodes: readonly NodeInfo[];
-  read(node: string): NodeResult;
+  readonly nodes: readonly NodeIdentity[];
+  read(node: string): Omit<NodeResult, 'digests' | 'notes'>;
+  /** One rule's digest of one node; undefined when it has none. */
+  digest(node: string, rule: string): unknown;
   /** For cites of cluster rules. */
   textOf(node: string, path: string): string | null;
 }
@@ -75,6 +82,7 @@ export function judgeCluster(source: ResultSource, rules: readonly AnyRule[]): J
   const undecided: UnknownAnswer[] = [];
   const found: ResolvedFinding[] = [];
   const having = new Map<string, string[]>();
+  const topology: Record<string, NodeTopology> = {};
   for (const rule of rules) {
     matrix[rule.id] = {};
     if (rule.scope === 'cluster') having.set(rule.id, []);
@@ -82,12 +90,13 @@ export function judgeCluster(source: ResultSource, rules: readonly AnyRule[]): J
   for (const id of ids) {
     const result = source.read(id);
     found.push(...result.findings);
+    topology[id] = result.topology;
     for (const rule of rules) {
       const answer = result.answers[rule.id];
       if (answer !== undefined) {
         (matrix[rule.id] as Record<string, NodeAnswer['kind']>)[id] = answer.kind;
         collectUndecided(rule.id, id, answer, undecided);
-      } else if (rule.scope === 'cluster' && result.digests[rule.id] !== undefined) having.get(rule.id)?.push(id);
+      } else if (rule.scope === 'cluster') having.get(rule.id)?.push(id);
     }
   }
   const missingNodes: MissingNode[] = [];
@@ -124,6 +133,7 @@ export function judgeCluster(source: ResultSource, rules: readonly AnyRule[]): J
     missingNodes: missingNodes.sort((a, b) => (a.node < b.node ? -1 : 1)),
     verdicts,
     matrix,
+    topology,
   };
 }
 
@@ -133,7 +143,7 @@ function digestsOf(rule: string, nodes: readonly string[], source: ResultSource)
     const info = infos.get(node);
     if (info === undefined || !nodes.includes(node)) return undefined;
     const { collectedAt, machineIdSha256, bootId } = info;
-    return { node, collectedAt, machineIdSha256, bootId, digest: source.read(node).digests[rule] };
+    return { node, collectedAt, machineIdSha256, bootId, digest: source.digest(node, rule) };
   };
   return {
     ids: nodes,
@@ -224,5 +234,3 @@ function count(kinds: readonly NodeAnswer['kind'][]): VerdictCounts {
   for (const kind of kinds) counts[kind === 'not-applicable' ? 'notApplicable' : kind] += 1;
   return counts;
 }
-
-export type { Undecided };

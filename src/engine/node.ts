@@ -1,3 +1,5 @@
+import type { NodeTopology } from '../derive/topology.ts';
+import { nodeTopology } from '../derive/topology.ts';
 import type { FactKind, MissingFact } from '../facts/index.ts';
 import { isManyKind } from '../facts/index.ts';
 import type { AnyRule, ClusterRule, Finding, NodeRule, NodeVerdict, NodeView, Undecided } from '../rule/index.ts';
@@ -26,6 +28,7 @@ export interface NodeResult {
   /** Cluster rules' digests, by rule id; absent where a need is missing (then `answers` says so). */
   readonly digests: Readonly<Record<string, unknown>>;
   readonly notes: readonly ParseNote[];
+  readonly topology: NodeTopology;
 }
 
 /** Runs every rule's node half over one node. Never throws: a rule that throws is an answer of kind `error`. */
@@ -77,7 +80,7 @@ export function judgeNode(evidence: NodeEvidence, rules: readonly AnyRule[]): No
       answers[rule.id] = { kind: 'error', because: error instanceof Error ? error.message : String(error), evidence: [] };
     }
   }
-  return { node: evidence.info.id, answers, findings: found, digests, notes: [...facts.notes.values()] };
+  return { node: evidence.info.id, answers, findings: found, digests, topology: nodeTopology(facts), notes: [...facts.notes.values()] };
 }
 
 function answerOf(verdict: NodeVerdict, resolve: (cites: readonly Parameters<typeof resolveCite>[0][]) => ResolvedCite[]): NodeAnswer {
