@@ -11,6 +11,8 @@ export interface IptOption {
   readonly flag: string;
   readonly negated: boolean;
   readonly values: readonly string[];
+  /** The values as they stand in the file, where that is not how iptables-save would quote them. */
+  readonly written?: readonly string[];
 }
 
 export interface IptMatch {
