@@ -1,5 +1,5 @@
-import type { AnyRule, ClusterDigests, ClusterRule, ClusterVerdict, Confidence, NodeInfo, Severity } from '../rule/index.ts';
-import { SEVERITIES } from '../rule/index.ts';
+import type { AnyRule, ClusterDigests, ClusterRule, ClusterVerdict, Confidence, NodeInfo } from '../rule/index.ts';
+import { compareSeverity } from '../rule/index.ts';
 import type { NodeTopology } from '../derive/topology.ts';
 import { rankCauses } from './causes.ts';
 import type { ResolvedCite } from './excerpt.ts';
@@ -59,6 +59,8 @@ export interface Judgement {
   readonly matrix: Readonly<Record<string, Readonly<Record<string, NodeAnswer['kind']>>>>;
   readonly topology: Readonly<Record<string, NodeTopology>>;
 }
+
+export type { NodeTopology };
 
 /** What the cluster step needs to know of a node. */
 export type NodeIdentity = Pick<NodeInfo, 'id' | 'collectedAt' | 'machineIdSha256' | 'bootId'>;
@@ -213,20 +215,8 @@ function identify(found: readonly ResolvedFinding[]): AnalysisFinding[] {
   return list.sort(bySeverity);
 }
 
-const rank = { critical: 0, high: 1, medium: 2, low: 3, info: 4 } satisfies Record<Severity, number>;
-
 function bySeverity(a: AnalysisFinding, b: AnalysisFinding): number {
-  return rank[a.severity] - rank[b.severity] || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
-}
-
-/** Least severe last; `none` when there is no finding. */
-export function worst(findings: readonly { readonly severity: Severity }[]): Severity | 'none' {
-  for (const severity of SEVERITIES) if (findings.some((f) => f.severity === severity)) return severity;
-  return 'none';
-}
-
-export function atLeast(severity: Severity | 'none', threshold: Severity): boolean {
-  return severity !== 'none' && rank[severity] <= rank[threshold];
+  return compareSeverity(a.severity, b.severity) || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 }
 
 function count(kinds: readonly NodeAnswer['kind'][]): VerdictCounts {

@@ -1,7 +1,7 @@
-import type { AnyRule, Confidence, Severity } from '../rule/index.ts';
+import type { AnyRule, Confidence } from '../rule/index.ts';
+import { compareSeverity } from '../rule/index.ts';
 import type { AnalysisFinding, Cause } from './analysis.ts';
 
-const severityRank: Record<Severity, number> = { critical: 0, high: 1, medium: 2, low: 3, info: 4 };
 const confidenceRank: Record<Confidence, number> = { proven: 0, likely: 1, possible: 2 };
 
 /**
@@ -35,7 +35,7 @@ export function rankCauses(findings: readonly AnalysisFinding[], rules: readonly
   });
   ordered.sort(
     (a, b) =>
-      severityRank[a.first.severity] - severityRank[b.first.severity] ||
+      compareSeverity(a.first.severity, b.first.severity) ||
       confidenceRank[a.first.confidence] - confidenceRank[b.first.confidence] ||
       nodesOf(b.members) - nodesOf(a.members) ||
       b.symptoms.length - a.symptoms.length ||

@@ -92,3 +92,19 @@ export function notApplicable(because: string, cites: readonly Cite[] = []): Nod
 export function unknown(node: string, because: string, evidence: readonly string[]): NodeVerdict {
   return { kind: 'unknown', unknown: [{ nodes: [node], because, evidence }] };
 }
+
+const severityRank = { critical: 0, high: 1, medium: 2, low: 3, info: 4 } satisfies Record<Severity, number>;
+
+/** The gravest severity of a list; `none` when it is empty. */
+export function worst(list: readonly { readonly severity: Severity }[]): Severity | 'none' {
+  for (const severity of SEVERITIES) if (list.some((f) => f.severity === severity)) return severity;
+  return 'none';
+}
+
+export function atLeast(severity: Severity | 'none', threshold: Severity): boolean {
+  return severity !== 'none' && severityRank[severity] <= severityRank[threshold];
+}
+
+export function compareSeverity(a: Severity, b: Severity): number {
+  return severityRank[a] - severityRank[b];
+}

@@ -1,0 +1,42 @@
+import type { Analysis, LogPlace } from './analysis.ts';
+import type { CauseModel, ReportModel } from './model.ts';
+import { buildReportModel } from './model.ts';
+import { codeBlock, templates } from './templates.ts';
+
+const MOST_CHARACTERS = 4000;
+
+/** Markdown for a ticket or chat box: verdict, causes with file:line, commands; at most 4,000 characters. */
+export function renderMarkdown(analysis: Analysis, place: LogPlace): string {
+  const model = buildReportModel(analysis, place, 0);
+  let text = '';
+  for (let causes = 3; causes >= 1; causes -= 1) {
+    text = render(model, causes);
+    if (text.length <= MOST_CHARACTERS) return text;
+  }
+  return `${text.slice(0, MOST_CHARACTERS - 40).trimEnd()}\n\n(cut; the rest is in the report)\n`;
+}
+
+function render(model: ReportModel, most: number): string {
+  const causes = model.causes.slice(0, most);
+  const text = templates().render('ticket/ticket.njk', {
+    m: model,
+    causes: causes.map((c) => ({ ...c, figures: c.figures.slice(0, 3).map(place), fix: fix(c) })),
+    more: model.causes.length - causes.length + model.notes.filter((n) => n.severity !== 'info').length,
+    unchecked: model.unchecked
+      .slice(0, 3)
+      .map((u) => u.rule)
+      .join(', '),
+  });
+  return `${text.replace(/\n{3,}/g, '\n\n').trim()}\n`;
+}
+
+function place(f: CauseModel['figures'][number]): { node: string; place: string; text: string; absent: string } {
+  const cited = f.context.find((c) => c.cited);
+  return { node: f.node, place: f.lines === '' ? f.path : `${f.path}:${f.lines}`, text: cited?.text.trim().slice(0, 160) ?? '', absent: f.absent };
+}
+
+function fix(c: CauseModel): { step: string; run: string; block: string } | null {
+  const [first] = c.remediation;
+  if (first === undefined) return null;
+  return { step: first.step, run: first.run ?? '', block: codeBlock([first.run ?? '', first.verify === undefined ? '' : `# verify: ${first.verify}`, first.undo === undefined ? '' : `# undo: ${first.undo}`].filter((l) => l !== '').join('\n')) };
+}
