@@ -1,5 +1,5 @@
 // Writes the generated registries: evidence list, parser index, rule index. `--check` compares instead of writing (a test runs it).
-import { readFileSync, readdirSync, writeFileSync, existsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -23,7 +23,12 @@ export function evidenceList() {
 /** Every `src/parsers/*.ts` but the index exports `const parsers`: a list of Parser. */
 export function parserIndex() {
   const files = readdirSync(join(root, 'src/parsers'))
-    .filter((f) => f.endsWith('.ts') && f !== 'index.ts' && readFileSync(join(root, 'src/parsers', f), 'utf8').includes('export const parsers'))
+    .filter(
+      (f) =>
+        f.endsWith('.ts') &&
+        f !== 'index.ts' &&
+        readFileSync(join(root, 'src/parsers', f), 'utf8').includes('export const parsers'),
+    )
     .sort();
   const imports = files.map((f) => `import { parsers as ${camel(f)} } from './${f}';\n`).join('');
   return `${banner}\nimport type { AnyParser } from '../facts/parser.ts';\n${imports}\nexport const PARSERS: readonly AnyParser[] = [\n${files.map((f) => `  ...${camel(f)},\n`).join('')}];\n`;

@@ -39,7 +39,18 @@ export const rule = defineClusterRule({
   ],
   references: [REF.dockerSubnets, REF.kubeVips],
   needs: ['addresses'],
-  wants: ['dockerNetworks', 'flannelEnv', 'flannelNetConf', 'staticPods', 'kubeProxyArgs', 'kubeProxyConfig', 'daemonJson', 'iptables', 'kubeletArgs', 'routes4'],
+  wants: [
+    'dockerNetworks',
+    'flannelEnv',
+    'flannelNetConf',
+    'staticPods',
+    'kubeProxyArgs',
+    'kubeProxyConfig',
+    'daemonJson',
+    'iptables',
+    'kubeletArgs',
+    'routes4',
+  ],
   explains: ['trace-pod-to-service-and-external'],
   extract({ facts, wants, source }): Ranges {
     const ranges: Range[] = [];
@@ -53,7 +64,12 @@ export const rule = defineClusterRule({
       const prefix = typeof network?.value === 'string' ? parsePrefix(network.value) : null;
       if (network !== undefined && prefix !== null) {
         pod = formatPrefix(prefix);
-        ranges.push({ what: 'pod network', name: 'net-conf.json Network', prefix: pod, cite: cite(wants.flannelNetConf, network) });
+        ranges.push({
+          what: 'pod network',
+          name: 'net-conf.json Network',
+          prefix: pod,
+          cite: cite(wants.flannelNetConf, network),
+        });
       }
     }
     if (!wants.dockerNetworks.missing) {
@@ -61,7 +77,12 @@ export const rule = defineClusterRule({
         for (const pool of network.ipam) {
           const prefix = parsePrefix(pool.subnet);
           if (prefix !== null && prefix.family === 4) {
-            ranges.push({ what: 'docker network', name: network.name, prefix: formatPrefix(prefix), cite: cite(wants.dockerNetworks, pool) });
+            ranges.push({
+              what: 'docker network',
+              name: network.name,
+              prefix: formatPrefix(prefix),
+              cite: cite(wants.dockerNetworks, pool),
+            });
           }
         }
       }
@@ -72,25 +93,50 @@ export const rule = defineClusterRule({
         const match = /^default-address-pools\.(\d+)\.base$/.exec(s.path);
         const prefix = match !== null && typeof s.value === 'string' ? parsePrefix(s.value) : null;
         if (prefix !== null && elements(value, 'default-address-pools').length > 0) {
-          ranges.push({ what: 'docker address pool', name: `pool ${match?.[1]}`, prefix: formatPrefix(prefix), cite: cite(wants.daemonJson, s) });
+          ranges.push({
+            what: 'docker address pool',
+            name: `pool ${match?.[1]}`,
+            prefix: formatPrefix(prefix),
+            cite: cite(wants.daemonJson, s),
+          });
         }
       }
     }
     const service = serviceRange(source);
-    if (service !== null) ranges.push({ what: 'service network', name: service.name, prefix: service.prefix, cite: cite(service.fact as Fact<'iptables'>, service.span) });
+    if (service !== null)
+      ranges.push({
+        what: 'service network',
+        name: service.name,
+        prefix: service.prefix,
+        cite: cite(service.fact as Fact<'iptables'>, service.span),
+      });
     if (!wants.routes4.missing) {
       const uplink = wants.routes4.value.routes.find((r) => r.dst === '0.0.0.0/0' && r.table === 'main')?.dev;
       for (const a of facts.addresses.value.devices.find((d) => d.name === uplink)?.addresses ?? []) {
         const prefix = a.family === 4 ? parsePrefix(`${a.address}/${a.prefixLength}`) : null;
-        if (prefix !== null) ranges.push({ what: 'node network', name: uplink ?? '', prefix: formatPrefix(prefix), cite: cite(facts.addresses, a) });
+        if (prefix !== null)
+          ranges.push({
+            what: 'node network',
+            name: uplink ?? '',
+            prefix: formatPrefix(prefix),
+            cite: cite(facts.addresses, a),
+          });
       }
     }
-    const kubernetes = !wants.kubeletArgs.missing || !wants.kubeProxyArgs.missing || (!wants.flannelEnv.missing && !wants.staticPods.missing);
+    const kubernetes =
+      !wants.kubeletArgs.missing ||
+      !wants.kubeProxyArgs.missing ||
+      (!wants.flannelEnv.missing && !wants.staticPods.missing);
     if (!wants.kubeProxyArgs.missing && pod === null) {
       const cidr = flag(wants.kubeProxyArgs.value, 'cluster-cidr');
       const prefix = cidr === undefined ? null : parsePrefix(cidr.value);
       if (cidr !== undefined && prefix !== null) {
-        ranges.push({ what: 'pod network', name: '--cluster-cidr', prefix: formatPrefix(prefix), cite: cite(wants.kubeProxyArgs, cidr) });
+        ranges.push({
+          what: 'pod network',
+          name: '--cluster-cidr',
+          prefix: formatPrefix(prefix),
+          cite: cite(wants.kubeProxyArgs, cidr),
+        });
       }
     }
     return { pod, lease: lease?.subnet == null ? null : formatPrefix(lease.subnet.prefix), ranges, kubernetes };
@@ -104,7 +150,8 @@ export const rule = defineClusterRule({
     const services = new Map<string, Range>();
     for (const d of digests) {
       const service = d.digest.ranges.find((r) => r.what === 'service network');
-      if (service !== undefined && d.digest.pod !== null && !services.has(d.digest.pod)) services.set(d.digest.pod, service);
+      if (service !== undefined && d.digest.pod !== null && !services.has(d.digest.pod))
+        services.set(d.digest.pod, service);
     }
     for (const d of digests) {
       const { ranges, pod, lease, kubernetes } = d.digest;
@@ -125,9 +172,11 @@ export const rule = defineClusterRule({
       }
       const open = kubernetes && !all.some((r) => r.what === 'service network');
       if (open) {
-        const because = 'the service range is not known: no --service-cluster-ip-range and no ClusterIP rule was collected';
+        const because =
+          'the service range is not known: no --service-cluster-ip-range and no ClusterIP rule was collected';
         unknown.push({ nodes: [d.node], because, evidence: ['kubelet.staticpods', 'fw.iptables-save'] });
-      } else if (findings.length === before) passes.push({ node: d.node, cites: [first.cite, ...owned.slice(1).map((r) => r.cite)] as const });
+      } else if (findings.length === before)
+        passes.push({ node: d.node, cites: [first.cite, ...owned.slice(1).map((r) => r.cite)] as const });
     }
     return { findings, passes, unknown, notApplicable };
   },
@@ -154,7 +203,11 @@ function finding(node: string, a: Range, b: Range): Finding {
   const service = a.what === 'service network' || b.what === 'service network';
   return {
     key: `${a.what} ${a.name} / ${b.what} ${b.name}`,
-    severity: service ? 'critical' : a.what === 'docker address pool' || b.what === 'docker address pool' ? 'medium' : 'high',
+    severity: service
+      ? 'critical'
+      : a.what === 'docker address pool' || b.what === 'docker address pool'
+        ? 'medium'
+        : 'high',
     confidence: 'proven',
     nodes: [node],
     message: `${a.what} ${a.name} (${a.prefix}) overlaps ${b.what} ${b.name} (${b.prefix}) on ${node}`,

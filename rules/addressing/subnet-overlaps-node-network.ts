@@ -1,12 +1,28 @@
 import type { Prefix } from '../../src/core/address.ts';
-import { parseIp, parsePrefix, prefixContains, prefixCovers, prefixesOverlap, samePrefix } from '../../src/core/address.ts';
+import {
+  parseIp,
+  parsePrefix,
+  prefixContains,
+  prefixCovers,
+  prefixesOverlap,
+  samePrefix,
+} from '../../src/core/address.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
 import type { ContainerBridge } from '../../src/derive/devices.ts';
 import { containerBridges } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import type { Route } from '../../src/facts/index.ts';
 import type { Finding, LineCite } from '../../src/rule/index.ts';
-import { absent, cite, defineNodeRule, findings, isClosed, notApplicable, pass, unknown } from '../../src/rule/index.ts';
+import {
+  absent,
+  cite,
+  defineNodeRule,
+  findings,
+  isClosed,
+  notApplicable,
+  pass,
+  unknown,
+} from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
 /** An address of the node's own world that would be lost: what it is, and where that is written. */
@@ -18,7 +34,10 @@ interface Vital {
 
 export const rule = defineNodeRule({
   id: 'subnet-overlaps-node-network',
-  title: { bad: 'A container subnet overlaps a network that the node itself must reach', good: 'Container subnets and the node’s networks are apart' },
+  title: {
+    bad: 'A container subnet overlaps a network that the node itself must reach',
+    good: 'Container subnets and the node’s networks are apart',
+  },
   severity: 'critical',
   explanation:
     'The kernel sends packets for the shared range into the bridge, where nobody answers. ' +
@@ -51,7 +70,8 @@ export const rule = defineNodeRule({
           if (dst === null || dst.length === 0 || other.dev === undefined || bridgeNames.has(other.dev)) continue;
           if (!prefixesOverlap(dst, own.prefix)) continue;
           // the overlay's own routes (and flannel udp's supernet) are meant to surround the node's lease
-          if (/^flannel/.test(other.dev) || (cluster !== null && prefixCovers(cluster, dst) && other.via !== undefined)) continue;
+          if (/^flannel/.test(other.dev) || (cluster !== null && prefixCovers(cluster, dst) && other.via !== undefined))
+            continue;
           const loser = whoLoses(own.prefix, ownRoute, dst, other, routes);
           if (loser === null) continue;
           found.push(describe(bridge, own, other, loser, node.id));
@@ -62,28 +82,56 @@ export const rule = defineNodeRule({
     if (!isClosed(facts.routes4) || !isClosed(facts.addresses)) {
       return unknown(node.id, 'the route or address list was not collected whole', ['ip.route4', 'ip.addr']);
     }
-    if (!facts.routes4.value.allTables) return unknown(node.id, 'only the main routing table was collected: tables of VPNs are not decided', ['ip.route4']);
-    const proof = absent(facts.routes4, `a route of another device that overlaps ${bridges.flatMap((b) => b.prefixes.map((p) => `${p.address}/${p.prefix.length}`)).join(', ')}`);
+    if (!facts.routes4.value.allTables)
+      return unknown(node.id, 'only the main routing table was collected: tables of VPNs are not decided', [
+        'ip.route4',
+      ]);
+    const proof = absent(
+      facts.routes4,
+      `a route of another device that overlaps ${bridges.flatMap((b) => b.prefixes.map((p) => `${p.address}/${p.prefix.length}`)).join(', ')}`,
+    );
     return pass(proof, ...bridges.map((b) => cite(b.fact, b.device)));
 
     function openTables() {
       if (facts.routes4.value.allTables) return [];
-      return [{ nodes: [node.id] as const, because: 'only the main routing table was collected', evidence: ['ip.route4'] }];
+      return [
+        { nodes: [node.id] as const, because: 'only the main routing table was collected', evidence: ['ip.route4'] },
+      ];
     }
 
-    function describe(bridge: ContainerBridge, own: ContainerBridge['prefixes'][number], other: Route, loser: 'lan' | 'containers' | 'latent', id: string): Finding {
+    function describe(
+      bridge: ContainerBridge,
+      own: ContainerBridge['prefixes'][number],
+      other: Route,
+      loser: 'lan' | 'containers' | 'latent',
+      id: string,
+    ): Finding {
       const range = `${own.address}/${own.prefix.length}`;
       const lost = vitals().filter((v) => {
         const ip = parseIp(v.address);
         const dst = parsePrefix(other.dst);
-        return ip !== null && prefixContains(own.prefix, ip) && dst !== null && prefixContains(dst, ip) && v.address !== own.address;
+        return (
+          ip !== null &&
+          prefixContains(own.prefix, ip) &&
+          dst !== null &&
+          prefixContains(dst, ip) &&
+          v.address !== own.address
+        );
       });
       const [severity, effect] =
         loser === 'lan'
-          ? ([lost.length > 0 ? 'critical' : 'high', lost.length > 0 ? `${lost.map((v) => `${v.what} ${v.address}`).join(', ')} become unreachable` : `hosts of ${other.dst} become unreachable`] as const)
+          ? ([
+              lost.length > 0 ? 'critical' : 'high',
+              lost.length > 0
+                ? `${lost.map((v) => `${v.what} ${v.address}`).join(', ')} become unreachable`
+                : `hosts of ${other.dst} become unreachable`,
+            ] as const)
           : loser === 'containers'
             ? (['high', `containers on ${bridge.name} are unreachable, their range is routed to ${other.dev}`] as const)
-            : (['medium', 'latent: the other route is listed first for now, the bridge may win after the next restart'] as const);
+            : ([
+                'medium',
+                'latent: the other route is listed first for now, the bridge may win after the next restart',
+              ] as const);
       return {
         key: `${bridge.name} ${other.dst} ${other.dev}`,
         severity,
@@ -97,9 +145,12 @@ export const rule = defineNodeRule({
 
     function vitals(): Vital[] {
       const list: Vital[] = [];
-      for (const r of routes) if (r.dst === '0.0.0.0/0' && r.via !== undefined) list.push({ address: r.via, what: 'the default gateway', cite: cite(facts.routes4, r) });
+      for (const r of routes)
+        if (r.dst === '0.0.0.0/0' && r.via !== undefined)
+          list.push({ address: r.via, what: 'the default gateway', cite: cite(facts.routes4, r) });
       if (!wants.fdb.missing) {
-        for (const e of wants.fdb.value.entries) if (e.dst !== undefined) list.push({ address: e.dst, what: 'overlay peer', cite: cite(wants.fdb, e) });
+        for (const e of wants.fdb.value.entries)
+          if (e.dst !== undefined) list.push({ address: e.dst, what: 'overlay peer', cite: cite(wants.fdb, e) });
       }
       if (!wants.resolvConf.missing) {
         for (const l of wants.resolvConf.value.lines) {
@@ -118,7 +169,13 @@ const same = (text: string, prefix: Prefix) => {
 };
 
 /** Longest prefix, then lowest metric, then first listed. null: each range goes where its owner means it to go. */
-function whoLoses(own: Prefix, ownRoute: Route | undefined, dst: Prefix, other: Route, routes: readonly Route[]): 'lan' | 'containers' | 'latent' | null {
+function whoLoses(
+  own: Prefix,
+  ownRoute: Route | undefined,
+  dst: Prefix,
+  other: Route,
+  routes: readonly Route[],
+): 'lan' | 'containers' | 'latent' | null {
   if (ownRoute === undefined) return null;
   const attached = !ownRoute.flags.includes('linkdown') && !ownRoute.flags.includes('dead');
   if (own.length !== dst.length) return own.length > dst.length ? 'lan' : null;

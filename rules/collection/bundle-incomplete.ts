@@ -9,7 +9,8 @@ export const rule = defineCollectionRule({
   id: 'bundle-incomplete',
   title: { bad: 'Evidence of this node is incomplete', good: 'The bundle is whole' },
   severity: 'medium',
-  explanation: 'Absence of evidence is not health. What was not collected whole cannot clear anything; the list names what to collect for each undecided rule.',
+  explanation:
+    'Absence of evidence is not health. What was not collected whole cannot clear anything; the list names what to collect for each undecided rule.',
   remediation: [
     {
       step: 'Collect again as root on the host itself (not inside a container).',
@@ -20,11 +21,17 @@ export const rule = defineCollectionRule({
   ],
   references: ['https://github.com/flannel-io/flannel/blob/master/Documentation/troubleshooting.md'],
   evaluate(node, undecided) {
-    const broken = node.evidence.filter((r) => BROKEN.has(r.status) || (r.status === 'skipped' && /deadline/.test(r.reason ?? '')));
+    const broken = node.evidence.filter(
+      (r) => BROKEN.has(r.status) || (r.status === 'skipped' && /deadline/.test(r.reason ?? '')),
+    );
     const found: Finding[] = [];
-    const inContainer = node.context.netns !== null && node.context.pid1netns !== null && node.context.netns !== node.context.pid1netns;
+    const inContainer =
+      node.context.netns !== null && node.context.pid1netns !== null && node.context.netns !== node.context.pid1netns;
     const blocked = undecided.filter((u) => u.severity === 'critical');
-    const suffix = undecided.length > 0 ? `; ${undecided.length} rules could not decide (${undecided.map((u) => u.rule).join(', ')})` : '';
+    const suffix =
+      undecided.length > 0
+        ? `; ${undecided.length} rules could not decide (${undecided.map((u) => u.rule).join(', ')})`
+        : '';
     const cites: Cite[] = broken.slice(0, 20).map((r) => citeRecord(node.id, r));
     if (isNonEmpty(cites)) {
       const needed = new Set(blocked.flatMap((u) => u.evidence));
@@ -46,7 +53,15 @@ export const rule = defineCollectionRule({
         confidence: 'proven',
         nodes: [node.id],
         message: `${node.id}: the bundle itself is cut, altered or was interrupted: nothing that is absent from it proves anything${suffix}`,
-        cites: [{ kind: 'absent', node: node.id, evidence: 'bundle.sums', path: 'SHA256SUMS', absent: 'a complete manifest and its sums' }],
+        cites: [
+          {
+            kind: 'absent',
+            node: node.id,
+            evidence: 'bundle.sums',
+            path: 'SHA256SUMS',
+            absent: 'a complete manifest and its sums',
+          },
+        ],
       });
     }
     if (inContainer && some !== undefined) {
@@ -56,7 +71,15 @@ export const rule = defineCollectionRule({
         confidence: 'proven',
         nodes: [node.id],
         message: `${node.id}: the collector ran in network namespace ${node.context.netns}, not in that of process 1 (${node.context.pid1netns}): this is a container's view`,
-        cites: [{ kind: 'absent', node: node.id, evidence: 'bundle.identity', path: 'bundle.json', absent: 'the host’s own network namespace' }],
+        cites: [
+          {
+            kind: 'absent',
+            node: node.id,
+            evidence: 'bundle.identity',
+            path: 'bundle.json',
+            absent: 'the host’s own network namespace',
+          },
+        ],
       });
     }
     const loose = node.format === 'loose-files';

@@ -5,7 +5,11 @@ import { REF } from '../../src/rule/references.ts';
 
 interface Known {
   readonly own: readonly string[];
-  readonly named: readonly { readonly address: string; readonly where: string; readonly cite: Pick<LineCite, 'evidence' | 'path' | 'line'> }[];
+  readonly named: readonly {
+    readonly address: string;
+    readonly where: string;
+    readonly cite: Pick<LineCite, 'evidence' | 'path' | 'line'>;
+  }[];
 }
 
 /** Not a fault: the engine turns its findings into the report's list of nodes that should have been collected. */
@@ -13,8 +17,16 @@ export const rule = defineClusterRule({
   id: 'peer-not-collected',
   title: { bad: 'A node that others speak to has no bundle', good: 'Every node that is named has a bundle' },
   severity: 'info',
-  explanation: 'A peer named in forwarding entries or next hops was not collected, so nothing that depends on it can be decided.',
-  remediation: [{ step: 'Collect a bundle on that node and analyse again with the same case file.', run: 'sudo sh netcase-collect.sh -o /tmp', verify: 'netcase nodes --case FILE', undo: 'none needed' }],
+  explanation:
+    'A peer named in forwarding entries or next hops was not collected, so nothing that depends on it can be decided.',
+  remediation: [
+    {
+      step: 'Collect a bundle on that node and analyse again with the same case file.',
+      run: 'sudo sh netcase-collect.sh -o /tmp',
+      verify: 'netcase nodes --case FILE',
+      undo: 'none needed',
+    },
+  ],
   references: [REF.flannelTroubleshooting],
   needs: ['addresses'],
   wants: ['fdb', 'routes4', 'flannelEnv'],
@@ -33,7 +45,14 @@ export const rule = defineClusterRule({
     }
     if (!wants.routes4.missing && !wants.flannelEnv.missing) {
       for (const r of wants.routes4.value.routes) {
-        if (r.via === undefined || r.dst === '0.0.0.0/0' || /^flannel/.test(r.dev ?? '') || seen.has(r.via) || !/\/24$/.test(r.dst)) continue;
+        if (
+          r.via === undefined ||
+          r.dst === '0.0.0.0/0' ||
+          /^flannel/.test(r.dev ?? '') ||
+          seen.has(r.via) ||
+          !/\/24$/.test(r.dst)
+        )
+          continue;
         seen.add(r.via);
         const { evidence, path, line } = cite(wants.routes4, r);
         named.push({ address: r.via, where: `the route to ${r.dst}`, cite: { evidence, path, line } });
@@ -54,13 +73,31 @@ export const rule = defineClusterRule({
         if (known.cites.length < 3) known.cites.push({ kind: 'lines', node: d.node, ...n.cite, endLine: n.cite.line });
         missing.set(n.address, known);
       }
-      passes.push({ node: d.node, cites: [{ kind: 'absent', node: d.node, evidence: 'ip.addr', path: 'host/ip/addr.txt', absent: 'peers without a bundle' }] as const });
+      passes.push({
+        node: d.node,
+        cites: [
+          {
+            kind: 'absent',
+            node: d.node,
+            evidence: 'ip.addr',
+            path: 'host/ip/addr.txt',
+            absent: 'peers without a bundle',
+          },
+        ] as const,
+      });
     }
     const findings: Finding[] = [];
     for (const [address, { nodes, where, cites }] of missing) {
       if (!isNonEmpty(nodes) || !isNonEmpty(cites)) continue;
       const first = nodes.length === 1 ? nodes[0] : `${nodes[0]} and ${nodes.length - 1} more`;
-      findings.push({ key: address, severity: 'info', confidence: 'likely', nodes: [nodes[0]], message: `named in ${where} of ${first}`, cites });
+      findings.push({
+        key: address,
+        severity: 'info',
+        confidence: 'likely',
+        nodes: [nodes[0]],
+        message: `named in ${where} of ${first}`,
+        cites,
+      });
     }
     return { findings, passes, unknown: [], notApplicable: [] };
   },

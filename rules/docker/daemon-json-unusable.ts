@@ -2,7 +2,16 @@ import { isNonEmpty } from '../../src/core/span.ts';
 import type { Fault } from '../../src/derive/daemon-json.ts';
 import { daemonJsonFaults, dockerMajor } from '../../src/derive/daemon-json.ts';
 import type { Cite, Undecided } from '../../src/rule/index.ts';
-import { absent, cite, defineNodeRule, findings, isClosed, notApplicable, pass, unknown } from '../../src/rule/index.ts';
+import {
+  absent,
+  cite,
+  defineNodeRule,
+  findings,
+  isClosed,
+  notApplicable,
+  pass,
+  unknown,
+} from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
 export const rule = defineNodeRule({
@@ -37,10 +46,18 @@ export const rule = defineNodeRule({
     const running = !dockerdArgs.missing;
     const gaps: Undecided[] = [];
     if (version === null) {
-      gaps.push({ nodes: [node.id], because: 'the Docker version is not known: settings that need a minimum version were not checked', evidence: ['docker.version'] });
+      gaps.push({
+        nodes: [node.id],
+        because: 'the Docker version is not known: settings that need a minimum version were not checked',
+        evidence: ['docker.version'],
+      });
     }
     if (dockerdArgs.missing && dockerUnit.missing) {
-      gaps.push({ nodes: [node.id], because: 'neither the unit nor the arguments of dockerd were collected: settings given twice were not checked', evidence: ['docker.unit', 'docker.cmdline'] });
+      gaps.push({
+        nodes: [node.id],
+        because: 'neither the unit nor the arguments of dockerd were collected: settings given twice were not checked',
+        evidence: ['docker.unit', 'docker.cmdline'],
+      });
     }
     const list = faults.map((fault) => {
       const cites: Cite[] = fault.at.map(({ fact, span }) => cite(fact, span));

@@ -1,12 +1,24 @@
 import { isNonEmpty } from '../../src/core/span.ts';
 import { elements, flag, flags, setting } from '../../src/derive/settings.ts';
 import type { Cite, Finding } from '../../src/rule/index.ts';
-import { absent, cite, defineNodeRule, findings, isClosed, notApplicable, pass, unknown } from '../../src/rule/index.ts';
+import {
+  absent,
+  cite,
+  defineNodeRule,
+  findings,
+  isClosed,
+  notApplicable,
+  pass,
+  unknown,
+} from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
 export const rule = defineNodeRule({
   id: 'docker-api-exposed',
-  title: { bad: 'The Docker API listens on TCP without verifying its clients', good: 'The Docker API is not on TCP, or demands client certificates' },
+  title: {
+    bad: 'The Docker API listens on TCP without verifying its clients',
+    good: 'The Docker API is not on TCP, or demands client certificates',
+  },
   severity: 'critical',
   explanation:
     'The API gives root on the host to anyone who can connect. Scanners find port 2375 within hours; several mining worms live on it.',
@@ -18,7 +30,9 @@ export const rule = defineNodeRule({
       undo: 'restore the removed host and restart docker',
       risk: 'Tools that use the TCP port stop working; replace them by docker -H ssh://user@node.',
     },
-    { step: 'Treat the host as compromised until checked: list unknown containers, images and cron entries; rotate its secrets.' },
+    {
+      step: 'Treat the host as compromised until checked: list unknown containers, images and cron entries; rotate its secrets.',
+    },
   ],
   references: [REF.dockerProtect, REF.dockerd],
   needs: [],
@@ -57,14 +71,25 @@ export const rule = defineNodeRule({
       add(`${match[1] || '0.0.0.0'}:${port}`, match[1] || '0.0.0.0', [at], false);
     }
     if (isNonEmpty(found)) return findings(found);
-    if (sockets.missing && dockerdArgs.missing && daemonJson.missing) return notApplicable('dockerd neither runs nor is configured here');
+    if (sockets.missing && dockerdArgs.missing && daemonJson.missing)
+      return notApplicable('dockerd neither runs nor is configured here');
     const runs = !dockerdArgs.missing;
-    if (!runs && (sockets.missing || isClosed(sockets)) && daemonJson.missing && dockerdArgs.lookedFor) return notApplicable('dockerd does not run on this node');
-    if (sockets.missing) return unknown(node.id, 'listening sockets were not collected: only the configuration was seen', ['sock.ss-listen']);
+    if (!runs && (sockets.missing || isClosed(sockets)) && daemonJson.missing && dockerdArgs.lookedFor)
+      return notApplicable('dockerd does not run on this node');
+    if (sockets.missing)
+      return unknown(node.id, 'listening sockets were not collected: only the configuration was seen', [
+        'sock.ss-listen',
+      ]);
     if (!isClosed(sockets)) return unknown(node.id, 'the list of listening sockets is not whole', ['sock.ss-listen']);
     return pass(absent(sockets, 'a TCP listener of dockerd without client verification'), ...cites);
 
-    function add(where: string, address: string, at: readonly [Cite, ...Cite[]], observed: boolean, confidence?: Finding['confidence']) {
+    function add(
+      where: string,
+      address: string,
+      at: readonly [Cite, ...Cite[]],
+      observed: boolean,
+      confidence?: Finding['confidence'],
+    ) {
       if (verified !== null) {
         cites.push(...at, verified);
         return;
@@ -101,13 +126,16 @@ export const rule = defineNodeRule({
 
     function configuredHosts(): { value: string; at: Cite }[] {
       const hosts: { value: string; at: Cite }[] = [];
-      if (!dockerdArgs.missing) for (const h of flags(dockerdArgs.value, 'H', 'host')) hosts.push({ value: h.value, at: cite(dockerdArgs, h) });
+      if (!dockerdArgs.missing)
+        for (const h of flags(dockerdArgs.value, 'H', 'host')) hosts.push({ value: h.value, at: cite(dockerdArgs, h) });
       if (!daemonJson.missing) {
-        for (const h of elements(daemonJson.value, 'hosts')) if (typeof h.value === 'string') hosts.push({ value: h.value, at: cite(daemonJson, h) });
+        for (const h of elements(daemonJson.value, 'hosts'))
+          if (typeof h.value === 'string') hosts.push({ value: h.value, at: cite(daemonJson, h) });
       }
       if (!dockerUnit.missing && dockerdArgs.missing) {
         const start = dockerUnit.value.entries.findLast((e) => e.section === 'Service' && e.key === 'ExecStart');
-        for (const m of start?.value.matchAll(/(?:-H|--host)[= ]\s*(tcp:\S+)/g) ?? []) if (start !== undefined) hosts.push({ value: m[1] ?? '', at: cite(dockerUnit, start) });
+        for (const m of start?.value.matchAll(/(?:-H|--host)[= ]\s*(tcp:\S+)/g) ?? [])
+          if (start !== undefined) hosts.push({ value: m[1] ?? '', at: cite(dockerUnit, start) });
       }
       return hosts;
     }

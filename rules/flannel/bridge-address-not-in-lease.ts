@@ -1,12 +1,15 @@
-import { flannelLease } from '../../src/derive/flannel.ts';
 import { overlayDevices } from '../../src/derive/devices.ts';
+import { flannelLease } from '../../src/derive/flannel.ts';
 import { flag } from '../../src/derive/settings.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
 export const rule = defineNodeRule({
   id: 'bridge-address-not-in-lease',
-  title: { bad: 'The container bridge does not carry the address that flannel leased', good: 'The container bridge carries the leased address' },
+  title: {
+    bad: 'The container bridge does not carry the address that flannel leased',
+    good: 'The container bridge carries the leased address',
+  },
   severity: 'critical',
   explanation:
     'The lease changed but the old bridge stayed. New pods fail to start ("already has an IP address different from ..."), ' +
@@ -36,15 +39,21 @@ export const rule = defineNodeRule({
     if (subnet === null) return unknown(node.id, 'subnet.env holds no readable FLANNEL_SUBNET', ['flannel.subnet-env']);
     const plugins = wants.cniConf.flatMap((conf) => conf.value.plugins.map((plugin) => ({ plugin, conf })));
     const foreign = plugins.find(({ plugin }) => /calico|cilium|weave|kube-router/.test(plugin.type));
-    if (foreign !== undefined) return notApplicable(`${foreign.plugin.type} makes the pods’ links, not a bridge`, [cite(foreign.conf, foreign.plugin)]);
+    if (foreign !== undefined)
+      return notApplicable(`${foreign.plugin.type} makes the pods’ links, not a bridge`, [
+        cite(foreign.conf, foreign.plugin),
+      ]);
     const named = plugins.find(({ plugin }) => plugin.type === 'flannel' || plugin.type === 'bridge');
     const own = named?.plugin.type === 'bridge' && named.plugin.subnets.length > 0;
-    if (named !== undefined && own) return notApplicable('the CNI configuration sets its own subnet', [cite(named.conf, named.plugin)]);
+    if (named !== undefined && own)
+      return notApplicable('the CNI configuration sets its own subnet', [cite(named.conf, named.plugin)]);
     const delegate = named?.plugin.settings['delegate.bridge'] ?? named?.plugin.bridge;
     const wanted = typeof delegate === 'string' ? delegate : 'cni0';
     const bip = wants.dockerdArgs.missing ? undefined : flag(wants.dockerdArgs.value, 'bip');
     const devices = facts.addresses.value.devices;
-    const bridge = devices.find((d) => d.name === wanted) ?? (bip === undefined ? undefined : devices.find((d) => d.name === 'docker0'));
+    const bridge =
+      devices.find((d) => d.name === wanted) ??
+      (bip === undefined ? undefined : devices.find((d) => d.name === 'docker0'));
     if (bridge === undefined) {
       return notApplicable(`${wanted} does not exist yet: no pod needs it`, [cite(lease.fact, subnet)]);
     }
@@ -63,7 +72,10 @@ export const rule = defineNodeRule({
         confidence: 'proven',
         nodes: [node.id],
         message: `${bridge.name} on ${node.id} has ${has} but flannel leased ${subnet.text}: pods there are outside the subnet that other nodes route to this node`,
-        cites: [shown === undefined ? cite(facts.addresses, bridge) : cite(facts.addresses, shown), cite(lease.fact, subnet)],
+        cites: [
+          shown === undefined ? cite(facts.addresses, bridge) : cite(facts.addresses, shown),
+          cite(lease.fact, subnet),
+        ],
         disprove: 'a CNI configuration that gives this bridge its own subnet on purpose',
         remediation: [
           {

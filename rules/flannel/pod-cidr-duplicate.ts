@@ -55,11 +55,16 @@ export const rule = defineClusterRule({
     const { network } = lease;
     const claims: Claim[] = [];
     if (lease.subnet !== null) {
-      claims.push({ prefix: formatPrefix(lease.subnet.prefix), from: 'flannel lease', cite: cite(lease.fact, lease.subnet) });
+      claims.push({
+        prefix: formatPrefix(lease.subnet.prefix),
+        from: 'flannel lease',
+        cite: cite(lease.fact, lease.subnet),
+      });
     }
     for (const bridge of containerBridges(source)) {
       for (const p of bridge.prefixes) {
-        if (prefixCovers(network.prefix, p.prefix)) claims.push({ prefix: formatPrefix(p.prefix), from: bridge.name, cite: cite(bridge.fact, p) });
+        if (prefixCovers(network.prefix, p.prefix))
+          claims.push({ prefix: formatPrefix(p.prefix), from: bridge.name, cite: cite(bridge.fact, p) });
       }
     }
     return { ...ties, claims };
@@ -103,9 +108,16 @@ export const rule = defineClusterRule({
 });
 
 function finding({ a, b, mine, theirs }: Clash, tied: boolean): Finding {
-  const apart = a.collectedAt !== null && b.collectedAt !== null && Math.abs(Date.parse(a.collectedAt) - Date.parse(b.collectedAt)) > DAY_MS;
+  const apart =
+    a.collectedAt !== null &&
+    b.collectedAt !== null &&
+    Math.abs(Date.parse(a.collectedAt) - Date.parse(b.collectedAt)) > DAY_MS;
   const text = `Nodes ${a.node} and ${b.node} both own pod subnet ${mine.prefix} (${mine.from} and ${theirs.from})`;
-  const doubt = apart ? ', but their bundles are more than a day apart: the lease may have moved' : tied ? '' : '; that they are of one cluster is assumed, their overlay tables were not collected';
+  const doubt = apart
+    ? ', but their bundles are more than a day apart: the lease may have moved'
+    : tied
+      ? ''
+      : '; that they are of one cluster is assumed, their overlay tables were not collected';
   return {
     key: mine.prefix,
     severity: apart ? 'medium' : tied ? 'critical' : 'high',
@@ -125,7 +137,9 @@ function clashes(nodes: readonly NodeDigest<Claims>[]): Clash[] {
       return prefix === null ? [] : [{ d, claim, prefix }];
     }),
   );
-  all.sort((x, y) => (x.prefix.base < y.prefix.base ? -1 : x.prefix.base > y.prefix.base ? 1 : x.prefix.length - y.prefix.length));
+  all.sort((x, y) =>
+    x.prefix.base < y.prefix.base ? -1 : x.prefix.base > y.prefix.base ? 1 : x.prefix.length - y.prefix.length,
+  );
   const found = new Map<string, Clash>();
   let open: typeof all = [];
   for (const item of all) {

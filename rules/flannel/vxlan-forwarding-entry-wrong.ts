@@ -29,7 +29,10 @@ interface Entries {
 
 export const rule = defineClusterRule({
   id: 'vxlan-forwarding-entry-wrong',
-  title: { bad: 'A node’s static entries for an overlay peer are missing or wrong', good: 'Neighbour and forwarding entries match the peers' },
+  title: {
+    bad: 'A node’s static entries for an overlay peer are missing or wrong',
+    good: 'Neighbour and forwarding entries match the peers',
+  },
   severity: 'critical',
   explanation:
     'flannel uses static neighbour and forwarding entries; nothing is learned. A stale MAC is dropped by the receiver as "other host", ' +
@@ -41,7 +44,9 @@ export const rule = defineClusterRule({
       verify: 'bridge fdb show dev flannel.1; ip neigh show dev flannel.1',
       undo: 'none needed: the entries are derived from the leases',
     },
-    { step: 'Keep systemd-udev and NetworkManager off flannel devices (MACAddressPolicy=none, unmanaged): a changed MAC wipes the device’s own neighbours.' },
+    {
+      step: 'Keep systemd-udev and NetworkManager off flannel devices (MACAddressPolicy=none, unmanaged): a changed MAC wipes the device’s own neighbours.',
+    },
   ],
   references: [REF.flannelVxlan, REF.flannelMac, REF.vxlan],
   needs: ['links', 'routes4', 'fdb', 'neighbours'],
@@ -49,7 +54,10 @@ export const rule = defineClusterRule({
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   extract({ facts, source }): Entries {
     const { fdb, neighbours, links, routes4 } = facts;
-    const learning = links.value.devices.find((d) => d.vxlan?.learning === true && fdb.value.entries.some((e) => e.dev === d.name && e.mac === '00:00:00:00:00:00'));
+    const learning = links.value.devices.find(
+      (d) =>
+        d.vxlan?.learning === true && fdb.value.entries.some((e) => e.dev === d.name && e.mac === '00:00:00:00:00:00'),
+    );
     const file = ({ node, evidence, path }: FileRef): FileRef => ({ node, evidence, path });
     return {
       files: { route: file(routes4), neighbour: file(neighbours), fdb: file(fdb) },
@@ -74,7 +82,8 @@ export const rule = defineClusterRule({
     const notApplicable: { nodes: [string]; because: string }[] = [];
     const ownerOf = new Map<string, Owner[]>();
     for (const d of digests) {
-      for (const vtep of d.digest.vteps) for (const a of vtep.addresses) ownerOf.set(a, [...(ownerOf.get(a) ?? []), { node: d.node, vtep }]);
+      for (const vtep of d.digest.vteps)
+        for (const a of vtep.addresses) ownerOf.set(a, [...(ownerOf.get(a) ?? []), { node: d.node, vtep }]);
     }
     for (const d of digests) {
       const { peers, onDemand, wholeFdb, wholeNeighbours, files } = d.digest;
@@ -94,8 +103,12 @@ export const rule = defineClusterRule({
       if (findings.length > before) continue;
       const say = (because: string, evidence: string[]) => unknown.push({ nodes: [d.node], because, evidence });
       if (onDemand !== null) say(onDemand, ['bridge.fdb', 'ip.neigh']);
-      else if (!wholeFdb || !wholeNeighbours) say('the neighbour or forwarding table was not collected whole', ['bridge.fdb', 'ip.neigh']);
-      else if (strangers > 0) say(`${strangers} of ${peers.length} overlay peers have no bundle here: their MAC and address are not known`, ['ip.link']);
+      else if (!wholeFdb || !wholeNeighbours)
+        say('the neighbour or forwarding table was not collected whole', ['bridge.fdb', 'ip.neigh']);
+      else if (strangers > 0)
+        say(`${strangers} of ${peers.length} overlay peers have no bundle here: their MAC and address are not known`, [
+          'ip.link',
+        ]);
       else passes.push({ node: d.node, cites: [lineCite(files.route, first[3])] as const });
     }
     return { findings, passes, unknown, notApplicable };
@@ -137,12 +150,15 @@ function judge(d: NodeDigest<Entries>, peer: PeerRow, owner: Owner | undefined):
   if (neighbour === null || neighbour[0] === null) {
     if (onDemand !== null || !wholeNeighbours) return null;
     const none: Cite = { kind: 'absent', ...files.neighbour, absent: `an entry with a MAC for ${gateway} dev ${dev}` };
-    return make('no-neighbour', `has no neighbour entry for ${gateway}, the VTEP of ${who}`, [neighbour === null ? none : lineCite(files.neighbour, neighbour[1])]);
+    return make('no-neighbour', `has no neighbour entry for ${gateway}, the VTEP of ${who}`, [
+      neighbour === null ? none : lineCite(files.neighbour, neighbour[1]),
+    ]);
   }
   const mac = neighbour[0];
   const entry = lineCite(files.neighbour, neighbour[1]);
   const entries = [entry, ...remotes.map(([, line]) => lineCite(files.fdb, line))];
-  if (own.some((v) => v.dev === dev && v.mac === mac)) return make('own-mac', `has its own MAC ${mac} as neighbour of ${who}`, entries);
+  if (own.some((v) => v.dev === dev && v.mac === mac))
+    return make('own-mac', `has its own MAC ${mac} as neighbour of ${who}`, entries);
   if (owner !== undefined && owner.vtep.mac !== null && owner.vtep.mac !== mac) {
     const detail = `has a wrong neighbour entry for ${who}: MAC ${mac}, but ${owner.vtep.dev} there has ${owner.vtep.mac}`;
     return make('neighbour-mac', detail, [...entries, owner.vtep.cite]);
@@ -153,10 +169,18 @@ function judge(d: NodeDigest<Entries>, peer: PeerRow, owner: Owner | undefined):
     return make('no-fdb', `has no forwarding entry for ${mac}, the VTEP of ${who}`, [entry, none]);
   }
   const targets = [...new Set(remotes.map(([dst]) => dst))];
-  if (targets.length > 1) return make('fdb-duplicate', `has ${targets.length} remotes for the VTEP MAC ${mac} of ${who}: ${targets.join(', ')}`, entries);
+  if (targets.length > 1)
+    return make(
+      'fdb-duplicate',
+      `has ${targets.length} remotes for the VTEP MAC ${mac} of ${who}: ${targets.join(', ')}`,
+      entries,
+    );
   const local = owner?.vtep.local ?? null;
   if (local !== null && targets[0] !== local) {
-    return make('fdb-remote', `sends packets for ${who} to ${targets[0]}, but ${who} is at ${local}`, [...entries, ...(owner === undefined ? [] : [owner.vtep.cite])]);
+    return make('fdb-remote', `sends packets for ${who} to ${targets[0]}, but ${who} is at ${local}`, [
+      ...entries,
+      ...(owner === undefined ? [] : [owner.vtep.cite]),
+    ]);
   }
   return null;
 }

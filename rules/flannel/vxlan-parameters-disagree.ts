@@ -106,7 +106,12 @@ export const rule = defineClusterRule({
       }
       const compared = [...peers.values()].some((m) => m.length > 1 && m.some((x) => x.d.node === d.node));
       if (compared) passes.push({ node: d.node, cites: [first.cite, ...more.map((t) => t.cite)] as const });
-      else unknown.push({ nodes: [d.node], because: 'no bundle of a peer of this overlay is in the case', evidence: ['ip.link'] });
+      else
+        unknown.push({
+          nodes: [d.node],
+          because: 'no bundle of a peer of this overlay is in the case',
+          evidence: ['ip.link'],
+        });
     }
     return { findings, passes, unknown, notApplicable };
   },

@@ -1,13 +1,16 @@
+import { isNonEmpty } from '../../src/core/span.ts';
 import { containerBridges, isInternal, isUp, overlayDevices, uplinks } from '../../src/derive/devices.ts';
 import { sysctl } from '../../src/derive/settings.ts';
-import { isNonEmpty } from '../../src/core/span.ts';
 import type { Finding, LineCite } from '../../src/rule/index.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
 export const rule = defineNodeRule({
   id: 'interface-forwarding-disabled',
-  title: { bad: 'Forwarding is off on one device although the node forwards', good: 'Every device that container traffic arrives on forwards' },
+  title: {
+    bad: 'Forwarding is off on one device although the node forwards',
+    good: 'Every device that container traffic arrives on forwards',
+  },
   severity: 'high',
   explanation:
     'The flag of the device that a packet arrives on decides, so a zero on flannel.1 kills only incoming overlay traffic while pings started on the node still leave. ' +
@@ -19,7 +22,9 @@ export const rule = defineNodeRule({
       verify: 'sysctl net.ipv4.conf.<dev>.forwarding',
       undo: 'sysctl -w net.ipv4.conf.<dev>.forwarding=0',
     },
-    { step: 'Persist it in sysctl.d plus a udev or networkd rule, because the device appears later than sysctl.d is applied.' },
+    {
+      step: 'Persist it in sysctl.d plus a udev or networkd rule, because the device appears later than sysctl.d is applied.',
+    },
   ],
   references: [REF.ipSysctl],
   needs: ['sysctl', 'addresses'],
@@ -28,10 +33,12 @@ export const rule = defineNodeRule({
   evaluate({ node, facts, source }) {
     const bridges = containerBridges(source).filter((b) => b.ports.length > 0 && isInternal(source, b.name) !== true);
     const overlays = overlayDevices(source).filter((o) => isUp(o.device));
-    if (bridges.length === 0 && overlays.length === 0) return notApplicable('no container bridge with a port and no overlay device on this node');
+    if (bridges.length === 0 && overlays.length === 0)
+      return notApplicable('no container bridge with a port and no overlay device on this node');
     const role = new Map<string, { what: string; cite: LineCite }>();
     const routes = source.get('routes4');
-    if (!routes.missing) for (const u of uplinks(source)) role.set(u.dev, { what: `uplink (${u.why})`, cite: cite(routes, u) });
+    if (!routes.missing)
+      for (const u of uplinks(source)) role.set(u.dev, { what: `uplink (${u.why})`, cite: cite(routes, u) });
     for (const o of overlays) role.set(o.device.name, { what: 'overlay device', cite: cite(o.fact, o.device) });
     for (const b of bridges) role.set(b.name, { what: 'container bridge', cite: cite(b.fact, b.device) });
     const down = new Set(facts.addresses.value.devices.filter((d) => !isUp(d)).map((d) => d.name));
@@ -59,20 +66,29 @@ export const rule = defineNodeRule({
               verify: `sysctl net.ipv4.conf.${written}.forwarding`,
               undo: `sysctl -w net.ipv4.conf.${written}.forwarding=0`,
             },
-            { step: 'Persist it in sysctl.d plus a udev or networkd rule, because the device appears later than sysctl.d is applied.' },
+            {
+              step: 'Persist it in sysctl.d plus a udev or networkd rule, because the device appears later than sysctl.d is applied.',
+            },
           ],
           disprove: `no routed traffic ever arrives on ${dev}`,
         });
       }
     }
     const global = sysctl(facts.sysctl, 'net/ipv4/ip_forward');
-    if (global?.value === '0' && on.length === 0) return notApplicable('ip_forward is 0: ip-forward-disabled speaks', [cite(facts.sysctl, global)]);
+    if (global?.value === '0' && on.length === 0)
+      return notApplicable('ip_forward is 0: ip-forward-disabled speaks', [cite(facts.sysctl, global)]);
     // writing ip_forward resets every device, so the one switch says nothing of the devices
-    const gaps = open.map((dev) => ({ nodes: [node.id] as const, because: `conf.${dev}.forwarding was not collected`, evidence: ['sys.sysctl'] }));
+    const gaps = open.map((dev) => ({
+      nodes: [node.id] as const,
+      because: `conf.${dev}.forwarding was not collected`,
+      evidence: ['sys.sysctl'],
+    }));
     if (isNonEmpty(off)) return findings(off, gaps);
     const [firstOn, ...rest] = on;
     if (open.length > 0 || firstOn === undefined) {
-      return unknown(node.id, `per-device forwarding flags are missing for ${open.join(', ') || 'every device'}`, ['sys.sysctl']);
+      return unknown(node.id, `per-device forwarding flags are missing for ${open.join(', ') || 'every device'}`, [
+        'sys.sysctl',
+      ]);
     }
     return pass(firstOn, ...rest);
   },

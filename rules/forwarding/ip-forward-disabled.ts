@@ -5,7 +5,10 @@ import { REF } from '../../src/rule/references.ts';
 
 export const rule = defineNodeRule({
   id: 'ip-forward-disabled',
-  title: { bad: 'The node does not forward IPv4: its containers are cut off from everything but the node', good: 'The node forwards IPv4' },
+  title: {
+    bad: 'The node does not forward IPv4: its containers are cut off from everything but the node',
+    good: 'The node forwards IPv4',
+  },
   severity: 'critical',
   explanation:
     'With forwarding off the kernel drops packets that are not addressed to the node, without any ICMP error. ' +
@@ -36,10 +39,15 @@ export const rule = defineNodeRule({
     if (first === undefined) return notApplicable('no container bridge with a port and no overlay device on this node');
     const { context } = node;
     if (context.netns !== null && context.pid1netns !== null && context.netns !== context.pid1netns) {
-      return unknown(node.id, 'the collector ran inside a container network namespace, so this is not the node’s own value', ['sys.sysctl']);
+      return unknown(
+        node.id,
+        'the collector ran inside a container network namespace, so this is not the node’s own value',
+        ['sys.sysctl'],
+      );
     }
     const global = sysctl(facts.sysctl, 'net/ipv4/ip_forward');
-    if (global === undefined) return unknown(node.id, 'ip_forward was not collected: egress of containers is not decided', ['sys.sysctl']);
+    if (global === undefined)
+      return unknown(node.id, 'ip_forward was not collected: egress of containers is not decided', ['sys.sysctl']);
     if (global.value !== '0') return pass(cite(facts.sysctl, global), cite(first.fact, first.device));
     const names = [...bridges.map((b) => b.name), ...overlays.filter((o) => isUp(o.device)).map((o) => o.device.name)];
     const ingress = [...new Set([...names, ...uplinks(source).map((u) => u.dev)])];
@@ -50,7 +58,10 @@ export const rule = defineNodeRule({
       return pass(cite(facts.sysctl, on[0]?.flag ?? global));
     }
     // some on, some off: interface-forwarding-disabled names the devices
-    if (on.length > 0) return notApplicable('ip_forward is 0 but some devices forward: judged device by device', [cite(facts.sysctl, global)]);
+    if (on.length > 0)
+      return notApplicable('ip_forward is 0 but some devices forward: judged device by device', [
+        cite(facts.sysctl, global),
+      ]);
     const cut = bridges.length > 0 ? bridges.map((b) => b.name).join(', ') : first.device.name;
     return findings([
       {

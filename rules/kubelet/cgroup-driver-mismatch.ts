@@ -1,10 +1,13 @@
-import { runtimeDriver, kubeletDriver, kubeletFollowsRuntime } from '../../src/derive/cgroup.ts';
+import { kubeletDriver, kubeletFollowsRuntime, runtimeDriver } from '../../src/derive/cgroup.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
 export const rule = defineNodeRule({
   id: 'cgroup-driver-mismatch',
-  title: { bad: 'kubelet and container runtime manage cgroups in different ways', good: 'kubelet and runtime use one cgroup driver' },
+  title: {
+    bad: 'kubelet and container runtime manage cgroups in different ways',
+    good: 'kubelet and runtime use one cgroup driver',
+  },
   severity: 'critical',
   explanation:
     'Two managers then write the same hierarchy, or (with dockershim) the kubelet refuses to start. ' +
@@ -21,20 +24,40 @@ export const rule = defineNodeRule({
   references: [REF.kubeRuntimes, REF.kubeCgroup],
   needs: [],
   needsAny: ['kubeletArgs', 'kubeletConfig'],
-  wants: ['kubeletArgs', 'kubeletConfig', 'kubeadmFlags', 'dockerInfo', 'daemonJson', 'dockerdArgs', 'containerdConfig', 'criInfo', 'k3sArgs'],
+  wants: [
+    'kubeletArgs',
+    'kubeletConfig',
+    'kubeadmFlags',
+    'dockerInfo',
+    'daemonJson',
+    'dockerdArgs',
+    'containerdConfig',
+    'criInfo',
+    'k3sArgs',
+  ],
   evaluate({ node, wants, source }) {
-    if (wants.kubeletArgs.missing && wants.kubeletConfig.missing) return notApplicable('no kubelet runs or is configured on this node');
+    if (wants.kubeletArgs.missing && wants.kubeletConfig.missing)
+      return notApplicable('no kubelet runs or is configured on this node');
     const kubelet = kubeletDriver(source);
     const runtime = runtimeDriver(source);
     if (kubelet === null) {
-      return unknown(node.id, 'the kubelet’s cgroup driver is not known: no --cgroup-driver flag and its config.yaml was not collected', ['kubelet.config', 'kubelet.cmdline']);
+      return unknown(
+        node.id,
+        'the kubelet’s cgroup driver is not known: no --cgroup-driver flag and its config.yaml was not collected',
+        ['kubelet.config', 'kubelet.cmdline'],
+      );
     }
     if (runtime === null) {
-      return unknown(node.id, 'the runtime’s cgroup driver is not known: neither docker info nor a containerd or CRI-O setting was collected', ['docker.info-json', 'cri.containerd-config', 'cri.info']);
+      return unknown(
+        node.id,
+        'the runtime’s cgroup driver is not known: neither docker info nor a containerd or CRI-O setting was collected',
+        ['docker.info-json', 'cri.containerd-config', 'cri.info'],
+      );
     }
     const cites = [...kubelet.cites, ...runtime.cites] as const;
     const [first, ...rest] = cites.map((c) => ('fact' in c ? cite(c.fact, c.span) : c.absence));
-    if (first === undefined) return unknown(node.id, 'no line states either driver', ['kubelet.config', 'docker.info-json']);
+    if (first === undefined)
+      return unknown(node.id, 'no line states either driver', ['kubelet.config', 'docker.info-json']);
     if (kubelet.driver === runtime.driver) return pass(first, ...rest);
     const follows = kubeletFollowsRuntime(source);
     if (follows !== null) {

@@ -8,7 +8,15 @@ export type Driver = 'systemd' | 'cgroupfs';
 /** A line that states something, or the file that was read whole and does not. */
 export type Statement =
   | { readonly fact: Fact<FactKind>; readonly span: Span }
-  | { readonly absence: { readonly kind: 'absent'; readonly node: string; readonly evidence: string; readonly path: string; readonly absent: string } };
+  | {
+      readonly absence: {
+        readonly kind: 'absent';
+        readonly node: string;
+        readonly evidence: string;
+        readonly path: string;
+        readonly absent: string;
+      };
+    };
 
 export interface DriverChoice {
   readonly driver: Driver;
@@ -19,7 +27,14 @@ export interface DriverChoice {
 }
 
 type KubeletKinds = 'kubeletArgs' | 'kubeletConfig' | 'kubeadmFlags' | 'k3sArgs';
-type RuntimeKinds = 'dockerInfo' | 'daemonJson' | 'dockerdArgs' | 'containerdConfig' | 'criInfo' | 'kubeletArgs' | 'kubeadmFlags';
+type RuntimeKinds =
+  | 'dockerInfo'
+  | 'daemonJson'
+  | 'dockerdArgs'
+  | 'containerdConfig'
+  | 'criInfo'
+  | 'kubeletArgs'
+  | 'kubeadmFlags';
 
 const isDriver = (text: unknown): text is Driver => text === 'systemd' || text === 'cgroupfs';
 
@@ -39,7 +54,8 @@ export function kubeletDriver(source: Source<KubeletKinds>): DriverChoice | null
     // not running: what the unit would start it with
     const line = variable(kubeadm.value, 'KUBELET_KUBEADM_ARGS');
     const value = /--cgroup-driver[= ](\S+)/.exec(line?.value ?? '')?.[1]?.replace(/"$/, '');
-    if (line !== undefined && isDriver(value)) return { driver: value, name: 'kubelet', cites: [{ fact: kubeadm, span: line }], sure: true };
+    if (line !== undefined && isDriver(value))
+      return { driver: value, name: 'kubelet', cites: [{ fact: kubeadm, span: line }], sure: true };
   }
   const config = source.get('kubeletConfig');
   if (config.missing) return null;
@@ -48,7 +64,12 @@ export function kubeletDriver(source: Source<KubeletKinds>): DriverChoice | null
     return { driver: configured.value, name: 'kubelet', cites: [{ fact: config, span: configured }], sure: true };
   }
   if (configured !== undefined || !config.closed) return null;
-  return { driver: 'cgroupfs', name: 'kubelet', cites: [absence(config, 'cgroupDriver (the kubelet’s default is cgroupfs)')], sure: false };
+  return {
+    driver: 'cgroupfs',
+    name: 'kubelet',
+    cites: [absence(config, 'cgroupDriver (the kubelet’s default is cgroupfs)')],
+    sure: false,
+  };
 }
 
 /** The runtime that the kubelet talks to, by its endpoint; docker where dockershim or no endpoint is named. */
@@ -63,10 +84,20 @@ export function runtimeDriver(source: Source<RuntimeKinds>): DriverChoice | null
   if (containerd.missing || (endpoint !== null && !/containerd/.test(endpoint))) return null;
   const setting = containerd.value.settings.find((s) => /(^|\.)SystemdCgroup$/.test(s.path) && /runc/.test(s.path));
   if (setting !== undefined && typeof setting.value === 'boolean') {
-    return { driver: setting.value ? 'systemd' : 'cgroupfs', name: 'containerd', cites: [{ fact: containerd, span: setting }], sure: true };
+    return {
+      driver: setting.value ? 'systemd' : 'cgroupfs',
+      name: 'containerd',
+      cites: [{ fact: containerd, span: setting }],
+      sure: true,
+    };
   }
   if (!containerd.closed) return null;
-  return { driver: 'cgroupfs', name: 'containerd', cites: [absence(containerd, 'SystemdCgroup (unset means cgroupfs)')], sure: false };
+  return {
+    driver: 'cgroupfs',
+    name: 'containerd',
+    cites: [absence(containerd, 'SystemdCgroup (unset means cgroupfs)')],
+    sure: false,
+  };
 }
 
 function dockerDriver(source: Source<RuntimeKinds>): DriverChoice | null {
@@ -78,15 +109,22 @@ function dockerDriver(source: Source<RuntimeKinds>): DriverChoice | null {
     }
   }
   const args = source.get('dockerdArgs');
-  const opt = args.missing ? undefined : args.value.processes.flatMap((p) => p.flags).findLast((f) => f.name === 'exec-opt' && f.value.startsWith('native.cgroupdriver='));
+  const opt = args.missing
+    ? undefined
+    : args.value.processes
+        .flatMap((p) => p.flags)
+        .findLast((f) => f.name === 'exec-opt' && f.value.startsWith('native.cgroupdriver='));
   const flagged = opt?.value.slice('native.cgroupdriver='.length);
-  if (!args.missing && opt !== undefined && isDriver(flagged)) return { driver: flagged, name: 'docker', cites: [{ fact: args, span: opt }], sure: true };
+  if (!args.missing && opt !== undefined && isDriver(flagged))
+    return { driver: flagged, name: 'docker', cites: [{ fact: args, span: opt }], sure: true };
   const daemon = source.get('daemonJson');
   if (daemon.missing) return null;
   for (const element of elements(daemon.value, 'exec-opts')) {
-    const value = typeof element.value === 'string' ? /^native\.cgroupdriver=(\w+)$/.exec(element.value)?.[1] : undefined;
+    const value =
+      typeof element.value === 'string' ? /^native\.cgroupdriver=(\w+)$/.exec(element.value)?.[1] : undefined;
     // the file is what the next start will use; docker info would have said what runs now
-    if (isDriver(value)) return { driver: value, name: 'docker', cites: [{ fact: daemon, span: element }], sure: false };
+    if (isDriver(value))
+      return { driver: value, name: 'docker', cites: [{ fact: daemon, span: element }], sure: false };
   }
   return null;
 }
@@ -101,14 +139,20 @@ function runtimeEndpoint(source: Source<'kubeletArgs' | 'kubeadmFlags'>): string
   }
   const kubeadm = source.get('kubeadmFlags');
   if (kubeadm.missing) return null;
-  return /--container-runtime-endpoint[= ]([^\s"]+)/.exec(variable(kubeadm.value, 'KUBELET_KUBEADM_ARGS')?.value ?? '')?.[1] ?? null;
+  return (
+    /--container-runtime-endpoint[= ]([^\s"]+)/.exec(
+      variable(kubeadm.value, 'KUBELET_KUBEADM_ARGS')?.value ?? '',
+    )?.[1] ?? null
+  );
 }
 
 /** A sentence when the kubelet takes the driver from the runtime (RuntimeConfig of the CRI), else null. */
 export function kubeletFollowsRuntime(source: Source<'criInfo' | 'kubeletConfig'>): string | null {
   const info = source.get('criInfo');
   if (info.missing) return null;
-  const told = info.value.settings.find((s) => /(^|\.)cgroupDriver$/i.test(s.path) && /runtimeConfig|linux/i.test(s.path));
+  const told = info.value.settings.find(
+    (s) => /(^|\.)cgroupDriver$/i.test(s.path) && /runtimeConfig|linux/i.test(s.path),
+  );
   if (told === undefined) return null;
   return 'the runtime reports its driver over the CRI, which kubelet 1.31 and later follows';
 }

@@ -21,7 +21,8 @@ export function clusterTies(source: Source<'flannelEnv' | 'links' | 'fdb' | 'rou
   if (!fdb.missing && !links.missing) {
     const vxlans = new Set(links.value.devices.filter((d) => d.kind === 'vxlan').map((d) => d.name));
     seen ||= vxlans.size > 0;
-    for (const d of links.value.devices) if (d.vxlan?.local !== undefined && d.mac !== undefined) ties.push(`${d.mac}@${d.vxlan.local}`);
+    for (const d of links.value.devices)
+      if (d.vxlan?.local !== undefined && d.mac !== undefined) ties.push(`${d.mac}@${d.vxlan.local}`);
     for (const e of fdb.value.entries) if (e.dst !== undefined && vxlans.has(e.dev)) ties.push(`${e.mac}@${e.dst}`);
   }
   const routes = source.get('routes4');
@@ -48,7 +49,9 @@ export function clusterTies(source: Source<'flannelEnv' | 'links' | 'fdb' | 'rou
 }
 
 /** Joins nodes of one flannel network that share a tie. Nodes whose ties were not collected stay apart with group null. */
-export function clusterGroups(nodes: Iterable<{ readonly node: string; readonly ties: ClusterTies }>): Map<string, string | null> {
+export function clusterGroups(
+  nodes: Iterable<{ readonly node: string; readonly ties: ClusterTies }>,
+): Map<string, string | null> {
   const parent = new Map<string, string>();
   const find = (x: string): string => {
     let root = x;

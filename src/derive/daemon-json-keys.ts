@@ -20,13 +20,19 @@ export const KNOWN_KEYS: ReadonlyMap<string, Type> = new Map<string, Type>([
     `allow-direct-routing allow-nondistributable debug disable-legacy-registry enable-ipv6 experimental icc init ip-forward ip-forward-no-drop ip-masq
     ip6tables iptables ipv6 live-restore no-new-privileges rootless selinux-enabled tls tlsverify userland-proxy raw-logs validate`,
   ),
-  ...list('number', 'cpu-rt-period cpu-rt-runtime max-concurrent-downloads max-concurrent-uploads max-download-attempts mtu network-control-plane-mtu network-diagnostic-port oom-score-adjust shutdown-timeout'),
+  ...list(
+    'number',
+    'cpu-rt-period cpu-rt-runtime max-concurrent-downloads max-concurrent-uploads max-download-attempts mtu network-control-plane-mtu network-diagnostic-port oom-score-adjust shutdown-timeout',
+  ),
   ...list(
     'array',
     `allow-nondistributable-artifacts authorization-plugins cdi-spec-dirs default-address-pools default-ulimit dns dns-opts dns-search exec-opts
     host-gateway-ips hosts insecure-registries labels node-generic-resources registry-mirrors storage-opts`,
   ),
-  ...list('object', 'builder cluster-store-opts default-network-opts default-ulimits features log-opts proxies runtimes'),
+  ...list(
+    'object',
+    'builder cluster-store-opts default-network-opts default-ulimits features log-opts proxies runtimes',
+  ),
   ['oom-score-adjust', 'number'],
 ]);
 

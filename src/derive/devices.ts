@@ -24,7 +24,8 @@ export interface ContainerBridge {
   readonly prefixes: readonly { readonly prefix: Prefix; readonly address: string; readonly line: number }[];
 }
 
-const containerNames = /^(docker0|docker_gwbridge|br-[0-9a-f]{12}|cni\d+|cni-.+|cbr0|podman\d+|nerdctl\d+|kube-bridge|weave)$/;
+const containerNames =
+  /^(docker0|docker_gwbridge|br-[0-9a-f]{12}|cni\d+|cni-.+|cbr0|podman\d+|nerdctl\d+|kube-bridge|weave)$/;
 
 export type DeviceKinds = 'addresses' | 'links' | 'bridges' | 'sysfs' | 'dockerNetworks';
 
@@ -39,12 +40,15 @@ export function containerBridges(source: Source<DeviceKinds>): readonly Containe
   const result: ContainerBridge[] = [];
   for (const device of addresses.value.devices) {
     const kind = kinds.get(device.name) ?? device.kind;
-    if (kind !== 'bridge' && !known.has(device.name) && !(kind === undefined && containerNames.test(device.name))) continue;
+    if (kind !== 'bridge' && !known.has(device.name) && !(kind === undefined && containerNames.test(device.name)))
+      continue;
     const ports = addresses.value.devices.filter((d) => d.master === device.name);
     // a port that is no veth is somebody's NIC or VM: then this bridge is a LAN, not a container network
     const foreign = ports.some((p) => {
       const portKind = kinds.get(p.name) ?? p.kind;
-      return portKind === undefined ? !/^(veth|cali|lxc|tap)/.test(p.name) && p.peerIfindex === undefined : portKind !== 'veth';
+      return portKind === undefined
+        ? !/^(veth|cali|lxc|tap)/.test(p.name) && p.peerIfindex === undefined
+        : portKind !== 'veth';
     });
     if (foreign && !owned.has(device.name) && !containerNames.test(device.name)) continue;
     if (ports.length === 0 && !owned.has(device.name) && !containerNames.test(device.name)) continue;
@@ -88,15 +92,21 @@ export function isInternal(source: Source<'dockerNetworks'>, bridge: string): bo
 export function overlayDevices(source: Source<'addresses' | 'links'>): readonly HostDevice[] {
   const links = source.get('links');
   if (!links.missing) {
-    return links.value.devices.filter((d) => d.kind === 'vxlan' || /^flannel[.-]/.test(d.name)).map((device) => ({ device, fact: links }));
+    return links.value.devices
+      .filter((d) => d.kind === 'vxlan' || /^flannel[.-]/.test(d.name))
+      .map((device) => ({ device, fact: links }));
   }
   const addresses = source.get('addresses');
   if (addresses.missing) return [];
-  return addresses.value.devices.filter((d) => /^flannel[.-]/.test(d.name)).map((device) => ({ device, fact: addresses }));
+  return addresses.value.devices
+    .filter((d) => /^flannel[.-]/.test(d.name))
+    .map((device) => ({ device, fact: addresses }));
 }
 
 /** Devices that carry the node's traffic to the outside: those of default routes, then those of gateways to other prefixes. */
-export function uplinks(source: Source<'routes4'>): readonly { readonly dev: string; readonly line: number; readonly why: string }[] {
+export function uplinks(
+  source: Source<'routes4'>,
+): readonly { readonly dev: string; readonly line: number; readonly why: string }[] {
   const routes = source.get('routes4');
   if (routes.missing) return [];
   const found = new Map<string, { dev: string; line: number; why: string }>();

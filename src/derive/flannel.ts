@@ -10,7 +10,12 @@ export interface FlannelLease {
   /** FLANNEL_NETWORK: the whole cluster's pod range; several ranges give the first. */
   readonly network: { readonly prefix: Prefix; readonly line: number } | null;
   /** FLANNEL_SUBNET: `address` is what the bridge must have, as 10.244.1.1. */
-  readonly subnet: { readonly prefix: Prefix; readonly address: string; readonly text: string; readonly line: number } | null;
+  readonly subnet: {
+    readonly prefix: Prefix;
+    readonly address: string;
+    readonly text: string;
+    readonly line: number;
+  } | null;
   readonly mtu: { readonly value: number; readonly line: number } | null;
   readonly ipMasq: { readonly value: boolean; readonly line: number } | null;
 }

@@ -32,7 +32,16 @@ export function vteps(source: Source<'links' | 'addresses'>): Vtep[] {
   return links.value.devices.flatMap((d) => {
     if (d.vxlan === undefined || !isOverlay(d.name)) return [];
     const own = (byName.get(d.name)?.addresses ?? d.addresses).filter((a) => a.family === 4).map((a) => a.address);
-    return [{ dev: d.name, mac: d.mac ?? null, local: d.vxlan.local ?? null, addresses: own, line: d.line, endLine: d.endLine }];
+    return [
+      {
+        dev: d.name,
+        mac: d.mac ?? null,
+        local: d.vxlan.local ?? null,
+        addresses: own,
+        line: d.line,
+        endLine: d.endLine,
+      },
+    ];
   });
 }
 
@@ -43,7 +52,9 @@ export function overlayPeers(source: Source<'links' | 'routes4' | 'neighbours' |
   const neighbours = source.get('neighbours');
   const fdb = source.get('fdb');
   if (links.missing || routes.missing || neighbours.missing || fdb.missing) return [];
-  const devices = new Set(links.value.devices.filter((d) => d.vxlan !== undefined && isOverlay(d.name)).map((d) => d.name));
+  const devices = new Set(
+    links.value.devices.filter((d) => d.vxlan !== undefined && isOverlay(d.name)).map((d) => d.name),
+  );
   const neighbourAt = new Map<string, { mac: string | null; line: number }>();
   for (const n of neighbours.value.entries) {
     // FAILED and INCOMPLETE have no MAC: as good as none

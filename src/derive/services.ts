@@ -6,12 +6,18 @@ import type { Source } from './devices.ts';
 /** The cluster's service range: from a flag of the control plane, else the hull of the ClusterIPs that kube-proxy wrote. */
 export function serviceRange(
   source: Source<'staticPods' | 'iptables'>,
-): { readonly name: string; readonly prefix: string; readonly fact: Fact<'staticPods'> | Fact<'iptables'>; readonly span: Span } | null {
+): {
+  readonly name: string;
+  readonly prefix: string;
+  readonly fact: Fact<'staticPods'> | Fact<'iptables'>;
+  readonly span: Span;
+} | null {
   const pods = source.get('staticPods');
   if (!pods.missing) {
     for (const line of pods.value.lines) {
       const value = /--service-cluster-ip-range[= ]"?([0-9./]+)/.exec(line.text)?.[1];
-      if (value !== undefined && parsePrefix(value) !== null) return { name: '--service-cluster-ip-range', prefix: value, fact: pods, span: line };
+      if (value !== undefined && parsePrefix(value) !== null)
+        return { name: '--service-cluster-ip-range', prefix: value, fact: pods, span: line };
     }
   }
   const rules = source.get('iptables');
@@ -22,7 +28,8 @@ export function serviceRange(
   let first: Span | undefined;
   for (const rule of chain?.rules() ?? []) {
     // `cluster IP` rules only: external and load-balancer addresses are in this chain too
-    if (!rule.target?.name.startsWith('KUBE-SVC-') || rule.destination === undefined || rule.destination.negated) continue;
+    if (!rule.target?.name.startsWith('KUBE-SVC-') || rule.destination === undefined || rule.destination.negated)
+      continue;
     const ip = parseIp4(rule.destination.value.replace(/\/32$/, ''));
     if (ip === null || !/cluster IP/.test(rule.comment ?? 'cluster IP')) continue;
     first ??= rule;

@@ -5,9 +5,24 @@ import { flannelLease } from './flannel.ts';
 
 /** A node in the picture of the network: what it is attached to. Small on purpose: one a node, for a thousand nodes. */
 export interface NodeTopology {
-  readonly underlay: readonly { readonly dev: string; readonly address: string; readonly subnet: string; readonly mtu: number | null }[];
-  readonly overlay: readonly { readonly dev: string; readonly vni: number | null; readonly port: number | null; readonly mtu: number | null }[];
-  readonly bridges: readonly { readonly name: string; readonly prefix: string; readonly mtu: number | null; readonly ports: number }[];
+  readonly underlay: readonly {
+    readonly dev: string;
+    readonly address: string;
+    readonly subnet: string;
+    readonly mtu: number | null;
+  }[];
+  readonly overlay: readonly {
+    readonly dev: string;
+    readonly vni: number | null;
+    readonly port: number | null;
+    readonly mtu: number | null;
+  }[];
+  readonly bridges: readonly {
+    readonly name: string;
+    readonly prefix: string;
+    readonly mtu: number | null;
+    readonly ports: number;
+  }[];
   readonly podNetwork: string | null;
   readonly lease: string | null;
 }
@@ -22,7 +37,9 @@ export function nodeTopology(source: Source<DeviceKinds | 'routes4' | 'flannelEn
     .flatMap((d) =>
       d.addresses.flatMap((a) => {
         const subnet = a.family === 4 ? parsePrefix(`${a.address}/${a.prefixLength}`) : null;
-        return subnet === null ? [] : [{ dev: d.name, address: a.address, subnet: formatPrefix(subnet), mtu: d.mtu ?? null }];
+        return subnet === null
+          ? []
+          : [{ dev: d.name, address: a.address, subnet: formatPrefix(subnet), mtu: d.mtu ?? null }];
       }),
     );
   return {

@@ -1,6 +1,6 @@
+import type { NodeTopology } from '../derive/topology.ts';
 import type { AnyRule, ClusterDigests, ClusterRule, ClusterVerdict, Confidence, NodeInfo } from '../rule/index.ts';
 import { compareSeverity } from '../rule/index.ts';
-import type { NodeTopology } from '../derive/topology.ts';
 import { rankCauses } from './causes.ts';
 import type { ResolvedCite } from './excerpt.ts';
 import { resolveCite } from './excerpt.ts';
@@ -178,12 +178,24 @@ function applyCluster(
   if (silent.length === 0) return;
   // a node that a rule forgot is not a pass
   for (const n of silent) row[n] = 'error';
-  undecided.push({ rule, nodes: silent, because: 'the rule gave no answer for these nodes', evidence: [], kind: 'error' });
+  undecided.push({
+    rule,
+    nodes: silent,
+    because: 'the rule gave no answer for these nodes',
+    evidence: [],
+    kind: 'error',
+  });
 }
 
 function collectUndecided(rule: string, node: string, answer: NodeAnswer, into: UnknownAnswer[]): void {
   if (answer.kind === 'missing' || answer.kind === 'error') {
-    into.push({ rule, nodes: [node], because: answer.because ?? '', evidence: answer.evidence ?? [], kind: answer.kind });
+    into.push({
+      rule,
+      nodes: [node],
+      because: answer.because ?? '',
+      evidence: answer.evidence ?? [],
+      kind: answer.kind,
+    });
   }
   for (const u of answer.unknown ?? []) {
     into.push({ rule, nodes: u.nodes, because: u.because, evidence: u.evidence, kind: 'unknown' });
@@ -210,7 +222,9 @@ function identify(found: readonly ResolvedFinding[]): AnalysisFinding[] {
     const times = (seen.get(id) ?? 0) + 1;
     seen.set(id, times);
     // a rule that gives one key twice would make two faults indistinguishable: number them
-    return times === 1 ? { ...f, key, id, group: f.key } : { ...f, key: `${key}#${times}`, id: `${id}#${times}`, group: f.key };
+    return times === 1
+      ? { ...f, key, id, group: f.key }
+      : { ...f, key: `${key}#${times}`, id: `${id}#${times}`, group: f.key };
   });
   return list.sort(bySeverity);
 }

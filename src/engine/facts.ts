@@ -9,8 +9,8 @@ import type { FactSource, NodeInfo } from '../rule/index.ts';
 /** One node's evidence: the records and the bytes behind them. */
 export interface NodeEvidence {
   readonly info: NodeInfo;
-  /** Decoded text of a record; null when its bytes are not at hand (purged, altered, never there). */
-  text(record: EvidenceRecord): string | null;
+  /** Decoded text of a file of the bundle; null when its bytes are not at hand (purged, altered, never there). */
+  textAt(path: string): string | null;
 }
 
 const parserOf = new Map<string, AnyParser>();
@@ -66,7 +66,10 @@ export class NodeFacts implements FactSource {
   }
 
   /** The first source that is whole wins; else the first that could be read at all, open-world. */
-  private read<K extends FactKind>(kind: K, recordOf: (id: EvidenceId) => EvidenceRecord | undefined): Fact<K> | MissingFact<K> {
+  private read<K extends FactKind>(
+    kind: K,
+    recordOf: (id: EvidenceId) => EvidenceRecord | undefined,
+  ): Fact<K> | MissingFact<K> {
     let partial: Fact<K> | undefined;
     let because: string | undefined;
     let lookedFor = true;
@@ -102,7 +105,7 @@ export class NodeFacts implements FactSource {
     if (!hasContent(record.status)) return statusText(record);
     const parser = parserOf.get(`${kind} ${id}`);
     if (parser === undefined) return `no parser reads ${id} as ${kind}`;
-    const text = this.evidence.text(record);
+    const text = this.evidence.textAt(record.path);
     if (text === null) return `${statusText(record)}, but its bytes are not in the case`;
     const parsed = parser.parse(text);
     const noteKey = `${kind} ${record.path}`;

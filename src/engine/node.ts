@@ -8,7 +8,10 @@ import { resolveCite } from './excerpt.ts';
 import type { NodeEvidence, ParseNote } from './facts.ts';
 import { NodeFacts } from './facts.ts';
 
-export type ResolvedFinding = Omit<Finding, 'cites'> & { readonly rule: string; readonly cites: readonly ResolvedCite[] };
+export type ResolvedFinding = Omit<Finding, 'cites'> & {
+  readonly rule: string;
+  readonly cites: readonly ResolvedCite[];
+};
 
 /** One rule's answer for one node. `missing`: a needed fact is not there; `error`: the rule threw. */
 export interface NodeAnswer {
@@ -37,11 +40,7 @@ export function judgeNode(evidence: NodeEvidence, rules: readonly AnyRule[]): No
   const answers: Record<string, NodeAnswer> = {};
   const digests: Record<string, unknown> = {};
   const found: ResolvedFinding[] = [];
-  const recordAt = new Map(evidence.info.evidence.map((record) => [record.path, record]));
-  const textOf = (_node: string, path: string) => {
-    const record = recordAt.get(path);
-    return record === undefined ? null : evidence.text(record);
-  };
+  const textOf = (_node: string, path: string) => evidence.textAt(path);
   const resolve = (cites: readonly Parameters<typeof resolveCite>[0][]) => cites.map((c) => resolveCite(c, textOf));
   for (const rule of rules) {
     if (rule.scope === 'collection') continue;
@@ -58,9 +57,14 @@ export function judgeNode(evidence: NodeEvidence, rules: readonly AnyRule[]): No
       }
       const verdict = rule.evaluate(view);
       answers[rule.id] = answerOf(verdict, resolve);
-      if (verdict.kind === 'findings') for (const f of verdict.findings) found.push({ ...f, rule: rule.id, cites: resolve(f.cites) });
+      if (verdict.kind === 'findings')
+        for (const f of verdict.findings) found.push({ ...f, rule: rule.id, cites: resolve(f.cites) });
     } catch (error) {
-      answers[rule.id] = { kind: 'error', because: error instanceof Error ? error.message : String(error), evidence: [] };
+      answers[rule.id] = {
+        kind: 'error',
+        because: error instanceof Error ? error.message : String(error),
+        evidence: [],
+      };
     }
   }
   for (const rule of rules) {
@@ -75,17 +79,33 @@ export function judgeNode(evidence: NodeEvidence, rules: readonly AnyRule[]): No
     try {
       const verdict = rule.evaluate(evidence.info, undecided);
       answers[rule.id] = answerOf(verdict, resolve);
-      if (verdict.kind === 'findings') for (const f of verdict.findings) found.push({ ...f, rule: rule.id, cites: resolve(f.cites) });
+      if (verdict.kind === 'findings')
+        for (const f of verdict.findings) found.push({ ...f, rule: rule.id, cites: resolve(f.cites) });
     } catch (error) {
-      answers[rule.id] = { kind: 'error', because: error instanceof Error ? error.message : String(error), evidence: [] };
+      answers[rule.id] = {
+        kind: 'error',
+        because: error instanceof Error ? error.message : String(error),
+        evidence: [],
+      };
     }
   }
-  return { node: evidence.info.id, answers, findings: found, digests, topology: nodeTopology(facts), notes: [...facts.notes.values()] };
+  return {
+    node: evidence.info.id,
+    answers,
+    findings: found,
+    digests,
+    topology: nodeTopology(facts),
+    notes: [...facts.notes.values()],
+  };
 }
 
-function answerOf(verdict: NodeVerdict, resolve: (cites: readonly Parameters<typeof resolveCite>[0][]) => ResolvedCite[]): NodeAnswer {
+function answerOf(
+  verdict: NodeVerdict,
+  resolve: (cites: readonly Parameters<typeof resolveCite>[0][]) => ResolvedCite[],
+): NodeAnswer {
   if (verdict.kind === 'pass') return { kind: 'pass', cites: resolve(verdict.cites) };
-  if (verdict.kind === 'not-applicable') return { kind: 'not-applicable', because: verdict.because, cites: resolve(verdict.cites) };
+  if (verdict.kind === 'not-applicable')
+    return { kind: 'not-applicable', because: verdict.because, cites: resolve(verdict.cites) };
   return { kind: verdict.kind, unknown: verdict.unknown };
 }
 

@@ -6,7 +6,14 @@ export const FORMATS = ['html', 'md', 'json', 'sarif', 'junit', 'text'] as const
 export type Format = (typeof FORMATS)[number];
 
 /** File suffix of a format, as in `incident.html`. */
-export const SUFFIX: Record<Format, string> = { html: 'html', md: 'md', json: 'json', sarif: 'sarif', junit: 'junit.xml', text: 'txt' };
+export const SUFFIX: Record<Format, string> = {
+  html: 'html',
+  md: 'md',
+  json: 'json',
+  sarif: 'sarif',
+  junit: 'junit.xml',
+  text: 'txt',
+};
 
 /** Renders an analysis. Renderers are imported when asked for: templates cost start-up time that JSON does not need. */
 export async function render(format: Format, analysis: Analysis, place: LogPlace): Promise<string> {

@@ -3,7 +3,13 @@ import type { Severity } from '../rule/index.ts';
 import type { Analysis, LogPlace } from './analysis.ts';
 import { visible } from './visible.ts';
 
-const LEVEL: Record<Severity, string> = { critical: 'error', high: 'error', medium: 'warning', low: 'note', info: 'note' };
+const LEVEL: Record<Severity, string> = {
+  critical: 'error',
+  high: 'error',
+  medium: 'warning',
+  low: 'note',
+  info: 'note',
+};
 const RANK: Record<string, number> = { proven: 90, likely: 60, possible: 30 };
 
 /** SARIF 2.1.0: one result a finding, cites as locations; undecided questions as `open` results without a location. */
@@ -12,7 +18,9 @@ export function renderSarif(analysis: Analysis, place: LogPlace): string {
   const location = (c: ResolvedCite) => ({
     physicalLocation: {
       artifactLocation: { uri: encodeURI(`${c.node}/${c.path}`) },
-      ...(c.kind === 'lines' ? { region: { startLine: c.line, endLine: c.endLine, snippet: { text: c.excerpt?.text ?? '' } } } : {}),
+      ...(c.kind === 'lines'
+        ? { region: { startLine: c.line, endLine: c.endLine, snippet: { text: c.excerpt?.text ?? '' } } }
+        : {}),
     },
     ...(c.kind === 'absent' ? { message: { text: `does not hold: ${c.absent}` } } : {}),
     logicalLocations: [{ name: c.node, kind: 'namespace' }],
@@ -27,7 +35,9 @@ export function renderSarif(analysis: Analysis, place: LogPlace): string {
       message: { text: visible(f.message) },
       locations: f.cites.slice(0, 100).map(location),
       partialFingerprints: { 'netcase/v1': f.id },
-      ...(analysis.accepted[f.id] === undefined ? {} : { suppressions: [{ kind: 'external', justification: analysis.accepted[f.id]?.because ?? '' }] }),
+      ...(analysis.accepted[f.id] === undefined
+        ? {}
+        : { suppressions: [{ kind: 'external', justification: analysis.accepted[f.id]?.because ?? '' }] }),
     })),
     ...analysis.unknown.map((u) => ({
       ruleId: u.rule,
@@ -77,7 +87,9 @@ export function renderJunit(analysis: Analysis): string {
       const mine = analysis.findings.filter((f) => f.rule === rule && f.nodes.includes(node));
       if (kind === 'findings' && mine.some((f) => f.severity !== 'info')) {
         failures += 1;
-        cases.push(`${open}>${mine.map((f) => `<failure message="${xml(f.message)}" type="${f.severity}"/>`).join('')}</testcase>`);
+        cases.push(
+          `${open}>${mine.map((f) => `<failure message="${xml(f.message)}" type="${f.severity}"/>`).join('')}</testcase>`,
+        );
       } else if (kind === 'pass' || kind === 'findings') cases.push(`${open}/>`);
       else {
         skipped += 1;
@@ -85,7 +97,11 @@ export function renderJunit(analysis: Analysis): string {
         cases.push(`${open}><skipped message="${xml(`${kind}: ${because}`)}"/></testcase>`);
       }
     }
-    out.push(`  <testsuite name="${xml(node)}" tests="${cases.length}" failures="${failures}" skipped="${skipped}">`, ...cases, '  </testsuite>');
+    out.push(
+      `  <testsuite name="${xml(node)}" tests="${cases.length}" failures="${failures}" skipped="${skipped}">`,
+      ...cases,
+      '  </testsuite>',
+    );
   }
   out.push('</testsuites>', '');
   return out.join('\n');
@@ -95,5 +111,8 @@ const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;
 
 /** XML 1.0 text: control characters are not even allowed as references, so they are spelled out. */
 function xml(text: string): string {
-  return visible(text).replace(/[&<>"']/g, (c) => entities[c] ?? '').replace(/[\ud800-\udfff\ufffe\uffff]/g, '\ufffd').replace(/[\n\t]/g, ' ');
+  return visible(text)
+    .replace(/[&<>"']/g, (c) => entities[c] ?? '')
+    .replace(/[\ud800-\udfff\ufffe\uffff]/g, '\ufffd')
+    .replace(/[\n\t]/g, ' ');
 }

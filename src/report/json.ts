@@ -34,7 +34,13 @@ export function renderJson(analysis: Analysis, place: LogPlace): string {
     id,
     bundles: analysis.bundles
       .filter((b) => b.node === id)
-      .map(({ sha256, collectedAt, source, complete, current }) => ({ sha256, collectedAt, source, complete, current })),
+      .map(({ sha256, collectedAt, source, complete, current }) => ({
+        sha256,
+        collectedAt,
+        source,
+        complete,
+        current,
+      })),
   }));
   const document = {
     schemaVersion: 1,

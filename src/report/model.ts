@@ -56,7 +56,13 @@ export interface NodeGroup {
 export interface ReportModel {
   readonly modelVersion: 1;
   readonly title: string;
-  readonly verdict: { readonly severity: Severity | 'none'; readonly word: string; readonly sentence: string; readonly why: string; readonly first: string };
+  readonly verdict: {
+    readonly severity: Severity | 'none';
+    readonly word: string;
+    readonly sentence: string;
+    readonly why: string;
+    readonly first: string;
+  };
   readonly window: string;
   readonly tool: Analysis['tool'];
   readonly place: LogPlace;
@@ -65,13 +71,38 @@ export interface ReportModel {
   readonly notes: readonly CauseModel[];
   readonly groups: readonly NodeGroup[];
   readonly topology: TopologyPicture | null;
-  readonly timeline: readonly { readonly at: string; readonly node: string; readonly what: string; readonly source: string }[];
-  readonly unchecked: readonly { readonly rule: string; readonly title: string; readonly nodes: string; readonly because: string; readonly how: string; readonly kind: string }[];
-  readonly missingNodes: readonly { readonly node: string; readonly because: string; readonly figures: readonly FigureModel[] }[];
+  readonly timeline: readonly {
+    readonly at: string;
+    readonly node: string;
+    readonly what: string;
+    readonly source: string;
+  }[];
+  readonly unchecked: readonly {
+    readonly rule: string;
+    readonly title: string;
+    readonly nodes: string;
+    readonly because: string;
+    readonly how: string;
+    readonly kind: string;
+  }[];
+  readonly missingNodes: readonly {
+    readonly node: string;
+    readonly because: string;
+    readonly figures: readonly FigureModel[];
+  }[];
   readonly problems: Analysis['problems'];
-  readonly gaps: readonly { readonly evidence: string; readonly command: string; readonly status: string; readonly nodes: string }[];
+  readonly gaps: readonly {
+    readonly evidence: string;
+    readonly command: string;
+    readonly status: string;
+    readonly nodes: string;
+  }[];
   readonly bundles: Analysis['bundles'];
-  readonly rules: readonly { readonly id: string; readonly title: string; readonly counts: Analysis['verdicts'][string] }[];
+  readonly rules: readonly {
+    readonly id: string;
+    readonly title: string;
+    readonly counts: Analysis['verdicts'][string];
+  }[];
   readonly redactions: number;
   readonly leftOut: readonly string[];
 }
@@ -98,7 +129,9 @@ const FIGURES = 6;
 /** `context` is how many lines around a cite are kept: the first thing given up when a report is too large. */
 export function buildReportModel(analysis: Analysis, place: LogPlace, context = 3): ReportModel {
   const nodes = [...new Set(analysis.bundles.filter((b) => b.current).map((b) => b.node))].sort(byNumber);
-  const anchors = new Map(analysis.findings.map((f) => [f.id, `f-${createHash('sha256').update(f.id).digest('hex').slice(0, 10)}`]));
+  const anchors = new Map(
+    analysis.findings.map((f) => [f.id, `f-${createHash('sha256').update(f.id).digest('hex').slice(0, 10)}`]),
+  );
   const byId = new Map(analysis.findings.map((f) => [f.id, f]));
   const make = (f: AnalysisFinding, rank: number, explains: readonly string[], alsoOn: readonly string[]) =>
     causeModel(f, rank, explains, alsoOn, analysis, anchors, byId, context);
@@ -121,11 +154,20 @@ export function buildReportModel(analysis: Analysis, place: LogPlace, context = 
       why: top === undefined ? '' : `${top.confidence}: ${top.why}`,
       first: top?.remediation[0]?.step ?? '',
     },
-    window: collected.length === 0 ? 'time of collection unknown' : `${collected[0]} to ${collected.at(-1)} (UTC, by the nodes’ clocks)`,
+    window:
+      collected.length === 0
+        ? 'time of collection unknown'
+        : `${collected[0]} to ${collected.at(-1)} (UTC, by the nodes’ clocks)`,
     tool: analysis.tool,
     place,
     numbers: [
-      { label: 'nodes analysed', value: analysis.missingNodes.length > 0 ? `${nodes.length} of ${nodes.length + analysis.missingNodes.length}` : String(nodes.length) },
+      {
+        label: 'nodes analysed',
+        value:
+          analysis.missingNodes.length > 0
+            ? `${nodes.length} of ${nodes.length + analysis.missingNodes.length}`
+            : String(nodes.length),
+      },
       { label: 'findings', value: String(analysis.findings.filter((f) => f.severity !== 'info').length) },
       { label: 'questions not decided', value: String(undecided) },
       { label: 'bundles', value: String(analysis.bundles.length) },
@@ -135,10 +177,19 @@ export function buildReportModel(analysis: Analysis, place: LogPlace, context = 
     groups: nodeGroups(analysis, nodes, anchors),
     topology: topologyPicture(analysis, nodes),
     timeline: analysis.bundles
-      .map((b) => ({ at: b.collectedAt ?? 'unknown', node: b.node, what: b.complete ? 'bundle collected' : 'bundle collected, incomplete', source: b.source }))
+      .map((b) => ({
+        at: b.collectedAt ?? 'unknown',
+        node: b.node,
+        what: b.complete ? 'bundle collected' : 'bundle collected, incomplete',
+        source: b.source,
+      }))
       .sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : byNumber(a.node, b.node))),
     unchecked: uncheckedRows(analysis),
-    missingNodes: analysis.missingNodes.map((m) => ({ node: m.node, because: m.because, figures: m.cites.map((c, i) => figure(c, i, context)) })),
+    missingNodes: analysis.missingNodes.map((m) => ({
+      node: m.node,
+      because: m.because,
+      figures: m.cites.map((c, i) => figure(c, i, context)),
+    })),
     problems: analysis.problems,
     gaps: analysis.gaps.map((g) => ({ ...g, nodes: names(g.nodes) })),
     bundles: [...analysis.bundles].sort((a, b) => byNumber(a.node, b.node) || (a.sha256 < b.sha256 ? -1 : 1)),
@@ -146,7 +197,8 @@ export function buildReportModel(analysis: Analysis, place: LogPlace, context = 
       .filter((r) => analysis.verdicts[r.id] !== undefined)
       .map((r) => ({ id: r.id, title: r.title.good, counts: analysis.verdicts[r.id] as Analysis['verdicts'][string] })),
     redactions: analysis.bundles.reduce((sum, b) => sum + b.redactions, 0),
-    leftOut: context < 3 ? [`lines around cited lines: only ${context} each side are shown; all are in the case file`] : [],
+    leftOut:
+      context < 3 ? [`lines around cited lines: only ${context} each side are shown; all are in the case file`] : [],
   };
   return visibleDeep(model);
 }
@@ -187,7 +239,8 @@ function causeModel(
     others: alsoOn.flatMap((id) => byId.get(id)?.message ?? []).slice(0, 20),
     remediation: f.remediation ?? rule?.remediation ?? [],
     references: rule?.references ?? [],
-    accepted: accepted === undefined ? '' : `${accepted.because}${accepted.until === null ? '' : ` (until ${accepted.until})`}`,
+    accepted:
+      accepted === undefined ? '' : `${accepted.because}${accepted.until === null ? '' : ` (until ${accepted.until})`}`,
   };
 }
 
@@ -207,11 +260,20 @@ function nodeGroups(analysis: Analysis, nodes: readonly string[], anchors: Reado
   const severities = ['critical', 'high', 'medium', 'low', 'info'] as const;
   for (const node of nodes) {
     const mine = analysis.findings.filter((f) => f.nodes.includes(node) && f.severity !== 'info');
-    const open = Object.entries(analysis.matrix).flatMap(([rule, row]) => (['unknown', 'missing', 'error'].includes(row[node] ?? '') ? [rule] : []));
+    const open = Object.entries(analysis.matrix).flatMap(([rule, row]) =>
+      ['unknown', 'missing', 'error'].includes(row[node] ?? '') ? [rule] : [],
+    );
     const passed = Object.values(analysis.matrix).some((row) => row[node] === 'pass');
     const worst = severities.find((s) => mine.some((f) => f.severity === s));
     const mark = worst ?? (passed && open.length === 0 ? 'pass' : 'unchecked');
-    const word = worst !== undefined ? SEVERITY_WORDS[worst] : mark === 'pass' ? 'No fault found' : passed ? 'No fault found in what was checked' : 'Not checked';
+    const word =
+      worst !== undefined
+        ? SEVERITY_WORDS[worst]
+        : mark === 'pass'
+          ? 'No fault found'
+          : passed
+            ? 'No fault found in what was checked'
+            : 'Not checked';
     const titles = new Map<string, NodeGroup['findings'][number]>();
     for (const f of mine) {
       const title = analysis.rules.find((r) => r.id === f.rule)?.title.bad ?? f.rule;
@@ -231,8 +293,22 @@ function nodeGroups(analysis: Analysis, nodes: readonly string[], anchors: Reado
 function uncheckedRows(analysis: Analysis): ReportModel['unchecked'] {
   return analysis.unknown.map((u) => {
     const rule = analysis.rules.find((r) => r.id === u.rule);
-    const commands = u.evidence.map((id) => analysis.gaps.find((g) => g.evidence === id)?.command ?? '').filter((c) => c !== '');
-    const how = u.evidence.length === 0 ? '' : commands.length > 0 ? `${u.evidence.join(', ')}: ${[...new Set(commands)].join('; ')}` : u.evidence.join(', ');
-    return { rule: u.rule, title: rule?.title.good ?? u.rule, nodes: `${names(u.nodes)} (${plural(u.nodes.length, 'node')})`, because: u.because, how, kind: u.kind };
+    const commands = u.evidence
+      .map((id) => analysis.gaps.find((g) => g.evidence === id)?.command ?? '')
+      .filter((c) => c !== '');
+    const how =
+      u.evidence.length === 0
+        ? ''
+        : commands.length > 0
+          ? `${u.evidence.join(', ')}: ${[...new Set(commands)].join('; ')}`
+          : u.evidence.join(', ');
+    return {
+      rule: u.rule,
+      title: rule?.title.good ?? u.rule,
+      nodes: `${names(u.nodes)} (${plural(u.nodes.length, 'node')})`,
+      because: u.because,
+      how,
+      kind: u.kind,
+    };
   });
 }

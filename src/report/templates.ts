@@ -31,7 +31,9 @@ let environment: nunjucks.Environment | undefined;
 export function templates(): nunjucks.Environment {
   if (environment !== undefined) return environment;
   const loader =
-    typeof NETCASE_TEMPLATES === 'undefined' ? new nunjucks.FileSystemLoader(reports) : new CompiledLoader(NETCASE_TEMPLATES.compiled);
+    typeof NETCASE_TEMPLATES === 'undefined'
+      ? new nunjucks.FileSystemLoader(reports)
+      : new CompiledLoader(NETCASE_TEMPLATES.compiled);
   environment = new nunjucks.Environment(loader, { autoescape: true, throwOnUndefined: true });
   environment.addFilter('short', (text: string) => text.slice(0, 12));
   environment.addFilter('slice20', (list: readonly unknown[]) => list.slice(0, 20));

@@ -2,7 +2,14 @@ import type { Analysis, LogPlace } from './analysis.ts';
 import { names, plural } from './names.ts';
 import { terminal } from './visible.ts';
 
-const MARKS: Record<string, string> = { critical: '[CRIT]', high: '[HIGH]', medium: '[MED] ', low: '[LOW] ', info: '[NOTE]', none: '[OK]  ' };
+const MARKS: Record<string, string> = {
+  critical: '[CRIT]',
+  high: '[HIGH]',
+  medium: '[MED] ',
+  low: '[LOW] ',
+  info: '[NOTE]',
+  none: '[OK]  ',
+};
 
 /** Plain text at 78 columns, ASCII marks: what `analyze` prints. */
 export function renderText(analysis: Analysis, place: LogPlace): string {
@@ -15,19 +22,32 @@ export function renderText(analysis: Analysis, place: LogPlace): string {
     if (f === undefined) continue;
     out.push('');
     out.push(...wrap(`${cause.rank}. ${MARKS[f.severity]} ${terminal(f.message)}`, '', '   '));
-    out.push(`   ${f.confidence}, ${terminal(f.rule)}${cause.alsoOn.length > 0 ? `, the same on ${plural(cause.alsoOn.length, 'further node')}` : ''}`);
+    out.push(
+      `   ${f.confidence}, ${terminal(f.rule)}${cause.alsoOn.length > 0 ? `, the same on ${plural(cause.alsoOn.length, 'further node')}` : ''}`,
+    );
     for (const c of f.cites.slice(0, 4)) {
-      if (c.kind === 'absent') out.push(...wrap(`${terminal(c.node)} ${c.path} does not hold: ${terminal(c.absent)}`, '   ', '     '));
-      else out.push(`   ${terminal(c.node)} ${terminal(c.path)}:${c.line}  ${terminal((c.excerpt?.text ?? '').trim().slice(0, 120))}`);
+      if (c.kind === 'absent')
+        out.push(...wrap(`${terminal(c.node)} ${c.path} does not hold: ${terminal(c.absent)}`, '   ', '     '));
+      else
+        out.push(
+          `   ${terminal(c.node)} ${terminal(c.path)}:${c.line}  ${terminal((c.excerpt?.text ?? '').trim().slice(0, 120))}`,
+        );
     }
   }
   const undecided = analysis.unknown.length;
   out.push('');
-  out.push(undecided === 0 ? 'Every rule that applies could be decided.' : `${plural(undecided, 'question')} could not be decided:`);
-  for (const u of analysis.unknown.slice(0, 8)) out.push(...wrap(`? ${u.rule} on ${terminal(names(u.nodes))}: ${terminal(u.because)}`, '   ', '     '));
+  out.push(
+    undecided === 0
+      ? 'Every rule that applies could be decided.'
+      : `${plural(undecided, 'question')} could not be decided:`,
+  );
+  for (const u of analysis.unknown.slice(0, 8))
+    out.push(...wrap(`? ${u.rule} on ${terminal(names(u.nodes))}: ${terminal(u.because)}`, '   ', '     '));
   if (undecided > 8) out.push(`   and ${undecided - 8} more; see the report or netcase coverage`);
-  for (const p of analysis.problems.slice(0, 8)) out.push(...wrap(`! ${terminal(p.source)}: ${terminal(p.message)}`, '', '  '));
-  for (const m of analysis.missingNodes.slice(0, 5)) out.push(`   no bundle of ${terminal(m.node)} (${terminal(m.because)})`);
+  for (const p of analysis.problems.slice(0, 8))
+    out.push(...wrap(`! ${terminal(p.source)}: ${terminal(p.message)}`, '', '  '));
+  for (const m of analysis.missingNodes.slice(0, 5))
+    out.push(`   no bundle of ${terminal(m.node)} (${terminal(m.because)})`);
   out.push('', `log position ${place.position}, head ${place.head.slice(0, 12)}`);
   return `${out.join('\n')}\n`;
 }

@@ -32,11 +32,28 @@ function render(model: ReportModel, most: number): string {
 
 function place(f: CauseModel['figures'][number]): { node: string; place: string; text: string; absent: string } {
   const cited = f.context.find((c) => c.cited);
-  return { node: f.node, place: f.lines === '' ? f.path : `${f.path}:${f.lines}`, text: cited?.text.trim().slice(0, 160) ?? '', absent: f.absent };
+  return {
+    node: f.node,
+    place: f.lines === '' ? f.path : `${f.path}:${f.lines}`,
+    text: cited?.text.trim().slice(0, 160) ?? '',
+    absent: f.absent,
+  };
 }
 
 function fix(c: CauseModel): { step: string; run: string; block: string } | null {
   const [first] = c.remediation;
   if (first === undefined) return null;
-  return { step: first.step, run: first.run ?? '', block: codeBlock([first.run ?? '', first.verify === undefined ? '' : `# verify: ${first.verify}`, first.undo === undefined ? '' : `# undo: ${first.undo}`].filter((l) => l !== '').join('\n')) };
+  return {
+    step: first.step,
+    run: first.run ?? '',
+    block: codeBlock(
+      [
+        first.run ?? '',
+        first.verify === undefined ? '' : `# verify: ${first.verify}`,
+        first.undo === undefined ? '' : `# undo: ${first.undo}`,
+      ]
+        .filter((l) => l !== '')
+        .join('\n'),
+    ),
+  };
 }

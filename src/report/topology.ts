@@ -9,7 +9,12 @@ interface Box {
   readonly w: number;
   readonly h: number;
   readonly mark: string;
-  readonly lines: readonly { readonly x: number; readonly y: number; readonly text: string; readonly strong: boolean }[];
+  readonly lines: readonly {
+    readonly x: number;
+    readonly y: number;
+    readonly text: string;
+    readonly strong: boolean;
+  }[];
 }
 
 /** Three fixed lanes with integer coordinates: overlay on top, underlay subnets, then the nodes with findings. */
@@ -19,8 +24,20 @@ export interface TopologyPicture {
   readonly title: string;
   readonly desc: string;
   readonly boxes: readonly Box[];
-  readonly links: readonly { readonly x1: number; readonly y1: number; readonly x2: number; readonly y2: number; readonly broken: boolean }[];
-  readonly rows: readonly { readonly node: string; readonly underlay: string; readonly overlay: string; readonly bridges: string; readonly lease: string }[];
+  readonly links: readonly {
+    readonly x1: number;
+    readonly y1: number;
+    readonly x2: number;
+    readonly y2: number;
+    readonly broken: boolean;
+  }[];
+  readonly rows: readonly {
+    readonly node: string;
+    readonly underlay: string;
+    readonly overlay: string;
+    readonly bridges: string;
+    readonly lease: string;
+  }[];
   readonly folded: string;
 }
 
@@ -30,7 +47,9 @@ const MOST_SUBNETS = 4;
 const MOST_NODES = 8;
 
 export function topologyPicture(analysis: Analysis, nodes: readonly string[]): TopologyPicture | null {
-  const known = nodes.filter((n) => (analysis.topology[n]?.underlay.length ?? 0) > 0 || (analysis.topology[n]?.bridges.length ?? 0) > 0);
+  const known = nodes.filter(
+    (n) => (analysis.topology[n]?.underlay.length ?? 0) > 0 || (analysis.topology[n]?.bridges.length ?? 0) > 0,
+  );
   if (known.length === 0) return null;
   const severityOf = new Map<string, Severity>();
   for (const f of analysis.findings) {
@@ -57,7 +76,13 @@ export function topologyPicture(analysis: Analysis, nodes: readonly string[]): T
     const x = GAP + i * (subnetWidth + GAP);
     const broken = members.filter((m) => severityOf.has(m)).length;
     const text = broken === 0 ? 'no finding' : `${plural(broken, 'node')} with findings`;
-    boxes.push(box(x, subnetY, subnetWidth, 64, broken > 0 ? 'broken' : 'lane', [`Underlay ${subnet}`, plural(members.length, 'node'), text]));
+    boxes.push(
+      box(x, subnetY, subnetWidth, 64, broken > 0 ? 'broken' : 'lane', [
+        `Underlay ${subnet}`,
+        plural(members.length, 'node'),
+        text,
+      ]),
+    );
     const middle = x + Math.floor(subnetWidth / 2);
     centre.set(subnet, middle);
     links.push({ x1: middle, y1: GAP + overlayHeight, x2: middle, y2: subnetY, broken: false });
@@ -76,10 +101,22 @@ export function topologyPicture(analysis: Analysis, nodes: readonly string[]): T
       ...t.overlay.slice(0, 1).map((o) => `${o.dev} vni ${o.vni ?? '?'} port ${o.port ?? '?'} mtu ${o.mtu ?? '?'}`),
       ...t.bridges.slice(0, 2).map((b) => `${b.name} ${b.prefix} mtu ${b.mtu ?? '?'}`),
     ];
-    boxes.push(box(x, y, nodeWidth, 40 + 18 * Math.max(3, strips.length), severity === undefined ? 'node' : 'broken', [`${node}${severity === undefined ? '' : ` (${severity})`}`, ...strips]));
+    boxes.push(
+      box(x, y, nodeWidth, 40 + 18 * Math.max(3, strips.length), severity === undefined ? 'node' : 'broken', [
+        `${node}${severity === undefined ? '' : ` (${severity})`}`,
+        ...strips,
+      ]),
+    );
     bottom = Math.max(bottom, y + 40 + 18 * Math.max(3, strips.length));
     const from = centre.get(t.underlay[0]?.subnet ?? '') ?? null;
-    if (from !== null && i < perRow) links.push({ x1: from, y1: subnetY + 64, x2: x + Math.floor(nodeWidth / 2), y2: y, broken: severity !== undefined });
+    if (from !== null && i < perRow)
+      links.push({
+        x1: from,
+        y1: subnetY + 64,
+        x2: x + Math.floor(nodeWidth / 2),
+        y2: y,
+        broken: severity !== undefined,
+      });
   });
   const hidden = known.length - shown.length;
   const foldedSubnets = subnetList.length - columns.length;
@@ -95,18 +132,31 @@ export function topologyPicture(analysis: Analysis, nodes: readonly string[]): T
       return {
         node,
         underlay: t.underlay.map((u) => `${u.dev} ${u.address}`).join(', ') || 'not known',
-        overlay: t.overlay.map((o) => `${o.dev}${o.vni === null ? '' : ` vni ${o.vni} port ${o.port ?? '?'} mtu ${o.mtu ?? '?'}`}`).join(', ') || 'none seen',
+        overlay:
+          t.overlay
+            .map((o) => `${o.dev}${o.vni === null ? '' : ` vni ${o.vni} port ${o.port ?? '?'} mtu ${o.mtu ?? '?'}`}`)
+            .join(', ') || 'none seen',
         bridges: t.bridges.map((b) => `${b.name} ${b.prefix} (${plural(b.ports, 'port')})`).join(', ') || 'none seen',
         lease: t.lease ?? 'none seen',
       };
     }),
-    folded: [hidden > 0 ? `${plural(hidden, 'further node')} not drawn` : '', foldedSubnets > 0 ? `${plural(foldedSubnets, 'further subnet')} not drawn` : ''].filter((t) => t !== '').join('; '),
+    folded: [
+      hidden > 0 ? `${plural(hidden, 'further node')} not drawn` : '',
+      foldedSubnets > 0 ? `${plural(foldedSubnets, 'further subnet')} not drawn` : '',
+    ]
+      .filter((t) => t !== '')
+      .join('; '),
   };
 }
 
 function box(x: number, y: number, w: number, h: number, mark: string, texts: readonly string[]): Box {
   const most = Math.max(8, Math.floor((w - 16) / 7));
-  const lines = texts.map((text, i) => ({ x: x + 10, y: y + 20 + i * 18, text: text.length > most ? `${text.slice(0, most - 1)}…` : text, strong: i === 0 }));
+  const lines = texts.map((text, i) => ({
+    x: x + 10,
+    y: y + 20 + i * 18,
+    text: text.length > most ? `${text.slice(0, most - 1)}…` : text,
+    strong: i === 0,
+  }));
   return { x, y, w, h, mark, lines };
 }
 

@@ -20,7 +20,10 @@ export function verdictOf(
   if (first === undefined || top === undefined) {
     const checked = Object.values(judgement.verdicts).filter((v) => v.pass + v.notApplicable > 0).length;
     const notes = open.length === 0 ? '' : ` ${plural(open.length, 'note')}.`;
-    return { severity, sentence: `No fault found by ${plural(checked, 'rule')} on ${plural(nodes, 'node')}.${notes}${unchecked}` };
+    return {
+      severity,
+      sentence: `No fault found by ${plural(checked, 'rule')} on ${plural(nodes, 'node')}.${notes}${unchecked}`,
+    };
   }
   const also = first.alsoOn.length === 0 ? '' : ` (the same on ${plural(first.alsoOn.length, 'further node')})`;
   const more = causes.length === 1 ? '' : ` ${plural(causes.length - 1, 'further probable cause')}.`;

@@ -1,5 +1,6 @@
 /** Bidi overrides, zero-width and other invisible characters that could make a reader see something else than what is there. */
-const invisible = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+const invisible =
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
 
 /** Text from a bundle with every control, bidi and zero-width character spelled out. Tabs and newlines stay. */
 export function visible(text: string): string {

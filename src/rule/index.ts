@@ -16,7 +16,12 @@ export interface NodeInfo {
   readonly format: string;
   /** False: cut upload or interrupted collector; no absence in it is a fact. */
   readonly complete: boolean;
-  readonly context: { readonly uid: number | null; readonly netns: string | null; readonly pid1netns: string | null; readonly mode: string | null };
+  readonly context: {
+    readonly uid: number | null;
+    readonly netns: string | null;
+    readonly pid1netns: string | null;
+    readonly mode: string | null;
+  };
   /** Every record of the bundle, in its order. */
   readonly evidence: readonly EvidenceRecord[];
 }
@@ -97,7 +102,15 @@ export type ClusterRule<N extends FactKind = FactKind, W extends FactKind = Fact
 /** A rule about the collection itself: it reads records, not facts, so it can never be *missing*. */
 export interface CollectionRule extends Omit<RuleText<never>, 'wants'> {
   readonly scope: 'collection';
-  evaluate(node: NodeInfo, undecided: readonly { readonly rule: string; readonly severity: Severity; readonly because: string; readonly evidence: readonly string[] }[]): NodeVerdict;
+  evaluate(
+    node: NodeInfo,
+    undecided: readonly {
+      readonly rule: string;
+      readonly severity: Severity;
+      readonly because: string;
+      readonly evidence: readonly string[];
+    }[],
+  ): NodeVerdict;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a list of rules forgets their fact kinds; the engine hands each rule what it declared

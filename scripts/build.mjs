@@ -1,0 +1,86 @@
+// Bundles src/ into dist/: start-up is most of a single bundle's time, and unbundled oclif and kysely cost 100 ms each.
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import nunjucks from 'nunjucks';
+
+const root = join(fileURLToPath(import.meta.url), '../..');
+const pkg = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+
+// the same as src/cases/tool.ts
+const JUDGING = ['rules', 'src/core', 'src/facts', 'src/parsers', 'src/derive', 'src/net', 'src/rule', 'src/engine'];
+const hash = createHash('sha256');
+for (const folder of JUDGING) {
+  const files = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((f) => f.endsWith('.ts'))
+    .sort();
+  for (const file of files) {
+    const text = readFileSync(join(root, folder, file));
+    hash.update(`${folder}/${file} ${text.length}\n`).update(text);
+  }
+}
+
+/** Templates as nunjucks' own code objects, evaluated as part of the bundle. */
+function templateModule() {
+  const environment = new nunjucks.Environment(new nunjucks.FileSystemLoader(join(root, 'reports')), {
+    autoescape: true,
+    throwOnUndefined: true,
+  });
+  for (const name of ['short', 'slice20', 'md', 'code']) environment.addFilter(name, () => '');
+  const names = ['incident/incident.njk', 'incident/parts.njk', 'ticket/ticket.njk'];
+  const parts = names.map((name) => {
+    const source = readFileSync(join(root, 'reports', name), 'utf8');
+    const code = nunjucks.precompileString(source, { name, env: environment, wrapper: ([t]) => t.template });
+    return `${JSON.stringify(name)}: (() => { ${code} })()`;
+  });
+  const css = readFileSync(join(root, 'reports/incident/incident.css'), 'utf8');
+  const js = readFileSync(join(root, 'reports/incident/incident.js'), 'utf8');
+  return `export const templates = { compiled: { ${parts.join(',\n')} }, css: ${JSON.stringify(css)}, js: ${JSON.stringify(js)} };\n`;
+}
+
+rmSync(join(root, 'dist'), { recursive: true, force: true });
+mkdirSync(join(root, 'dist'));
+const templatesFile = join(root, 'dist/templates.gen.mjs');
+writeFileSync(templatesFile, templateModule());
+
+await build({
+  entryPoints: {
+    main: join(root, 'src/main.ts'),
+    commands: join(root, 'src/commands/index.ts'),
+    worker: join(root, 'src/cases/worker.ts'),
+  },
+  outdir: join(root, 'dist'),
+  outExtension: { '.js': '.mjs' },
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node22',
+  minifySyntax: true,
+  legalComments: 'none',
+  external: ['better-sqlite3'],
+  chunkNames: 'chunk-[hash]',
+  define: {
+    NETCASE_BUILD: JSON.stringify({ version: pkg.version, ruleset: hash.digest('hex') }),
+    NETCASE_TEMPLATES: 'NETCASE_TEMPLATES_INLINE',
+  },
+  banner: {
+    js: "import { createRequire as netcaseRequire } from 'node:module'; const require = netcaseRequire(import.meta.url);",
+  },
+  plugins: [
+    {
+      name: 'templates',
+      setup(b) {
+        // only the module that renders may carry the templates' text
+        b.onLoad({ filter: /src\/report\/templates\.ts$/ }, (args) => ({
+          contents: `import { templates as NETCASE_TEMPLATES_INLINE } from ${JSON.stringify(templatesFile)};\n${readFileSync(args.path, 'utf8')}`,
+          loader: 'ts',
+        }));
+      },
+    },
+  ],
+  logLevel: 'warning',
+});
+rmSync(templatesFile);

@@ -1,0 +1,141 @@
+import { expandInputs } from '../bundle/index.ts';
+import type { AnyRule } from '../rule/index.ts';
+import type { CaseFile } from '../store/index.ts';
+import { Failure } from './failure.ts';
+import { prepareAll } from './pool.ts';
+import type { Prepared, PrepareOutcome, PrepareRequest } from './prepare.ts';
+import { prepare } from './prepare.ts';
+import { putResult } from './results.ts';
+import { tool } from './tool.ts';
+
+export interface IngestRequest {
+  readonly inputs: readonly string[];
+  readonly node?: string;
+  readonly jobs: number;
+  readonly rules: readonly AnyRule[];
+  readonly onStart: (inputs: number) => void;
+  readonly onBundle: () => void;
+}
+
+export interface Refused {
+  readonly source: string;
+  readonly sentence: string;
+}
+
+/** Commit after this many bundles: a commit waits for the disk, and what was acknowledged must be on it. */
+const BATCH = 16;
+
+/** Reads every input into the case; the same bundle twice is one event. Returns what was refused; the rest is in. */
+export async function ingestInto(store: CaseFile, request: IngestRequest, judge: boolean): Promise<readonly Refused[]> {
+  if (request.inputs.length === 0) return [];
+  const { inputs, unreadable } = await expandInputs(request.inputs);
+  const refused: Refused[] = [];
+  for (const u of unreadable) refuse(store, u.source, u.message, u.code, refused);
+  if (request.node !== undefined && inputs.length > 1) {
+    throw new Failure(
+      'usage',
+      `--node names one node, but ${inputs.length} inputs were given; leave it out or give one input`,
+    );
+  }
+  request.onStart(inputs.length);
+  let batch: { prepared: Prepared; source: string }[] = [];
+  const flush = () => {
+    store.transaction(() => {
+      for (const { prepared } of batch) record(store, prepared);
+    });
+    batch = [];
+  };
+  const take = (source: string, outcomes: readonly PrepareOutcome[]) => {
+    for (const o of outcomes) {
+      if (o.ok) batch.push({ prepared: o.prepared, source });
+      else {
+        flush();
+        refuse(store, source, o.problem.message, o.problem.code, refused);
+      }
+    }
+    if (batch.length >= BATCH) flush();
+    request.onBundle();
+  };
+  const ask = (path: string, name: string): PrepareRequest => ({
+    path,
+    name,
+    judge,
+    ...(request.node === undefined ? {} : { node: request.node }),
+  });
+  const files = inputs.filter((i) => i.path !== '-');
+  for (const input of inputs) {
+    if (input.path === '-') take('stdin', await prepare(ask('-', 'stdin'), request.rules, await stdin()));
+  }
+  for await (const { request: r, outcomes } of prepareAll(
+    files.map((f) => ask(f.path, f.name)),
+    request.rules,
+    request.jobs,
+  ))
+    take(r.name, outcomes);
+  flush();
+  return refused;
+}
+
+function record(store: CaseFile, prepared: Prepared): void {
+  const { bundle, evidence, blobs, result } = prepared;
+  store.putBlobs([evidence, ...blobs]);
+  const node = nodeId(store, prepared);
+  store.append({
+    type: 'bundle.ingested',
+    key: `bundle ${bundle.sha256}`,
+    payload: {
+      sha256: bundle.sha256,
+      source: bundle.source,
+      node,
+      format: bundle.format,
+      size: bundle.size,
+      collectedAt: bundle.collectedAt,
+      identity: bundle.identity,
+      collector: bundle.collector,
+      context: bundle.context,
+      complete: bundle.complete,
+      evidenceBlob: evidence.sha256,
+    },
+  });
+  // judged under the name that the bundle gives itself; under another one it is judged again from the case
+  if (result !== null && node === bundle.nodeName) putResult(store, bundle.sha256, tool().ruleset, node, result);
+}
+
+/** Two machines that call themselves the same are two nodes: the second gets a part of its machine id. */
+function nodeId(store: CaseFile, { bundle }: Prepared): string {
+  const mine = bundle.identity.machineIdSha256;
+  const twin = store
+    .bundles()
+    .find(
+      (b) =>
+        b.node === bundle.nodeName &&
+        b.machineId !== null &&
+        mine !== null &&
+        b.machineId !== mine &&
+        b.sha256 !== bundle.sha256,
+    );
+  return twin === undefined ? bundle.nodeName : `${bundle.nodeName}@${mine?.slice(0, 6)}`;
+}
+
+function refuse(store: CaseFile, source: string, message: string, code: string, into: Refused[]): void {
+  into.push({ source, sentence: message });
+  store.append({
+    type: 'bundle.rejected',
+    key: `rejected ${source} ${code} ${message}`,
+    payload: { source, sha256: null, code, message },
+  });
+}
+
+const STDIN_LIMIT = 512 * 1024 * 1024;
+
+async function stdin(): Promise<Uint8Array> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of process.stdin) {
+    size += (part as Buffer).length;
+    if (size > STDIN_LIMIT)
+      throw new Failure('refused', 'stdin holds more than 512 MiB; save it to a file and check it');
+    parts.push(part as Buffer);
+  }
+  return Buffer.concat(parts);
+}

@@ -1,0 +1,132 @@
+import type { BundleProblem, Limits, ReadBundle, ReadResult } from '../bundle/index.ts';
+import { readInput } from '../bundle/index.ts';
+import type { EvidenceRecord } from '../core/evidence.ts';
+import type { NodeEvidence, NodeResult } from '../engine/index.ts';
+import { judgeNode } from '../engine/index.ts';
+import type { AnyRule, NodeInfo } from '../rule/index.ts';
+import type { EncodedBlob } from '../store/blob.ts';
+import { encodeBlob } from '../store/blob.ts';
+import { decodeEvidence } from './evidence-text.ts';
+
+/** One input, read and judged beside its bytes: everything the case file needs, and nothing that grows with the bundle's text. */
+export interface Prepared {
+  readonly bundle: Omit<ReadBundle, 'members'>;
+  readonly evidence: EncodedBlob;
+  readonly blobs: readonly EncodedBlob[];
+  /** null when only ingesting. */
+  readonly result: EncodedResult | null;
+}
+
+/** A NodeResult as text: the digests apart, because each is read by one rule only. */
+export interface EncodedResult {
+  readonly main: string;
+  readonly digests: Readonly<Record<string, string>>;
+}
+
+export type PrepareOutcome =
+  | { readonly ok: true; readonly prepared: Prepared }
+  | { readonly ok: false; readonly problem: BundleProblem };
+
+export interface PrepareRequest {
+  readonly path: string;
+  /** Display name: no folders of the analyst's machine. */
+  readonly name: string;
+  readonly node?: string;
+  readonly judge: boolean;
+  readonly limits?: Partial<Limits>;
+}
+
+/** What the evidence blob of a `bundle.ingested` event holds. */
+export interface EvidenceIndex {
+  readonly records: readonly EvidenceRecord[];
+  readonly problems: readonly BundleProblem[];
+}
+
+/** Reads, compresses and (if asked) judges one input. A set archive gives several outcomes. */
+export async function prepare(
+  request: PrepareRequest,
+  rules: readonly AnyRule[],
+  bytes?: Uint8Array,
+): Promise<PrepareOutcome[]> {
+  const options = {
+    name: request.name,
+    ...(request.node === undefined ? {} : { node: request.node }),
+    ...(request.limits === undefined ? {} : { limits: request.limits }),
+  };
+  const results: readonly ReadResult[] = await readInput(bytes ?? request.path, options);
+  return results.map((r) => (r.ok ? { ok: true, prepared: prepareBundle(r.bundle, request.judge, rules) } : r));
+}
+
+function prepareBundle(bundle: ReadBundle, judge: boolean, rules: readonly AnyRule[]): Prepared {
+  const { members, ...rest } = bundle;
+  const blobs: EncodedBlob[] = [];
+  const seen = new Set<string>();
+  for (const member of members.values()) {
+    if (seen.has(member.sha256)) continue;
+    seen.add(member.sha256);
+    blobs.push(encodeBlob(member.bytes, member.sha256));
+  }
+  const records = storedRecords(bundle);
+  const index: EvidenceIndex = { records, problems: bundle.problems };
+  const evidence = encodeBlob(Buffer.from(JSON.stringify(index)));
+  const result = judge ? encodeResult(judgeNode(bundleEvidence(bundle), rules)) : null;
+  return { bundle: rest, evidence, blobs, result };
+}
+
+/** The manifest's records plus the bundle's own two files, so that a cite of manifest.json can be shown later. */
+function storedRecords(bundle: ReadBundle): EvidenceRecord[] {
+  const own = ['bundle.json', 'manifest.json'].flatMap((path): EvidenceRecord[] => {
+    const member = bundle.members.get(path);
+    if (member === undefined) return [];
+    const id = path === 'manifest.json' ? 'bundle.manifest' : 'bundle.identity';
+    return [{ id, path, status: 'ok', sha256: member.sha256, bytes: member.bytes.length }];
+  });
+  return [...bundle.evidence.filter((r) => !own.some((o) => o.path === r.path)), ...own];
+}
+
+export function isOwnFile(record: EvidenceRecord): boolean {
+  return record.id === 'bundle.manifest' || record.id === 'bundle.identity' || record.id === 'bundle.sums';
+}
+
+function bundleEvidence(bundle: ReadBundle): NodeEvidence {
+  const texts = new Map<string, string>();
+  return {
+    info: nodeInfo(bundle, bundle.nodeName, bundle.evidence),
+    textAt(path) {
+      const known = texts.get(path);
+      if (known !== undefined) return known;
+      const member = bundle.members.get(path);
+      if (member === undefined) return null;
+      const text = decodeEvidence(member.bytes);
+      texts.set(path, text);
+      return text;
+    },
+  };
+}
+
+export function nodeInfo(
+  bundle: Omit<ReadBundle, 'members'>,
+  id: string,
+  evidence: readonly EvidenceRecord[],
+): NodeInfo {
+  const { identity, context } = bundle;
+  return {
+    id,
+    hostname: identity.hostname,
+    bootId: identity.bootId,
+    machineIdSha256: identity.machineIdSha256,
+    collectedAt: bundle.collectedAt,
+    format: bundle.format,
+    complete: bundle.complete,
+    context,
+    evidence: evidence.filter((r) => !isOwnFile(r)),
+  };
+}
+
+export function encodeResult(result: NodeResult): EncodedResult {
+  const { digests, ...main } = result;
+  return {
+    main: JSON.stringify(main),
+    digests: Object.fromEntries(Object.entries(digests).map(([rule, digest]) => [rule, JSON.stringify(digest)])),
+  };
+}

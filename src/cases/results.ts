@@ -1,0 +1,33 @@
+import type { EvidenceRecord } from '../core/evidence.ts';
+import type { NodeResult } from '../engine/index.ts';
+import type { CaseFile } from '../store/index.ts';
+import type { EncodedResult } from './prepare.ts';
+
+const text = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
+
+/** Node results are a cache beside the log: they may vanish at any time and are made again from the evidence. */
+export function putResult(store: CaseFile, bundle: string, ruleset: string, node: string, result: EncodedResult): void {
+  store.putNodeResult(bundle, ruleset, node, Buffer.from(result.main));
+  for (const [rule, digest] of Object.entries(result.digests))
+    store.putNodeResult(bundle, ruleset, `${node} ${rule}`, Buffer.from(digest));
+}
+
+export function getResult(
+  store: CaseFile,
+  bundle: string,
+  ruleset: string,
+  node: string,
+): Omit<NodeResult, 'digests'> | null {
+  const bytes = store.getNodeResult(bundle, ruleset, node);
+  return bytes === null ? null : (JSON.parse(text(bytes)) as Omit<NodeResult, 'digests'>);
+}
+
+export function getDigest(store: CaseFile, bundle: string, ruleset: string, node: string, rule: string): unknown {
+  const bytes = store.getNodeResult(bundle, ruleset, `${node} ${rule}`);
+  return bytes === null ? undefined : JSON.parse(text(bytes));
+}
+
+/** The evidence records of a bundle by their path. */
+export function recordsByPath(records: readonly EvidenceRecord[]): Map<string, EvidenceRecord> {
+  return new Map(records.map((r) => [r.path, r]));
+}

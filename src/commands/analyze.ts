@@ -1,0 +1,86 @@
+import { dirname, join } from 'node:path';
+import { Args, Flags } from '@oclif/core';
+import { RULES } from '../../rules/index.ts';
+import { FORMATS } from '../report/index.ts';
+import { atLeast, SEVERITIES } from '../rule/index.ts';
+import { caseFlag, EXIT, NetcaseCommand } from './base.ts';
+import { Progress } from './progress.ts';
+
+export class Analyze extends NetcaseCommand {
+  static override id = 'analyze';
+  static override strict = false;
+  static override summary = 'Read bundles into a case, run every rule, write the report.';
+  static override description =
+    'Ingests bundles (files, folders of bundles, unpacked bundles, folders of loose evidence files, quoted globs, @list.txt, - for stdin), runs all rules over every bundle of the case and writes the report. Without --format: incident.html beside the case, the verdict on stdout.';
+  static override examples = [
+    '<%= config.bin %> analyze bundles/',
+    "<%= config.bin %> analyze 'bundles/*.tar.gz' --case acme.netcase --format html --format md",
+    'ssh node sh -s -- -o - < netcase-collect.sh | <%= config.bin %> analyze -',
+    '<%= config.bin %> analyze pasted/ --node web-1 --format json -o -',
+  ];
+  static override args = { bundle: Args.string({ description: 'bundle, folder, glob, @list or -', required: false }) };
+  static override flags = {
+    case: caseFlag,
+    format: Flags.option({
+      options: FORMATS,
+      multiple: true,
+      description: 'output format; may be given more than once',
+    })(),
+    output: Flags.string({
+      char: 'o',
+      description: 'where to write; - is stdout; with several formats the suffix is changed',
+      helpValue: 'FILE|-',
+    }),
+    'fail-on': Flags.option({
+      options: SEVERITIES,
+      default: 'high' as const,
+      description: 'exit 1 when a finding is at least this severe',
+    })(),
+    'max-unchecked': Flags.integer({
+      default: 50,
+      min: 0,
+      max: 100,
+      description:
+        'exit 4 when more than this share of the questions (percent) could not be decided and nothing was found',
+    }),
+    node: Flags.string({
+      description: 'name of the node, for one bundle or folder that does not say it',
+      helpValue: 'NAME',
+    }),
+    jobs: Flags.integer({ default: 2, min: 1, max: 64, description: 'worker threads' }),
+    quiet: Flags.boolean({ char: 'q', description: 'no progress on stderr' }),
+  };
+
+  async run(): Promise<void> {
+    const { argv, flags } = await this.parse(Analyze);
+    const { analyze } = await import('../cases/analyze.ts');
+    let progress: Progress | undefined;
+    const done = await analyze({
+      inputs: argv as string[],
+      caseFile: flags.case,
+      rules: RULES,
+      jobs: flags.jobs,
+      ...(flags.node === undefined ? {} : { node: flags.node }),
+      onStart: (total) => {
+        progress = new Progress('reading bundles', total, flags.quiet);
+      },
+      onBundle: () => progress?.step(),
+      formats: flags.format ?? [],
+      output: flags.output ?? null,
+      htmlBeside: join(dirname(flags.case), 'incident.html'),
+    });
+    progress?.end();
+    for (const { sentence } of done.refused) this.say(`netcase: ${sentence}`);
+    if (done.stdout !== '') this.out(done.stdout);
+    for (const path of done.written) this.say(`wrote ${path}`);
+    if (done.refused.length > 0) this.exit(EXIT.refused);
+    if (atLeast(done.worstOpen, flags['fail-on'])) this.exit(EXIT.findings);
+    const questions = done.decided + done.undecided;
+    if (done.nodes === 0 || (questions > 0 && (100 * done.undecided) / questions > flags['max-unchecked'])) {
+      this.say(
+        `netcase: too incomplete to judge: ${done.undecided} of ${questions} questions could not be decided (see --max-unchecked)`,
+      );
+      this.exit(EXIT.incomplete);
+    }
+  }
+}

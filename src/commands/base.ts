@@ -1,0 +1,71 @@
+import { Command, Flags } from '@oclif/core';
+import type { Failure } from '../cases/failure.ts';
+import { isFailure } from '../cases/failure.ts';
+import { terminal } from '../report/visible.ts';
+
+/** contract.md's exit codes. */
+export const EXIT = {
+  clean: 0,
+  findings: 1,
+  usage: 2,
+  refused: 3,
+  incomplete: 4,
+  damaged: 5,
+  locked: 6,
+  internal: 70,
+  interrupted: 130,
+} as const;
+
+const BY_KIND: Record<Failure['kind'], number> = {
+  usage: EXIT.usage,
+  refused: EXIT.refused,
+  damaged: EXIT.damaged,
+  locked: EXIT.locked,
+  io: EXIT.refused,
+  internal: EXIT.internal,
+};
+
+export const caseFlag = Flags.string({ description: 'case file', default: './incident.netcase', helpValue: 'FILE' });
+export const jsonFlag = Flags.boolean({ description: 'one JSON document instead of a table' });
+
+/** Prints results on stdout, messages on stderr, and turns failures into one sentence and an exit code. */
+export abstract class NetcaseCommand extends Command {
+  /** The result. Text from bundles must already be safe (`terminal`). */
+  protected out(text: string): void {
+    process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+  }
+
+  protected say(text: string): void {
+    process.stderr.write(`${text}\n`);
+  }
+
+  protected override async catch(error: Error & { exitCode?: number; oclif?: { exit?: number } }): Promise<void> {
+    if (isFailure(error)) {
+      this.say(`netcase: ${terminal(error.message)}`);
+      this.exit(BY_KIND[error.kind]);
+    }
+    // parse errors are oclif's own: it prints them and exits 2
+    if (error.oclif !== undefined) throw error;
+    if ((error as NodeJS.ErrnoException).code === 'EPIPE') this.exit(0);
+    this.say(
+      `netcase: internal error: ${terminal(error.message)}${process.env['DEBUG'] === undefined ? ' (set DEBUG=1 for the place)' : `\n${error.stack ?? ''}`}`,
+    );
+    this.exit(EXIT.internal);
+  }
+}
+
+/** Aligned columns; every cell is made safe for a terminal. */
+export function table(head: readonly string[], rows: readonly (readonly unknown[])[]): string {
+  const cells = [head, ...rows].map((row) =>
+    row.map((cell) => terminal(cell === null || cell === undefined ? '-' : String(cell))),
+  );
+  const widths = head.map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0)));
+  return `${cells
+    .map((row) =>
+      row
+        .map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')}\n`;
+}

@@ -1,0 +1,24 @@
+import { Analyze } from './analyze.ts';
+import { Ingest } from './ingest.ts';
+import { Query, Replay, Verify } from './integrity.ts';
+import { Coverage, Findings, History, Nodes } from './listings.ts';
+import { Report } from './report.ts';
+import { Explain, Rules } from './rules.ts';
+import { Why } from './why.ts';
+
+/** Command id -> class; oclif reads this (package.json, oclif.commands). What a command works with it imports when it runs. */
+export const COMMANDS = {
+  analyze: Analyze,
+  coverage: Coverage,
+  explain: Explain,
+  findings: Findings,
+  history: History,
+  ingest: Ingest,
+  nodes: Nodes,
+  query: Query,
+  replay: Replay,
+  report: Report,
+  rules: Rules,
+  verify: Verify,
+  why: Why,
+};

@@ -1,0 +1,25 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { execute, settings } from '@oclif/core';
+
+const root = join(import.meta.dirname, '..');
+/** The commands module beside this one: bundled in dist/, TypeScript in a checkout. */
+const target = import.meta.filename.endsWith('.ts') ? './src/commands/index.ts' : './dist/commands.mjs';
+
+/** Runs one command line. Exit codes are contract.md's; a closed pipe (| head) is no error. */
+export async function main(argv: readonly string[]): Promise<void> {
+  process.stdout.on('error', closedPipe);
+  process.stderr.on('error', closedPipe);
+  process.on('SIGINT', () => process.exit(130));
+  process.on('SIGTERM', () => process.exit(143));
+  // oclif would look for a TypeScript toolchain; Node reads the sources itself
+  settings.enableAutoTranspile = false;
+  const pjson = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  pjson.oclif.commands.target = target;
+  await execute({ args: [...argv], loadOptions: { root, pjson } });
+}
+
+function closedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+}
