@@ -78,6 +78,38 @@ nc_log() {
 
 nc_have() { command -v "$1" >/dev/null 2>&1; }
 
+# nc_var: $1 as part of a variable name, empty if it cannot be one.
+nc_var_of() {
+  nc_var=$1
+  while :; do
+    case $nc_var in
+      *-*) nc_var=${nc_var%%-*}_${nc_var#*-} ;;
+      *[!A-Za-z0-9_]*) nc_var=; return 0 ;;
+      *) return 0 ;;
+    esac
+  done
+}
+
+# nc_bin: the file of a tool. busybox sh prefers its own applets, but the node's `ip` is the one to ask.
+nc_which() {
+  nc_bin=$1
+  nc_var_of "$1"
+  [ -n "$nc_var" ] || return 0
+  eval "nc_bin=\${nc_bin_$nc_var-}"
+  [ -z "$nc_bin" ] || return 0
+  nc_bin=$1
+  nc_w_rest=$PATH:
+  while [ -n "$nc_w_rest" ]; do
+    nc_w_dir=${nc_w_rest%%:*}
+    nc_w_rest=${nc_w_rest#*:}
+    if [ -n "$nc_w_dir" ] && [ -f "$nc_w_dir/$1" ] && [ -x "$nc_w_dir/$1" ]; then
+      nc_bin=$nc_w_dir/$1
+      break
+    fi
+  done
+  eval "nc_bin_$nc_var=\$nc_bin"
+}
+
 # nc_j: the JSON string of $1. Plain ASCII costs no fork; the rest goes byte by byte through awk.
 nc_plain='*[!][A-Za-z0-9 _./:=@,+%#()~{}<>|;&!?$^*'"'"'-]*'
 nc_json() {
@@ -186,6 +218,14 @@ nc_run() { # SECONDS CAP_KIB OUT ERR COMMAND...
   nc_r_end=$((nc_cs + $1 * 100))
   [ "$nc_r_end" -le "$nc_deadline" ] || nc_r_end=$nc_deadline
   shift 4
+  case $1 in
+    do_* | */*) ;;
+    *)
+      nc_which "$1"
+      shift
+      set -- "$nc_bin" "$@"
+      ;;
+  esac
   (
     trap - TERM INT HUP PIPE
     # ulimit counts 512-byte blocks; it keeps the exit status, a pipe to head would not.
@@ -455,7 +495,22 @@ item() { # ID PATH TIMEOUT_S CAP_KIB SENSITIVITY HOW ARGUMENTS...
     nc_record
     return 0
   fi
-  if [ "$nc_kind" = cmd ] && [ "$nc_how" = cmd ]; then nc_ver "$nc_need"; fi
+  if [ "$nc_how" = cmd ]; then
+    nc_ver "$nc_need"
+    if [ "$1" = nsenter ]; then
+      nc_which "$nc_need"
+      # The tool behind nsenter by its path as well; the record keeps the plain names.
+      if [ "$2" = -t ]; then
+        nc_n_3=$3
+        shift 5
+        set -- nsenter -t "$nc_n_3" -n "$nc_bin" "$@"
+      else
+        nc_n_3=$2
+        shift 3
+        set -- nsenter "$nc_n_3" "$nc_bin" "$@"
+      fi
+    fi
+  fi
   nc_collect "$@"
   nc_record
 }
@@ -626,15 +681,10 @@ nc_record() {
 
 # nc_tool: version text of a tool, asked once. Only tools whose version switch is known to touch nothing.
 nc_ver() { # NAME
-  nc_v_name=$1
-  while :; do
-    case $nc_v_name in
-      *-*) nc_v_name=${nc_v_name%%-*}_${nc_v_name#*-} ;;
-      *) break ;;
-    esac
-  done
-  case $nc_v_name in *[!A-Za-z0-9_]*) nc_tool=; return 0 ;; esac
-  eval "nc_tool=\${nc_ver_$nc_v_name-?}"
+  nc_var_of "$1"
+  if [ -z "$nc_var" ]; then nc_tool=; return 0; fi
+  nc_v_key=$nc_var
+  eval "nc_tool=\${nc_ver_$nc_v_key-?}"
   [ "$nc_tool" = '?' ] || return 0
   nc_tool=
   case $1 in
@@ -643,12 +693,13 @@ nc_ver() { # NAME
     docker | crictl | ethtool | nsenter | dmesg | journalctl) nc_v_opt=--version ;;
     *) nc_v_opt= ;;
   esac
-  nc_v_path=$(command -v "$1")
+  nc_which "$1"
+  nc_v_path=$nc_bin
   if [ -n "$nc_v_opt" ]; then
     nc_run 3 64 "$nc_tmp/ver" /dev/null "$1" "$nc_v_opt"
     { IFS= read -r nc_tool <"$nc_tmp/ver"; } 2>/dev/null
   fi
-  eval "nc_ver_$nc_v_name=\$nc_tool"
+  eval "nc_ver_$nc_v_key=\$nc_tool"
   nc_put "$1	$nc_v_path	$nc_tool" >>"$nc_tmp/tools"
 }
 
@@ -973,7 +1024,8 @@ do_sockets() {
   if nc_have ss && [ "$nc_diag" = 1 ]; then
     ss -H -l -n -t -u -p -e
   elif nc_have netstat; then
-    netstat -tulpn
+    nc_which netstat
+    "$nc_bin" -tulpn
   elif nc_have ss; then
     do_status skipped 'inet_diag or tcp_diag is not loaded, ss would load it'
   else
@@ -1068,6 +1120,9 @@ do_ls() { # DIRECTORY...
 
 # The last part of a log, as the end is what matters; a full cap is recorded as truncated.
 do_tail() { # COMMAND...
+  nc_which "$1"
+  shift
+  set -- "$nc_bin" "$@"
   { "$@"; nc_put "$?" >"$nc_tmp/tail.rc"; } | tail -c "$((nc_cap * 1024))"
   read -r nc_x <"$nc_tmp/tail.rc"
   return "$nc_x"
@@ -1774,6 +1829,9 @@ nc_leave_container() {
   nc_mode=host
   if [ -z "${KUBERNETES_SERVICE_HOST-}" ] && [ ! -e /.dockerenv ] && [ ! -e /run/.containerenv ]; then return 0; fi
   nc_mode=container
+  # Pid 1 on the same root file system is our own container's: nothing to leave to.
+  nc_x=$(stat -L -c %d:%i / 2>/dev/null)
+  if [ "$nc_x" = "$(stat -L -c %d:%i /proc/1/root/ 2>/dev/null)" ]; then return 0; fi
   { [ -f "$0" ] && [ -r "$0" ]; } || return 0
   if [ -n "$nc_pid1_mnt" ] && [ "$nc_pid1_mnt" != "$nc_own_mnt" ] && nc_have nsenter &&
     nsenter -t 1 -m -u -n -i -- true 2>/dev/null; then
@@ -1931,10 +1989,14 @@ nc_pack() {
     nc_put "$nc_stem/SHA256SUMS"
   } >"$nc_tmp/all" || return 1
   # ustar where tar can choose: GNU's own header for long names is one more thing for a reader to know.
-  set -- "$1" -T "$nc_tmp/all"
-  if tar --format=ustar -cf /dev/null -T /dev/null 2>/dev/null; then set -- "$@" --format=ustar; fi
   nc_pack_to=$1
-  shift
+  if tar --format=ustar -cf /dev/null -T /dev/null 2>/dev/null; then set -- --format=ustar -T "$nc_tmp/all"
+  elif tar -cf /dev/null -T /dev/null 2>/dev/null; then set -- -T "$nc_tmp/all"
+  else
+    # busybox built without -T: all names as arguments.
+    set --
+    while read -r nc_x; do set -- "$@" "$nc_x"; done <"$nc_tmp/all"
+  fi
   nc_put 0 >"$nc_tmp/tar.rc"
   { tar -cf - "$@" 2>"$nc_tmp/tar.err" || nc_put 1 >"$nc_tmp/tar.rc"; } | gzip -c >"$nc_pack_to" || return 1
   read -r nc_x <"$nc_tmp/tar.rc"
