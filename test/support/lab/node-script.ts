@@ -1,0 +1,175 @@
+import { rootOf } from './node-files.ts';
+import { producerRules } from './producers.ts';
+import type { LabPlan, NodePlan, PodPlan } from './spec.ts';
+
+/** Of the host's own set-up a node must not see this. */
+const HIDDEN = [
+  'etc/docker',
+  'etc/containerd',
+  'etc/cni',
+  'etc/kubernetes',
+  'etc/kube-flannel',
+  'etc/rancher',
+  'etc/default/docker',
+  'etc/default/kubelet',
+  'etc/sysctl.d',
+  'etc/machine-id',
+  'etc/iptables',
+  'etc/nftables.conf',
+  'var/log',
+  'var/lib/docker',
+  'var/lib/containerd',
+  'var/lib/kubelet',
+  'var/lib/cni',
+];
+
+/** The namespaces' first process gives the node its own /etc and /var (over the host's), /run, /opt and /sys. */
+export function mountScript(name: string): string {
+  const dirs = [...new Set(HIDDEN.map((path) => path.slice(0, path.lastIndexOf('/'))))];
+  return `
+hostname ${name}
+mount -t tmpfs -o mode=755 tmpfs /srv
+cd /srv
+mkdir -p etc-work var-work ${dirs.join(' ')}
+for path in ${HIDDEN.join(' ')}; do mknod $path c 0 0; done
+mount -t overlay -o lowerdir=/etc,upperdir=/srv/etc,workdir=/srv/etc-work overlay /etc
+mount -t overlay -o lowerdir=/var,upperdir=/srv/var,workdir=/srv/var-work overlay /var
+cd /
+umount -l /srv
+mount -t tmpfs -o mode=755 tmpfs /run
+mount -t tmpfs -o mode=755 tmpfs /opt
+mount -t sysfs sysfs /sys
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mkdir -p /run/netns /run/lock /var/log /var/lib/kubelet /etc/sysctl.d
+echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
+echo 0 >/proc/sys/net/ipv4/conf/default/rp_filter`;
+}
+
+/** flannel.1 as flanneld makes it; also for taking it down and up again with other parameters. */
+export function vxlanDevice(
+  node: NodePlan,
+  change: { id?: number; port?: number; mac?: string } = {},
+): { ip: string[]; device: string } {
+  const device = `flannel.${change.id ?? 1}`;
+  const { id = 1, port = 8472, mac = node.vtepMac } = change;
+  return {
+    device,
+    ip: [
+      `link add ${device} address ${mac} mtu 1450 type vxlan id ${id} dev eth0 local ${node.address} dstport ${port} nolearning`,
+      `addr add ${node.podPrefix}.0/32 dev ${device}`,
+      `link set ${device} up`,
+    ],
+  };
+}
+
+/** Routes, neighbours and forwarding entries of `node` for its peers. */
+export function peerEntries(plan: LabPlan, node: NodePlan, device = 'flannel.1'): { ip: string[]; bridge: string[] } {
+  const ip: string[] = [];
+  const bridge: string[] = [];
+  const seen = new Set([node.podSubnet]);
+  for (const peer of plan.nodes) {
+    if (peer === node || seen.has(peer.podSubnet)) continue;
+    seen.add(peer.podSubnet);
+    if (plan.backend === 'host-gw') ip.push(`route add ${peer.podSubnet} via ${peer.address} dev eth0`);
+    if (plan.backend !== 'vxlan') continue;
+    const vtep = `${peer.podPrefix}.0`;
+    ip.push(`route add ${peer.podSubnet} via ${vtep} dev ${device} onlink`);
+    ip.push(`neigh replace ${vtep} lladdr ${peer.vtepMac} dev ${device} nud permanent`);
+    bridge.push(`fdb replace ${peer.vtepMac} dev ${device} dst ${peer.address} self permanent`);
+  }
+  return { ip, bridge };
+}
+
+const batch = (tool: string, lines: readonly string[]) =>
+  lines.length === 0 ? '' : `${tool} -batch - <<'EOF'\n${lines.join('\n')}\nEOF\n`;
+
+/** Devices, addresses, routes, pods, rules and processes, once the node's eth0 is there. */
+export function nodeScript(plan: LabPlan, node: NodePlan): string {
+  const ip = [
+    'link set lo up',
+    `addr add ${node.address}/${plan.underlayLength} brd + dev eth0`,
+    'link set eth0 up',
+    `route add default via ${plan.outside} dev eth0`,
+  ];
+  let bridge: string[] = [];
+  if (plan.backend !== 'none') {
+    if (plan.backend === 'vxlan') ip.push(...vxlanDevice(node).ip);
+    ip.push(
+      'link add cni0 type bridge',
+      `link set cni0 mtu ${plan.podMtu} up`,
+      `addr add ${node.gateway}/24 brd + dev cni0`,
+    );
+    const peers = peerEntries(plan, node);
+    ip.push(...peers.ip);
+    bridge = peers.bridge;
+  }
+  const rules = producerRules(plan, node);
+  const cluster = plan.backend !== 'none';
+  return `
+${cluster ? 'echo 1 >/proc/sys/net/ipv4/ip_forward\necho 1 >/proc/sys/net/bridge/bridge-nf-call-iptables' : ''}
+echo 0 >/proc/sys/net/ipv4/conf/eth0/rp_filter
+${batch('ip', ip)}${batch('bridge', bridge)}
+${cluster ? node.pods.map((pod) => podScript(plan, node, pod)).join('') : ''}
+${rules === '' ? '' : `iptables-restore --noflush <<'EOF'\n${rules}EOF\n`}
+${cluster && plan.processes ? processScript(plan, node) : ''}
+${node.setup}
+`;
+}
+
+/** A pod: a namespace pinned as CNI plugins pin it, a veth into cni0, and a pause process in it. */
+export function podScript(plan: LabPlan, node: NodePlan, pod: PodPlan): string {
+  const root = rootOf(pod.netns);
+  return `ip netns add ${pod.netns}
+${batch('ip', [
+  `link add ${pod.port} mtu ${plan.podMtu} type veth peer name eth0 mtu ${plan.podMtu} address ${pod.mac} netns ${pod.netns}`,
+  `link set ${pod.port} master cni0 up`,
+])}ip -n ${pod.netns} -batch - <<'EOF'
+link set lo up
+addr add ${pod.ip}/24 brd + dev eth0
+link set eth0 up
+route add default via ${node.gateway} dev eth0
+route add ${plan.clusterCidr} via ${node.gateway} dev eth0
+EOF
+echo 1 >/sys/class/net/${pod.port}/brport/hairpin_mode
+${detached(`nsenter --net=/run/netns/${pod.netns} unshare --uts sh -c 'hostname ${pod.name}; exec chroot ${root} /pause'`)}`;
+}
+
+function processScript(plan: LabPlan, node: NodePlan): string {
+  const kubelet = [
+    '--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf',
+    '--kubeconfig=/etc/kubernetes/kubelet.conf',
+    '--config=/var/lib/kubelet/config.yaml',
+    '--container-runtime-endpoint=unix:///run/containerd/containerd.sock',
+    '--pod-infra-container-image=registry.k8s.io/pause:3.8',
+  ];
+  const proxy = `/usr/local/bin/kube-proxy --config=/var/lib/kube-proxy/config.conf --hostname-override=${node.name}`;
+  return [
+    processOnNode('/usr/bin/kubelet', kubelet),
+    processOnNode('/usr/bin/containerd', []),
+    detached(`chroot ${rootOf('kube-flannel')} /opt/bin/flanneld --ip-masq --kube-subnet-mgr`),
+    plan.services === null ? '' : detached(`chroot ${rootOf('kube-proxy')} ${proxy}`),
+  ].join('');
+}
+
+/** A process with this path and these flags in /proc; its program is /opt/idle/NAME, which must be there. */
+export function processOnNode(path: string, flags: readonly string[]): string {
+  const name = path.slice(path.lastIndexOf('/') + 1);
+  const quoted = flags.map((flag) => `'${flag}'`).join(' ');
+  return detached(`bash -c 'exec -a "$0" "$@"' ${path} /opt/idle/${name} ${quoted}`);
+}
+
+function detached(command: string): string {
+  return `${command} </dev/null >/dev/null 2>&1 &\n`;
+}
+
+/** Where the idle program has to be for the processes of this node. */
+export function idlePrograms(plan: LabPlan, node: NodePlan): string[] {
+  if (plan.backend === 'none') return [];
+  return [
+    '/opt/idle/kubelet',
+    '/opt/idle/containerd',
+    `${rootOf('kube-flannel')}/opt/bin/flanneld`,
+    ...(plan.services === null ? [] : [`${rootOf('kube-proxy')}/usr/local/bin/kube-proxy`]),
+    ...node.pods.map((pod) => `${rootOf(pod.netns)}/pause`),
+  ];
+}
