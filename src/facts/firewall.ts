@@ -157,6 +157,12 @@ export interface IpSets {
     /** hash:ip, hash:net, hash:ip,port, bitmap:port, list:set ... */
     readonly type: string;
     readonly family: 4 | 6;
-    readonly entries: readonly { readonly text: string; readonly nomatch: boolean; readonly line: number }[];
+    /** `text` is the element alone; `timeout` in seconds, as left at the time of the dump. */
+    readonly entries: readonly {
+      readonly text: string;
+      readonly nomatch: boolean;
+      readonly line: number;
+      readonly timeout?: number;
+    }[];
   })[];
 }

@@ -1,6 +1,6 @@
 import type { IptChain, IptRule, IptTable, Ruleset } from '../facts/firewall.ts';
 import type { Parsed, Skipped } from '../facts/parser.ts';
-import { type Marker, readCounters, readHeader, readMarker, skipSpace, wordEnd } from './iptables-lines.ts';
+import { type Marker, mendTorn, readCounters, readHeader, readMarker, skipSpace, wordEnd } from './iptables-lines.ts';
 import { readRule } from './iptables-rule.ts';
 
 /** Holds where its rules stand: runs of lines, as [offset, line, count] triples. The text is shared by all chains. */
@@ -60,7 +60,8 @@ type Table = { name: string; line: number; chains: Map<string, IndexedChain>; co
  * Indexes the text of one iptables-save in one pass; chains tokenise their rules when asked. Understood beside `*table`, `:chain`, `-A` and
  * COMMIT: blank lines, `#` comments (headers, markers). A second block of one table is left out with a marker: it is another output pasted below.
  */
-export function readRuleset(text: string, usual: Ruleset['backend']): Parsed<Ruleset> {
+export function readRuleset(source: string, usual: Ruleset['backend']): Parsed<Ruleset> {
+  const text = mendTorn(source);
   const tables = new Map<string, Table>();
   const markers: Marker[] = [];
   const skipped: Skipped[] = [];

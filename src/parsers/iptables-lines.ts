@@ -48,3 +48,18 @@ export function readHeader(line: string): { backend: 'nft' | 'legacy'; version: 
   const nft = m[3] === 'nf_tables' || (m[3] === undefined && (m[1]!.includes('-nft') || m[1]!.startsWith('xtables')));
   return { backend: nft ? 'nft' : 'legacy', version: m[2]! };
 }
+
+/**
+ * `2>&1` tears a line in two: `-d 10.96# Warning: iptables-legacy tables present, ...` and below it `.0.1/32 -p tcp`. Seen on 1.8.9, where stdout
+ * is flushed each 4 KiB and the warning goes to stderr. The halves are joined on the first line, the warning gets the second.
+ */
+export function mendTorn(text: string): string {
+  const at = text.indexOf('# Warning: ip');
+  const stop = text.indexOf('\n', at);
+  if (at <= 0 || text.charCodeAt(at - 1) === 10 || stop < 0) return text;
+  const warning = text.slice(at, stop);
+  if (!/^# Warning: ip6?tables-legacy tables present/.test(warning)) return text;
+  const next = text.indexOf('\n', stop + 1);
+  const end = next < 0 ? text.length : next;
+  return `${text.slice(0, at)}${text.slice(stop + 1, end)}\n${warning}${text.slice(end)}`;
+}
