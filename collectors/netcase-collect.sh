@@ -472,7 +472,7 @@ item() { # ID PATH TIMEOUT_S CAP_KIB SENSITIVITY HOW ARGUMENTS...
     file)
       nc_kind='file'
       nc_json "$1"
-      nc_more=",\"src\":$nc_j"
+      nc_more="$nc_more,\"src\":$nc_j"
       nc_readable "$1"
       if [ -z "$nc_status" ]; then nc_stat "$1"; fi
       set -- cat "$1"
