@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { Agent, type ProbeResult, type Protocol } from './agent.ts';
 import { type Holder, hold } from './holder.ts';
 import { LabNode, type LabPod } from './node.ts';
@@ -5,7 +6,7 @@ import { mountScript, nodeScript } from './node-script.ts';
 import { Place } from './place.ts';
 import { type LabPlan, type LabSpec, labPlan } from './spec.ts';
 
-const NODE_FLAGS = ['--net', '--mount', '--uts', '--pid', '--fork', '--mount-proc'];
+const NODE_FLAGS = ['--net', '--mount', '--uts', '--pid', '--fork'];
 
 export interface Probe {
   readonly from: Place | string;
@@ -54,7 +55,7 @@ export class Lab {
     const started = await Promise.allSettled([
       hold(['--net'], 'ip link set lo up'),
       hold(['--net', '--uts'], 'hostname outside\nip link set lo up\necho 0 >/proc/sys/net/ipv4/ip_forward'),
-      ...plan.nodes.map((node) => hold(NODE_FLAGS, mountScript(node.name))),
+      ...plan.nodes.map((node) => hold(NODE_FLAGS, mountScript(node.name, randomUUID()))),
     ]);
     const holders = started.flatMap((s) => (s.status === 'fulfilled' ? [s.value] : []));
     const lab = new Lab(plan, agent, holders as [Holder, Holder, ...Holder[]]);

@@ -4,6 +4,7 @@ import type { LabPlan, NodePlan, PodPlan } from './spec.ts';
 
 /** Of the host's own set-up a node must not see this. */
 const HIDDEN = [
+  '.dockerenv',
   'etc/docker',
   'etc/containerd',
   'etc/cni',
@@ -16,6 +17,9 @@ const HIDDEN = [
   'etc/machine-id',
   'etc/iptables',
   'etc/nftables.conf',
+  'opt',
+  'run',
+  'sys',
   'var/log',
   'var/lib/docker',
   'var/lib/containerd',
@@ -23,24 +27,42 @@ const HIDDEN = [
   'var/lib/cni',
 ];
 
-/** The namespaces' first process gives the node its own /etc and /var (over the host's), /run, /opt and /sys. */
-export function mountScript(name: string): string {
-  const dirs = [...new Set(HIDDEN.map((path) => path.slice(0, path.lastIndexOf('/'))))];
+/** A directory of the host that a node uses as its own, because a tmpfs or an overlay would not do. */
+export interface Bind {
+  readonly from: string;
+  readonly to: string;
+}
+
+/**
+ * The namespaces' first process gives the node a root directory of its own: the host's file system, with an
+ * upper layer in memory for everything that is written, and without what the host itself is set up for.
+ */
+export function mountScript(name: string, bootId: string, binds: readonly Bind[] = []): string {
+  const dirs = new Set(HIDDEN.flatMap((path) => (path.includes('/') ? [path.slice(0, path.lastIndexOf('/'))] : [])));
   return `
 hostname ${name}
 mount -t tmpfs -o mode=755 tmpfs /srv
 cd /srv
-mkdir -p etc-work var-work ${dirs.join(' ')}
+mkdir upper work root
+cd upper
+mkdir -p ${[...dirs].join(' ')}
 for path in ${HIDDEN.join(' ')}; do mknod $path c 0 0; done
-mount -t overlay -o lowerdir=/etc,upperdir=/srv/etc,workdir=/srv/etc-work overlay /etc
-mount -t overlay -o lowerdir=/var,upperdir=/srv/var,workdir=/srv/var-work overlay /var
+cd ..
+mount -t overlay -o lowerdir=/,upperdir=/srv/upper,workdir=/srv/work overlay root
+mkdir -p root/opt root/run root/sys root/proc root/var/log root/var/lib/kubelet root/etc/sysctl.d
+mount -t proc proc root/proc
+mount -t sysfs sysfs root/sys
+mount -t cgroup2 cgroup2 root/sys/fs/cgroup
+mount --rbind /dev root/dev
+mount -t tmpfs -o mode=755 tmpfs root/run
+mkdir -p root/run/netns root/run/lock
+${binds.map(({ from, to }) => `mkdir -p root${to}\nmount --bind ${from} root${to}`).join('\n')}
+echo ${bootId} >boot_id
+mount --bind boot_id root/proc/sys/kernel/random/boot_id
+cd root
+pivot_root . .
+umount -l .
 cd /
-umount -l /srv
-mount -t tmpfs -o mode=755 tmpfs /run
-mount -t tmpfs -o mode=755 tmpfs /opt
-mount -t sysfs sysfs /sys
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
-mkdir -p /run/netns /run/lock /var/log /var/lib/kubelet /etc/sysctl.d
 echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
 echo 0 >/proc/sys/net/ipv4/conf/default/rp_filter`;
 }

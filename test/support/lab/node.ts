@@ -1,4 +1,13 @@
-import { chmodSync, mkdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import type { Holder } from './holder.ts';
 import { idleProgram } from './idle-program.ts';
@@ -126,18 +135,22 @@ done`);
     await this.startProcess(path, flags);
   }
 
-  /** Runs the real collector on the node, as root, and returns the bundle's path. */
+  /** Runs the real collector on the node, as root; the bundle's path in `outDir`. */
   async collect(outDir: string, args: readonly string[] = []): Promise<string> {
+    const dir = '/run/netcase';
     mkdirSync(outDir, { recursive: true });
-    const dir = resolve(outDir);
+    mkdirSync(this.path(dir), { recursive: true });
+    copyFileSync(COLLECTOR, this.path(`${dir}/netcase-collect.sh`));
     const options = args.map((arg) => `'${arg.replaceAll("'", `'\\''`)}'`).join(' ');
-    const ran = await this.run(`cd '${dir}' && exec sh '${COLLECTOR}' -o '${dir}' ${options}`, { timeoutMs: 240_000 });
-    const found = /\S*netcase_\S+?\.tar\.gz/.exec(ran.stdout);
+    const ran = await this.run(`cd ${dir} && exec sh netcase-collect.sh -o ${dir} ${options}`, { timeoutMs: 240_000 });
+    const found = /netcase_\S+?\.tar\.gz/.exec(ran.stdout);
     if (ran.rc > 1 || found === null) {
-      throw new Error(
-        `${this.id}: the collector ended with ${ran.rc}: ${ran.stdout.slice(-500)}\n${ran.stderr.slice(-2000)}`,
-      );
+      const said = `${ran.stdout.slice(-500)}\n${ran.stderr.slice(-2000)}`;
+      throw new Error(`${this.id}: the collector ended with ${ran.rc}: ${said}`);
     }
-    return resolve(dir, found[0]);
+    const bundle = resolve(outDir, found[0]);
+    copyFileSync(this.path(`${dir}/${found[0]}`), bundle);
+    this.remove(dir);
+    return bundle;
   }
 }
