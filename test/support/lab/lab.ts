@@ -55,7 +55,7 @@ export class Lab {
     const started = await Promise.allSettled([
       hold(['--net'], 'ip link set lo up'),
       hold(['--net', '--uts'], 'hostname outside\nip link set lo up\necho 0 >/proc/sys/net/ipv4/ip_forward'),
-      ...plan.nodes.map((node) => hold(NODE_FLAGS, mountScript(node.name, randomUUID()))),
+      ...plan.nodes.map((node) => hold(NODE_FLAGS, mountScript(node.name, randomUUID(), node.binds))),
     ]);
     const holders = started.flatMap((s) => (s.status === 'fulfilled' ? [s.value] : []));
     const lab = new Lab(plan, agent, holders as [Holder, Holder, ...Holder[]]);

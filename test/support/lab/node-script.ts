@@ -1,6 +1,6 @@
 import { rootOf } from './node-files.ts';
 import { producerRules } from './producers.ts';
-import type { LabPlan, NodePlan, PodPlan } from './spec.ts';
+import type { Bind, LabPlan, NodePlan, PodPlan } from './spec.ts';
 
 /** Of the host's own set-up a node must not see this. */
 const HIDDEN = [
@@ -26,12 +26,6 @@ const HIDDEN = [
   'var/lib/kubelet',
   'var/lib/cni',
 ];
-
-/** A directory of the host that a node uses as its own, because a tmpfs or an overlay would not do. */
-export interface Bind {
-  readonly from: string;
-  readonly to: string;
-}
 
 /**
  * The namespaces' first process gives the node a root directory of its own: the host's file system, with an

@@ -1,6 +1,12 @@
 export type Backend = 'vxlan' | 'host-gw' | 'none';
 export type IptablesBackend = 'nft' | 'legacy';
 
+/** A directory of the host in place of one of the node, where a file system in memory would not do. */
+export interface Bind {
+  readonly from: string;
+  readonly to: string;
+}
+
 /** A service as kube-proxy (iptables mode) would write it. */
 export interface ServiceSpec {
   /** `namespace/name:port-name`. */
@@ -29,6 +35,8 @@ export interface NodeSpec {
   readonly files?: Readonly<Record<string, string | null>>;
   /** Shell lines at the end of the node's set-up. */
   readonly setup?: string;
+  /** Directories of the host that the node uses as its own. */
+  readonly binds?: readonly Bind[];
 }
 
 export interface LabSpec {
@@ -79,6 +87,7 @@ export interface NodePlan {
   readonly pods: readonly PodPlan[];
   readonly files: Readonly<Record<string, string | null>>;
   readonly setup: string;
+  readonly binds: readonly Bind[];
 }
 
 export interface PodPlan {
@@ -128,6 +137,7 @@ export function nodePlan(spec: NodeSpec, index: number, lab: LabSpec): NodePlan 
     pods: (spec.pods ?? [10]).map((host, i) => podPlan(podPrefix, host, i)),
     files: spec.files ?? {},
     setup: spec.setup ?? '',
+    binds: spec.binds ?? [],
   };
 }
 
