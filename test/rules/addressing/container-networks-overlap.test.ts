@@ -1,0 +1,59 @@
+import { rule } from '../../../rules/addressing/container-networks-overlap.ts';
+import type { Files } from '../../support/rule-table.ts';
+import { testRule } from '../../support/rule-table.ts';
+
+const network = (name: string, subnet: string) => ({
+  Name: name,
+  Id: name.padEnd(64, '0'),
+  Created: '2026-11-24T10:00:00Z',
+  Scope: 'local',
+  Driver: 'bridge',
+  EnableIPv6: false,
+  IPAM: { Driver: 'default', Options: null, Config: [{ Subnet: subnet, Gateway: subnet.replace(/0\/\d+$/, '1') }] },
+  Internal: false,
+  Containers: {},
+  Options: {},
+  Labels: {},
+});
+const inspect = (...networks: unknown[]) => `${JSON.stringify(networks, null, 4)}\n`;
+const addr = `1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000
+    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00
+2: eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc fq_codel state UP group default qlen 1000
+    link/ether 02:00:00:00:00:01 brd ff:ff:ff:ff:ff:ff
+    inet 10.1.2.3/24 brd 10.1.2.255 scope global eth0
+       valid_lft forever preferred_lft forever
+`;
+const route = 'unicast default via 10.1.2.1 dev eth0 proto dhcp scope global \n';
+const lease = 'FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n';
+const nodes = (files: Files) => ({ a: { files: { 'host/ip/addr.txt': addr, 'host/ip/route4.txt': route, ...files } } });
+const staticpods = (range: string) => `/etc/kubernetes/manifests/kube-apiserver.yaml:    - --service-cluster-ip-range=${range}\n`;
+
+testRule(rule, {
+  finds: {
+    'a docker network inside the pod range': {
+      nodes: nodes({ 'docker/network-inspect.json': inspect(network('bridge', '172.17.0.0/16'), network('shop', '10.244.7.0/24')), 'files/run/flannel/subnet.env': lease }),
+      expect: [{ key: 'pod network FLANNEL_NETWORK / docker network shop', severity: 'high', cites: ['FLANNEL_NETWORK=10.244.0.0/16', '10.244.7.0/24'] }],
+    },
+    'service range inside a docker network': {
+      nodes: nodes({ 'docker/network-inspect.json': inspect(network('big', '10.96.0.0/11')), 'staticpods.txt': staticpods('10.96.0.0/12') }),
+      expect: [{ severity: 'critical', cites: ['10.96.0.0/11', '--service-cluster-ip-range=10.96.0.0/12'] }],
+    },
+    'two docker networks': {
+      nodes: nodes({ 'docker/network-inspect.json': inspect(network('x', '172.18.0.0/16'), network('y', '172.18.4.0/24')) }),
+      expect: [{ severity: 'high', cites: ['172.18.0.0/16', '172.18.4.0/24'] }],
+    },
+  },
+  passes: {
+    'apart': { nodes: nodes({ 'docker/network-inspect.json': inspect(network('bridge', '172.17.0.0/16'), network('shop', '172.18.0.0/16')) }) },
+    'docker0 on the flannel lease is docker + flannel without CNI': {
+      nodes: nodes({ 'docker/network-inspect.json': inspect(network('bridge', '10.244.1.0/24')), 'files/run/flannel/subnet.env': lease }),
+    },
+  },
+  notApplicable: { 'no container network at all': { nodes: nodes({}) } },
+  unknown: {
+    'kubernetes node, service range not known': {
+      nodes: nodes({ 'files/run/flannel/subnet.env': lease, 'cmdline/kubelet.txt': '/usr/bin/kubelet\n' }),
+      because: /service range is not known/,
+    },
+  },
+});

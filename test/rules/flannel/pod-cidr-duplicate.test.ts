@@ -1,0 +1,64 @@
+import { rule } from '../../../rules/flannel/pod-cidr-duplicate.ts';
+import { overlayNode } from '../../support/overlay-node.ts';
+import { testRule } from '../../support/rule-table.ts';
+
+const a = overlayNode({ n: 1, peers: [2, 3] });
+const b = overlayNode({ n: 2, peers: [1] });
+/** Node 3 has the subnet of node 2 (S17). */
+const c = overlayNode({ n: 3, peers: [1], subnet: 2 });
+
+testRule(rule, {
+  finds: {
+    'b and c own 10.244.2.0/24; a ties them to one cluster': {
+      nodes: { a, b, c },
+      expect: [
+        {
+          key: '10.244.2.0/24',
+          severity: 'critical',
+          nodes: ['b', 'c'],
+          message: /b and c both own pod subnet 10\.244\.2\.0\/24/,
+          cites: ['FLANNEL_SUBNET=10.244.2.1/24', 'FLANNEL_SUBNET=10.244.2.1/24'],
+        },
+      ],
+      answers: { a: 'pass' },
+    },
+    'pasted files without overlay tables: possible, and says so': {
+      nodes: {
+        b: { files: { 'host/ip/addr.txt': b.files['host/ip/addr.txt'] as string, 'files/run/flannel/subnet.env': b.files['files/run/flannel/subnet.env'] as string } },
+        c: { files: { 'host/ip/addr.txt': c.files['host/ip/addr.txt'] as string, 'files/run/flannel/subnet.env': c.files['files/run/flannel/subnet.env'] as string } },
+      },
+      expect: [{ key: '10.244.2.0/24', severity: 'high', message: /assumed/, cites: ['FLANNEL_SUBNET=10.244.2.1/24', 'FLANNEL_SUBNET=10.244.2.1/24'] }],
+    },
+    'bundles more than a day apart: the lease may have moved': {
+      nodes: { a, b: { ...b, info: { collectedAt: '2026-11-20T10:00:00.000Z' } }, c },
+      expect: [{ severity: 'medium', message: /more than a day apart/, cites: ['FLANNEL_SUBNET', 'FLANNEL_SUBNET'] }],
+    },
+  },
+  passes: { 'subnets of their own': { nodes: { a, b } } },
+  notApplicable: {
+    'the same machine collected twice': {
+      nodes: {
+        b: { ...b, info: { machineIdSha256: 'm', bootId: 'x' } },
+        'b-again': { ...b, info: { machineIdSha256: 'm', bootId: 'x' } },
+      },
+      answers: { b: 'pass', 'b-again': 'pass' },
+    },
+    'the only node of its network': { nodes: { a } },
+  },
+  unknown: {
+    'two clusters with the default range that know nothing of each other': {
+      nodes: {
+        b: overlayNode({ n: 2, peers: [] }),
+        'other-b': overlayNode({
+          n: 2,
+          peers: [],
+          files: {
+            'host/ip/link.txt': (overlayNode({ n: 2, peers: [] }).files['host/ip/link.txt'] as string).replaceAll('0e:00:00:00:00:02', '0e:99:99:99:99:02'),
+            'host/ip/addr.txt': (overlayNode({ n: 2, peers: [] }).files['host/ip/addr.txt'] as string).replaceAll('192.168.50.12', '192.168.77.12'),
+          },
+        }),
+      },
+      because: /nothing in their overlay tables ties them/,
+    },
+  },
+});

@@ -1,0 +1,66 @@
+import { rule } from '../../../rules/forwarding/ip-forward-disabled.ts';
+import { overlayNode } from '../../support/overlay-node.ts';
+import { testRule } from '../../support/rule-table.ts';
+
+const off = overlayNode({ n: 1, peers: [2], forward: '0' });
+
+testRule(rule, {
+  finds: {
+    'ip_forward 0 with pods on cni0': {
+      nodes: { a: off },
+      expect: [
+        {
+          key: 'ip_forward',
+          severity: 'critical',
+          nodes: ['a'],
+          message: /does not forward IPv4 .* cni0/,
+          cites: [
+            'net/ipv4/ip_forward:0',
+            'net/ipv4/conf/cni0/forwarding:0',
+            'net/ipv4/conf/flannel.1/forwarding:0',
+            'net/ipv4/conf/eth0/forwarding:0',
+            '4: cni0:',
+          ],
+        },
+      ],
+    },
+  },
+  passes: {
+    'ip_forward 1': { nodes: { a: overlayNode({ n: 1, peers: [2] }) } },
+    'ip_forward reads 0 but every ingress device forwards': {
+      nodes: {
+        a: overlayNode({
+          n: 1,
+          peers: [2],
+          files: {
+            'host/sys/sysctl.txt':
+              'net/ipv4/ip_forward:0\nnet/ipv4/conf/eth0/forwarding:1\nnet/ipv4/conf/flannel.1/forwarding:1\nnet/ipv4/conf/cni0/forwarding:1\n',
+          },
+        }),
+      },
+    },
+  },
+  notApplicable: {
+    'no container bridge and no overlay': {
+      nodes: {
+        a: {
+          files: {
+            'host/ip/addr.txt':
+              '1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000\n    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n    inet 127.0.0.1/8 scope host lo\n       valid_lft forever preferred_lft forever\n',
+            'host/sys/sysctl.txt': 'net/ipv4/ip_forward:0\n',
+          },
+        },
+      },
+    },
+  },
+  unknown: {
+    'ip_forward itself was not collected': {
+      nodes: { a: overlayNode({ n: 1, peers: [2], files: { 'host/sys/sysctl.txt': 'net/ipv4/conf/all/rp_filter:0\n' } }) },
+      because: /ip_forward was not collected/,
+    },
+    'collected inside a container': {
+      nodes: { a: { ...off, info: { context: { uid: 0, netns: '4026532001', pid1netns: '4026531840', mode: 'container' } } } },
+      because: /inside a container/,
+    },
+  },
+});
