@@ -121,17 +121,18 @@ iptables -A FORWARD -m comment --comment 'a "b" c' -j ACCEPT; iptables-legacy -A
   cat /proc/modules; ls /sys/module
   cd /proc/sys/net; grep -rsH . . | grep -v -e nf_conntrack_count -e /neigh/ -e nf_conntrack_buckets; cd /
   find /etc /run /tmp /opt /var/lib /var/log /var/tmp /root /usr/lib/sysctl.d -xdev ! -path '/tmp/snap*' ! -path /tmp -printf '%p %s %m %u %T@ %i\\n' | sort
-  ls -l /proc/[0-9]*/ns/net | sed 's/.*proc/proc/' | sort | grep -v self | wc -l
-} 2>&1 | grep -v '^#' | sed 's/\\[[0-9]*:[0-9]*\\]//' >/tmp/snap.${name}
+} 2>&1 | grep -v '^#' | sed -e 's/\\[[0-9]*:[0-9]*\\]//' -e 's/_timer *[0-9.]*//g' >/tmp/snap.${name}
 `;
     for (const prepare of [
       '',
       'iptables-legacy -A FORWARD -j ACCEPT; iptables-legacy -t nat -A POSTROUTING -j MASQUERADE',
       'iptables -t nat -A POSTROUTING -j MASQUERADE; nft add table inet x; nft add chain inet x c; ipset create s hash:ip',
     ]) {
-      const r = node(`sleep 2; ${snapshot('1')} sh ${script} --full --conntrack -o /mnt; echo $? >/mnt/rc; ${snapshot('2')} diff /tmp/snap.1 /tmp/snap.2 >/mnt/diff; wc -l </tmp/snap.1 >/mnt/lines`, { prepare });
+      const r = node(`sleep 2; ${snapshot('1')} sh ${script} --full --conntrack -o /mnt; echo $? >/mnt/rc; ps -eo args | grep -v -e ' ps' -e grep >/mnt/ps; ${snapshot('2')} diff /tmp/snap.1 /tmp/snap.2 >/mnt/diff; wc -l </tmp/snap.1 >/mnt/lines`, { prepare });
       expect(readFileSync(join(r.out, 'diff'), 'utf8'), prepare).toBe('');
       expect(Number(readFileSync(join(r.out, 'lines'), 'utf8'))).toBeGreaterThan(200);
+      // Nothing of the collector is left running: the node's shell and its pod.
+      expect(readFileSync(join(r.out, 'ps'), 'utf8').split('\n').slice(1).filter(Boolean)).toEqual([expect.stringMatching(/^bash .*node\.sh$/), 'sleep 1000', expect.stringMatching(/^ps /)]);
       expect(readFileSync(join(r.out, 'rc'), 'utf8').trim()).toBe('0');
       onlyBundle(r);
     }
@@ -264,21 +265,21 @@ sh ${script} -o - >/dev/full; echo $? >>/mnt/rc`,
       prepare: `
 echo top-s3cret-of-the-node >/etc/shadow-like
 ip netns add leaked; ip -n leaked link set lo up
-mkdir -p /tmp/good/etc/kube-flannel/..data /tmp/bad/etc/kube-flannel /tmp/bad/etc
-cp -a /bin/busybox /tmp/good/sleep; cp -a /bin/busybox /tmp/bad/sleep
-echo '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan","PSK":"f0f0-psk"}}' >/tmp/good/etc/kube-flannel/..data/net-conf.json
+for p in good bad; do
+  mkdir -p /tmp/$p/usr /tmp/$p/proc /tmp/$p/etc/kube-flannel /tmp/$p/var/lib/kube-proxy
+  mount --bind /usr /tmp/$p/usr; ln -s usr/bin /tmp/$p/bin; ln -s usr/lib /tmp/$p/lib; ln -s usr/lib64 /tmp/$p/lib64
+done
+mkdir /tmp/good/etc/kube-flannel/..data
+echo '{"Network":"10.244.0.0/16","Backend":{"Type":"ipsec","PSK":"f0f0-psk"}}' >/tmp/good/etc/kube-flannel/..data/net-conf.json
 ln -s ..data/net-conf.json /tmp/good/etc/kube-flannel/net-conf.json
-ln -s /etc/shadow-like /tmp/bad/etc/resolv.conf; mkdir -p /tmp/bad/var/lib/kube-proxy; ln -s /etc/shadow-like /tmp/bad/var/lib/kube-proxy/config.conf
-cp /bin/busybox /tmp/good/flanneld; cp /bin/busybox /tmp/bad/kube-proxy
-unshare --net chroot /tmp/bad /sleep 1000 & 
-( exec -a /opt/bin/flanneld chroot /tmp/good /sleep 1000 ) &
-( cd /tmp/good; exec chroot /tmp/good /bin/sh ) 2>/dev/null || :
-mkdir -p /tmp/good/bin; ln -s /flanneld /tmp/good/bin/x
-cat >/tmp/run.sh <<'END'
-exec chroot "$1" "$2" 1000
-END
-cp /bin/busybox /tmp/good/sleep; ln -sf sleep /tmp/good/flanneld.link
-( exec bash -c 'exec chroot /tmp/bad /bin/kube-proxy 1000' ) 2>/dev/null || :
+echo 'nameserver 10.96.0.10' >/tmp/good/etc/resolv.conf
+ln -s /etc/shadow-like /tmp/bad/etc/resolv.conf; ln -s ../../../../etc/shadow-like /tmp/bad/var/lib/kube-proxy/config.conf
+chroot /tmp/good /bin/bash -c 'exec -a /opt/bin/flanneld sleep 1000' &
+chroot /tmp/bad /bin/bash -c 'exec -a kube-proxy sleep 1000' &
+unshare --net chroot /tmp/bad sleep 1000 & BAD=$!
+unshare --net chroot /tmp/good sleep 1000 & GOOD=$!
+( exec -a kubelet bash -c 'while :; do sleep 100; done' --config=/etc/shadow-like ) &
+while [ "$(ls -l /proc/$BAD/ns/net /proc/$GOOD/ns/net | grep -cF "$(readlink /proc/self/ns/net)" || :)" != 0 ]; do sleep 0.05; done
 sleep 0.3`,
     });
     const bundle = onlyBundle(r);
@@ -287,6 +288,13 @@ sleep 0.3`,
     const leaked = /^(\d+) - - -/m.exec(index)![1]!;
     expect(bundle.item('netns.addr-json', leaked)).toMatchObject({ status: 'ok' });
     expect(bundle.item('netns.proc-route', leaked)).toMatchObject({ status: 'ok' });
+    expect(bundle.item('flannel.net-conf')).toMatchObject({ status: 'ok', redactions: 1 });
+    expect(JSON.parse(bundle.text('flannel/net-conf.json'))).toEqual({ Network: '10.244.0.0/16', Backend: { Type: 'ipsec', PSK: '[REDACTED]' } });
+    expect(bundle.item('kubelet.kube-proxy-config').status).toBe('absent');
+    const resolv = bundle.manifest.evidence.filter((e) => e.id === 'netns.resolv-conf');
+    expect(resolv.map((e) => e.status).toSorted()).toEqual(['absent', 'absent', 'ok', 'ok']);
+    // A daemon's option names a file, but not any file.
+    expect(bundle.item('kubelet.config').src).toBe('/var/lib/kubelet/config.yaml');
     expect(bundle.everything()).not.toContain('top-s3cret-of-the-node');
   });
 
@@ -305,7 +313,7 @@ describe.skipIf(excuse !== undefined)('hostile names and bytes', { timeout: 120_
   it('stays valid JSON with odd names, control characters and invalid UTF-8', () => {
     const shells = ['dash', 'bash --posix', 'mksh', 'yash', 'busybox sh'].filter((s) => process.env.CI || present(s.split(' ')[0]!));
     const r = node(
-      shells.map((s, i) => `PATH=/tmp/bin:$PATH ${s} ${script} --node "$(printf 'n/../${i}"\\\\\\t\\303\\251\\377 x')" -o /mnt; echo $? >>/mnt/rc`).join('\n'),
+      shells.map((s, i) => `PATH=/tmp/bin:$PATH ${s} ${script} --node "$(printf 'n/../${i}"\\\\\\t${s === 'yash' ? '' : '\\303\\251\\377'} x')" -o /mnt; echo $? >>/mnt/rc`).join('\n'),
       {
         prepare: `
 printf 'h"o\\\\s\\001t\\377' >/proc/sys/kernel/hostname

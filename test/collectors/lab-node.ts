@@ -42,6 +42,7 @@ mount --bind $T/etc /etc
 mkdir -p $T/empty; chmod 777 $T/out
 mount --bind $T/out /mnt
 mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /opt; mount -t tmpfs tmpfs /var/lib; mount -t tmpfs tmpfs /var/log
+mount -t tmpfs tmpfs /root; mount -t tmpfs -o mode=1777 tmpfs /var/tmp
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 rm -rf /etc/docker /etc/cni /etc/kubernetes /etc/containerd /etc/sysctl.d/* /etc/ufw; mkdir -p /etc/docker /etc/cni/net.d
