@@ -107,7 +107,7 @@ export const rule = defineNodeRule({
       id: string,
     ): Finding {
       const range = `${own.address}/${own.prefix.length}`;
-      const lost = vitals().filter((v) => {
+      const lost = (loser === 'lan' ? vitals() : []).filter((v) => {
         const ip = parseIp(v.address);
         const dst = parsePrefix(other.dst);
         return (
