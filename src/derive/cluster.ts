@@ -31,10 +31,12 @@ export function clusterTies(source: Source<'flannelEnv' | 'links' | 'fdb' | 'rou
     const addresses = source.get('addresses');
     if (own !== null && !addresses.missing) {
       for (const d of addresses.value.devices) {
-        for (const a of d.addresses) if (a.family !== 4 || a.scope !== 'global') continue;
-        // pod-range addresses are the same in every default cluster
-        const ip = parsePrefix(a.address);
-        if (ip !== null && !prefixCovers(network, ip)) ties.push(`${own}>${a.address}`);
+        for (const a of d.addresses) {
+          if (a.family !== 4 || a.scope !== 'global') continue;
+          // pod-range addresses are the same in every default cluster
+          const ip = parsePrefix(a.address);
+          if (ip !== null && !prefixCovers(network, ip)) ties.push(`${own}>${a.address}`);
+        }
       }
     }
     for (const r of routes.value.routes) {
