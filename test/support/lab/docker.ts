@@ -6,6 +6,7 @@ import type { ProbeResult } from './agent.ts';
 import { Lab, type Probe } from './lab.ts';
 import type { LabNode } from './node.ts';
 import type { Place, Ran } from './place.ts';
+import type { LabSpec } from './spec.ts';
 
 export interface DockerLabSpec {
   readonly name?: string;
@@ -18,6 +19,8 @@ export interface DockerLabSpec {
   /** More flags for dockerd; `-H unix:///run/docker.sock` is always given, unless one of these is -H. */
   readonly flags?: readonly string[];
   readonly iptables?: 'nft' | 'legacy';
+  /** A whole cluster whose first node has the dockerd, in place of one plain host. */
+  readonly cluster?: LabSpec & { readonly nodes?: number };
 }
 
 export interface ContainerSpec {
@@ -54,21 +57,25 @@ export class DockerLab {
     const underlay = spec.underlay ?? '10.3.20.0/24';
     const { daemonJson } = spec;
     const json = typeof daemonJson === 'object' ? `${JSON.stringify(daemonJson, null, 2)}\n` : daemonJson;
-    const node = {
-      name: spec.name ?? 'docker-host',
-      address: spec.address ?? '10.3.20.87',
+    const own = {
       binds: [{ from: data, to: '/var/lib/docker' }],
       ...(json === undefined ? {} : { files: { '/etc/docker/daemon.json': json } }),
     };
+    const { cluster } = spec;
+    const host = { name: spec.name ?? 'docker-host', address: spec.address ?? '10.3.20.87', ...own };
+    const wanted: LabSpec =
+      cluster === undefined
+        ? {
+            backend: 'none',
+            underlay,
+            outside: spec.outside ?? '10.3.20.99',
+            iptables: spec.iptables ?? 'nft',
+            nodes: [host],
+          }
+        : { ...cluster, nodes: Array.from({ length: cluster.nodes ?? 2 }, (_, i) => (i === 0 ? own : {})) };
     let lab: Lab;
     try {
-      lab = await Lab.create({
-        backend: 'none',
-        underlay,
-        outside: spec.outside ?? '10.3.20.99',
-        iptables: spec.iptables ?? 'nft',
-        nodes: [node],
-      });
+      lab = await Lab.create(wanted);
     } catch (e) {
       rmSync(data, { recursive: true, force: true });
       throw e;

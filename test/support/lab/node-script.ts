@@ -61,25 +61,19 @@ echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
 echo 0 >/proc/sys/net/ipv4/conf/default/rp_filter`;
 }
 
-/** flannel.1 as flanneld makes it; also for taking it down and up again with other parameters. */
-export function vxlanDevice(
-  node: NodePlan,
-  change: { id?: number; port?: number; mac?: string } = {},
-): { ip: string[]; device: string } {
-  const device = `flannel.${change.id ?? 1}`;
+/** flannel.1 as flanneld makes it, or with other parameters: `ip -batch` lines. */
+export function vxlanDevice(node: NodePlan, change: { id?: number; port?: number; mac?: string } = {}): string[] {
   const { id = 1, port = 8472, mac = node.vtepMac } = change;
-  return {
-    device,
-    ip: [
-      `link add ${device} address ${mac} mtu 1450 type vxlan id ${id} dev eth0 local ${node.address} dstport ${port} nolearning`,
-      `addr add ${node.podPrefix}.0/32 dev ${device}`,
-      `link set ${device} up`,
-    ],
-  };
+  const vxlan = `type vxlan id ${id} dev eth0 local ${node.address} dstport ${port} nolearning`;
+  return [
+    `link add flannel.1 address ${mac} mtu 1450 ${vxlan}`,
+    `addr add ${node.podPrefix}.0/32 dev flannel.1`,
+    'link set flannel.1 up',
+  ];
 }
 
 /** Routes, neighbours and forwarding entries of `node` for its peers. */
-export function peerEntries(plan: LabPlan, node: NodePlan, device = 'flannel.1'): { ip: string[]; bridge: string[] } {
+export function peerEntries(plan: LabPlan, node: NodePlan): { ip: string[]; bridge: string[] } {
   const ip: string[] = [];
   const bridge: string[] = [];
   const seen = new Set([node.podSubnet]);
@@ -89,9 +83,9 @@ export function peerEntries(plan: LabPlan, node: NodePlan, device = 'flannel.1')
     if (plan.backend === 'host-gw') ip.push(`route add ${peer.podSubnet} via ${peer.address} dev eth0`);
     if (plan.backend !== 'vxlan') continue;
     const vtep = `${peer.podPrefix}.0`;
-    ip.push(`route add ${peer.podSubnet} via ${vtep} dev ${device} onlink`);
-    ip.push(`neigh replace ${vtep} lladdr ${peer.vtepMac} dev ${device} nud permanent`);
-    bridge.push(`fdb replace ${peer.vtepMac} dev ${device} dst ${peer.address} self permanent`);
+    ip.push(`route add ${peer.podSubnet} via ${vtep} dev flannel.1 onlink`);
+    ip.push(`neigh replace ${vtep} lladdr ${peer.vtepMac} dev flannel.1 nud permanent`);
+    bridge.push(`fdb replace ${peer.vtepMac} dev flannel.1 dst ${peer.address} self permanent`);
   }
   return { ip, bridge };
 }
@@ -109,7 +103,7 @@ export function nodeScript(plan: LabPlan, node: NodePlan): string {
   ];
   let bridge: string[] = [];
   if (plan.backend !== 'none') {
-    if (plan.backend === 'vxlan') ip.push(...vxlanDevice(node).ip);
+    if (plan.backend === 'vxlan') ip.push(...vxlanDevice(node));
     ip.push(
       'link add cni0 type bridge',
       `link set cni0 mtu ${plan.podMtu} up`,

@@ -1,0 +1,93 @@
+import type { DockerLab } from './docker.ts';
+import type { Effect } from './faults.ts';
+import type { Probe } from './lab.ts';
+import { kubeletConfig } from './node-files.ts';
+
+/**
+ * A Docker network over addresses of the cluster: of another node's pods (its longer prefix wins here), or of
+ * services. Needs a DockerLab with a cluster.
+ */
+export async function containerNetworksOverlap(
+  docker: DockerLab,
+  what: 'pod-network' | 'service-network' = 'pod-network',
+): Promise<Effect> {
+  const { lab, node } = docker;
+  const peer = lab.node(1);
+  const subnet = what === 'pod-network' ? `${peer.plan.podPrefix}.0/25` : '10.96.8.0/24';
+  await docker.docker(`network create --subnet ${subnet} overlapping`);
+  await docker.container({ name: 'overlapping-1', network: 'overlapping' });
+  const across: Probe = { from: node.pod(), to: peer.pod(), proto: 'icmp' };
+  const dead = what === 'pod-network';
+  return {
+    rule: 'container-networks-overlap',
+    nodes: [node.id],
+    breaks: dead ? [{ ...across, outcome: 'lost' }] : [],
+    keeps: [{ from: node, to: peer, proto: 'icmp' }, ...(dead ? [] : [across])],
+  };
+}
+
+/** The API on TCP without TLS, for everybody or for everything on the host. */
+export async function dockerApiExposed(
+  docker: DockerLab,
+  address: '0.0.0.0' | '127.0.0.1' = '0.0.0.0',
+): Promise<Effect> {
+  await docker.stopDaemon();
+  await docker.startDaemon(['-H', 'unix:///run/docker.sock', '-H', `tcp://${address}:2375`]);
+  const { node, outside } = docker;
+  const local: Probe = { from: node, to: '127.0.0.1', proto: 'tcp', port: 2375 };
+  const remote: Probe = { from: outside, to: node, proto: 'tcp', port: 2375 };
+  const open = address === '0.0.0.0';
+  return {
+    rule: 'docker-api-exposed',
+    nodes: [node.id],
+    breaks: open ? [] : [{ ...remote, outcome: 'refused' }],
+    keeps: open ? [local, remote] : [local],
+  };
+}
+
+/** Every way a daemon.json is refused, and what dockerd 20.10 says. */
+export const BROKEN_DAEMON_JSON = {
+  'trailing-comma': '{\n  "log-driver": "json-file",\n  "live-restore": true,\n}\n',
+  comment: '{\n  // ours\n  "log-driver": "json-file"\n}\n',
+  truncated: '{\n  "log-driver": "json-file",\n  "log-opts": {\n',
+  'not-an-object': '["log-driver"]\n',
+  'unknown-key': '{\n  "log-driver": "json-file",\n  "insecure-registry": ["10.0.0.1:5000"]\n}\n',
+  'newer-key': '{\n  "firewall-backend": "iptables"\n}\n',
+  'wrong-type': '{\n  "log-driver": "json-file",\n  "log-opts": { "max-file": 3 }\n}\n',
+  'hosts-not-array': '{\n  "hosts": "unix:///run/docker.sock"\n}\n',
+  'hosts-and-flag': '{\n  "hosts": ["unix:///run/docker.sock", "tcp://127.0.0.1:2376"]\n}\n',
+  'bip-network-address': '{\n  "bip": "172.30.0.0/24"\n}\n',
+  'bip-without-prefix': '{\n  "bip": "172.30.0.1"\n}\n',
+  'fixed-cidr-outside': '{\n  "bip": "172.30.0.1/24",\n  "fixed-cidr": "172.31.0.0/25"\n}\n',
+} as const;
+
+export type BrokenDaemonJson = keyof typeof BROKEN_DAEMON_JSON;
+
+/**
+ * daemon.json is broken. The daemon that runs read the file before and goes on (`running`), or was restarted since
+ * and is down; says whether dockerd really refused.
+ */
+export async function daemonJsonUnusable(
+  docker: DockerLab,
+  how: BrokenDaemonJson = 'trailing-comma',
+  state: 'running' | 'down' = 'running',
+): Promise<Effect & { readonly refused: boolean | null }> {
+  const { node } = docker;
+  let refused: boolean | null = null;
+  if (state === 'down') await docker.stopDaemon();
+  node.write('/etc/docker/daemon.json', BROKEN_DAEMON_JSON[how]);
+  if (state === 'down') refused = !(await docker.tryDaemon());
+  return { rule: 'daemon-json-unusable', nodes: [node.id], breaks: [], keeps: [], refused };
+}
+
+/** A kubelet for dockershim that wants systemd under a dockerd that says cgroupfs. */
+export async function dockerCgroupDriverMismatch(docker: DockerLab): Promise<Effect> {
+  const { node } = docker;
+  node.write('/var/lib/kubelet/config.yaml', kubeletConfig('systemd'));
+  await node.restartProcess('/usr/bin/kubelet', [
+    '--config=/var/lib/kubelet/config.yaml',
+    '--kubeconfig=/etc/kubernetes/kubelet.conf',
+    '--network-plugin=cni',
+  ]);
+  return { rule: 'cgroup-driver-mismatch', nodes: [node.id], breaks: [], keeps: [] };
+}

@@ -1,0 +1,10 @@
+/** Labs: real nodes in Linux namespaces, real packets, real faults. See lab.ts and docker.ts. */
+export type { Outcome, ProbeResult, Protocol } from './agent.ts';
+export { dockerLabsAvailable, labsAvailable } from './available.ts';
+export { type Container, type ContainerSpec, DockerLab, type DockerLabSpec } from './docker.ts';
+export * from './docker-faults.ts';
+export * from './faults.ts';
+export { Lab, type Probe } from './lab.ts';
+export type { LabNode, LabPod } from './node.ts';
+export type { Place, Ran } from './place.ts';
+export type { LabPlan, LabSpec, NodePlan, NodeSpec, ServiceSpec } from './spec.ts';
