@@ -17,6 +17,7 @@ import { parsers as processArgs } from './process-args.ts';
 import { parsers as resolvConf } from './resolv-conf.ts';
 import { parsers as unitFiles } from './unit-files.ts';
 import { parsers as yamlConfig } from './yaml-config.ts';
+import { parsers as zzQuick } from './zz-quick.ts';
 
 export const PARSERS: readonly AnyParser[] = [
   ...cniConf,
@@ -35,4 +36,5 @@ export const PARSERS: readonly AnyParser[] = [
   ...resolvConf,
   ...unitFiles,
   ...yamlConfig,
+  ...zzQuick,
 ];
