@@ -32,7 +32,7 @@ function whyNot(): string | null {
   if (missing.length > 0) return `labs need ${missing.join(', ')}`;
   if (!existsSync(PYTHON)) return 'labs need python3';
   const script =
-    'ip link add b type bridge && ip link add v type vxlan id 1 dstport 8472 && iptables-nft -A FORWARD -j ACCEPT && ' +
+    'ip link add name br0 type bridge && ip link add name vx0 type vxlan id 1 dstport 8472 && iptables-nft -A FORWARD -j ACCEPT && ' +
     'iptables-legacy -A FORWARD -j ACCEPT && mount -t sysfs sysfs /sys';
   const tried = spawnSync(
     'unshare',

@@ -1,0 +1,109 @@
+import { describe, expect, it } from 'vitest';
+import {
+  BROKEN_DAEMON_JSON,
+  type BrokenDaemonJson,
+  bridgeAddressNotInLease,
+  bundleIncomplete,
+  cgroupDriverMismatch,
+  containerNetworksOverlap,
+  DockerLab,
+  DUPLICATE_CIDR,
+  daemonJsonUnusable,
+  dockerApiExposed,
+  dockerCgroupDriverMismatch,
+  dockerLabsAvailable,
+  type Effect,
+  egressMasqueradeMissing,
+  forwardDropsPodTraffic,
+  interfaceForwardingDisabled,
+  ipForwardDisabled,
+  Lab,
+  type LabSpec,
+  labsAvailable,
+  podCidrDuplicate,
+  subnetOverlapsNodeNetwork,
+  vxlanForwardingEntryWrong,
+  vxlanParametersDisagree,
+} from '../support/lab/index.ts';
+
+/** Every fault does to real packets what it says, and nothing else that it names. */
+async function holds(lab: Lab, effect: Effect): Promise<void> {
+  const probes = [...effect.breaks, ...effect.keeps];
+  const name = (place: string | { id: string }) => (typeof place === 'string' ? place : place.id);
+  const label = (p: (typeof probes)[number]) => `${name(p.from)} -> ${name(p.to)} ${p.proto}`;
+  const results = await lab.probeAll(probes);
+  expect(probes.map((p, i) => `${label(p)}: ${results[i]?.outcome}`)).toEqual([
+    ...effect.breaks.map((p) => `${label(p)}: ${p.outcome}`),
+    ...effect.keeps.map((p) => `${label(p)}: ok`),
+  ]);
+}
+
+const faults: [string, (lab: Lab) => Promise<Effect>, LabSpec?][] = [
+  ['ip-forward-disabled', ipForwardDisabled],
+  ['interface-forwarding-disabled: flannel.1', (lab) => interfaceForwardingDisabled(lab, 'flannel.1')],
+  ['interface-forwarding-disabled: cni0', (lab) => interfaceForwardingDisabled(lab, 'cni0')],
+  ['forward-drops: policy', (lab) => forwardDropsPodTraffic(lab, 'policy')],
+  ['forward-drops: reject first', (lab) => forwardDropsPodTraffic(lab, 'reject-first')],
+  ['forward-drops: legacy beside nft', (lab) => forwardDropsPodTraffic(lab, 'other-backend')],
+  ['forward-drops: nft beside legacy', (lab) => forwardDropsPodTraffic(lab, 'other-backend'), { iptables: 'legacy' }],
+  ['forward-drops: an nft table', (lab) => forwardDropsPodTraffic(lab, 'nft-table')],
+  ['egress-masquerade-missing', egressMasqueradeMissing],
+  ['egress-masquerade-missing: host-gw', egressMasqueradeMissing, { backend: 'host-gw' }],
+  ['subnet-overlaps-node-network', subnetOverlapsNodeNetwork],
+  ['pod-cidr-duplicate', podCidrDuplicate, DUPLICATE_CIDR],
+  ['bridge-address-not-in-lease', bridgeAddressNotInLease],
+  ['vxlan-parameters-disagree: port', (lab) => vxlanParametersDisagree(lab, 'port')],
+  ['vxlan-parameters-disagree: VNI', (lab) => vxlanParametersDisagree(lab, 'vni')],
+  ['vxlan-forwarding-entry-wrong: no fdb', (lab) => vxlanForwardingEntryWrong(lab, 'no-fdb')],
+  ['vxlan-forwarding-entry-wrong: no neighbour', (lab) => vxlanForwardingEntryWrong(lab, 'no-neighbour')],
+  ['vxlan-forwarding-entry-wrong: stale MAC', (lab) => vxlanForwardingEntryWrong(lab, 'stale-mac')],
+  ['vxlan-forwarding-entry-wrong: dead underlay', (lab) => vxlanForwardingEntryWrong(lab, 'dead-underlay')],
+  ['vxlan-forwarding-entry-wrong: peer changed', (lab) => vxlanForwardingEntryWrong(lab, 'peer-mac-changed')],
+  ['cgroup-driver-mismatch: file', (lab) => cgroupDriverMismatch(lab, 'config')],
+  ['cgroup-driver-mismatch: flag', (lab) => cgroupDriverMismatch(lab, 'flag')],
+  ['bundle-incomplete', bundleIncomplete],
+];
+
+describe.skipIf(!labsAvailable())('faults break what they say', () => {
+  it.each(faults)('%s', async (_name, inject, spec) => {
+    await using lab = await Lab.create(spec ?? {});
+    await holds(lab, await inject(lab));
+  });
+
+  it('the kernel says why', async () => {
+    await using lab = await Lab.create();
+    const effect = await vxlanParametersDisagree(lab, 'vni');
+    const { result, reasons } = await lab.dropReasons(() => lab.probe(effect.breaks[0]!));
+    expect(result.outcome).toBe('lost');
+    // tracing is best effort: a kernel that cannot be traced gives none
+    if (reasons.length > 0) expect(reasons).toContain('VXLAN_VNI_NOT_FOUND@vxlan_rcv');
+  });
+});
+
+describe.skipIf(!dockerLabsAvailable())('docker faults', () => {
+  it.each(['pod-network', 'service-network'] as const)('container-networks-overlap: %s', async (what) => {
+    await using docker = await DockerLab.create({ cluster: { nodes: 2 } });
+    await holds(docker.lab, await containerNetworksOverlap(docker, what));
+  });
+
+  it('docker-api-exposed and cgroup-driver-mismatch', async () => {
+    await using docker = await DockerLab.create();
+    await holds(docker.lab, await dockerApiExposed(docker, '127.0.0.1'));
+    await holds(docker.lab, await dockerApiExposed(docker, '0.0.0.0'));
+    await dockerCgroupDriverMismatch(docker);
+    expect(await docker.docker('info')).toContain('Cgroup Driver: cgroupfs');
+    expect(await docker.node.sh('cat /proc/[0-9]*/comm')).toContain('kubelet\n');
+  });
+
+  it('daemon-json-unusable: dockerd refuses each of them', async () => {
+    await using docker = await DockerLab.create();
+    await daemonJsonUnusable(docker, 'trailing-comma', 'running');
+    expect(await docker.docker('version')).toContain('Server');
+    const accepted: string[] = [];
+    for (const how of Object.keys(BROKEN_DAEMON_JSON) as BrokenDaemonJson[]) {
+      const { refused } = await daemonJsonUnusable(docker, how, 'down');
+      if (!refused) accepted.push(how);
+    }
+    expect(accepted).toEqual([]);
+  });
+});
