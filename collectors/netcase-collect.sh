@@ -171,6 +171,8 @@ nc_kill_tree() { # PID SIGNAL PARENT
   [ "${nc_k_parent%% *}" = "$3" ] || return 0
   nc_k_list=" $1 "
   nc_k_more=1
+  # Stopped first: a process that forks between the look and the signal would leave an orphan.
+  kill -STOP "$1" 2>/dev/null
   while [ "$nc_k_more" = 1 ]; do
     nc_k_more=0
     for nc_k_file in /proc/[0-9]*/stat; do
@@ -181,11 +183,18 @@ nc_kill_tree() { # PID SIGNAL PARENT
       nc_k_line=${nc_k_line##*) }
       nc_k_parent=${nc_k_line#* }
       nc_k_parent=${nc_k_parent%% *}
-      case $nc_k_list in *" $nc_k_parent "*) nc_k_list="$nc_k_list$nc_k_pid "; nc_k_more=1 ;; esac
+      case $nc_k_list in *" $nc_k_parent "*)
+          kill -STOP "$nc_k_pid" 2>/dev/null
+          nc_k_list="$nc_k_list$nc_k_pid "
+          nc_k_more=1
+          ;;
+      esac
     done
   done
   # shellcheck disable=SC2086 # a list of pids
   kill -"$2" $nc_k_list 2>/dev/null
+  # shellcheck disable=SC2086
+  kill -CONT $nc_k_list 2>/dev/null
   return 0
 }
 
