@@ -3,7 +3,7 @@ import type { Parsed, Skipped } from '../facts/parser.ts';
 import { type Marker, mendTorn, readCounters, readHeader, readMarker, skipSpace, wordEnd } from './iptables-lines.ts';
 import { readRule } from './iptables-rule.ts';
 
-/** Holds where its rules stand: runs of lines, as [offset, line, count] triples. The text is shared by all chains. */
+/** Holds where its rules stand: runs of lines, as [offset, line, count] triples, the first without an array: most chains have one. The text is shared. */
 class IndexedChain implements IptChain {
   readonly name: string;
   policy: string | null;
@@ -13,8 +13,11 @@ class IndexedChain implements IptChain {
   ruleCount = 0;
   declared: boolean;
   readonly #text: string;
-  readonly #runs: number[] = [];
-  #lastLine = -1;
+  #offset = 0;
+  #line = 0;
+  #count = 0;
+  #more: number[] | null = null;
+  #lastLine = 0;
   #rules: readonly IptRule[] | null = null;
 
   constructor(text: string, name: string, policy: string | null, line: number, declared: boolean) {
@@ -26,8 +29,15 @@ class IndexedChain implements IptChain {
   }
 
   add(offset: number, line: number): void {
-    if (this.#lastLine + 1 === line) this.#runs[this.#runs.length - 1]! += 1;
-    else this.#runs.push(offset, line, 1);
+    if (this.#count === 0) {
+      this.#offset = offset;
+      this.#line = line;
+      this.#count = 1;
+    } else if (this.#lastLine + 1 !== line) {
+      this.#more ??= [];
+      this.#more.push(offset, line, 1);
+    } else if (this.#more === null) this.#count += 1;
+    else this.#more[this.#more.length - 1]! += 1;
     this.#lastLine = line;
     this.ruleCount += 1;
   }
@@ -36,9 +46,10 @@ class IndexedChain implements IptChain {
     if (this.#rules !== null) return this.#rules;
     const text = this.#text;
     const rules: IptRule[] = [];
-    for (let run = 0; run < this.#runs.length; run += 3) {
-      let pos = this.#runs[run]!;
-      for (let n = 0; n < this.#runs[run + 2]!; n += 1) {
+    const runs = [this.#offset, this.#line, this.#count].concat(this.#more ?? []);
+    for (let run = 0; run < runs.length; run += 3) {
+      let pos = runs[run]!;
+      for (let n = 0; n < runs[run + 2]!; n += 1) {
         let stop = text.indexOf('\n', pos);
         if (stop < 0) stop = text.length;
         let at = skipSpace(text, pos, stop);
@@ -46,7 +57,7 @@ class IndexedChain implements IptChain {
         const counters = readCounters(text, at, stop);
         if (counters !== null) at = skipSpace(text, counters.end, stop);
         const line = text.slice(at, text.charCodeAt(stop - 1) === 13 ? stop - 1 : stop);
-        rules.push(readRule(line, this.#runs[run + 1]! + n, counters?.packets, counters?.bytes));
+        rules.push(readRule(line, runs[run + 1]! + n, counters?.packets, counters?.bytes));
       }
     }
     this.#rules = rules;
@@ -145,7 +156,10 @@ export function readRuleset(source: string, usual: Ruleset['backend']): Parsed<R
       if (known === undefined) table.chains.set(name, declared);
       else Object.assign(known, { policy, line, declared: true });
       const counters = readCounters(text, skipSpace(text, policyEnd, stop), stop);
-      if (counters !== null) Object.assign(declared, { packets: counters.packets, bytes: counters.bytes });
+      if (counters !== null) {
+        declared.packets = counters.packets;
+        declared.bytes = counters.bytes;
+      }
     } else if (code === 42) {
       const name = text.slice(at + 1, wordEnd(text, at + 1, stop));
       chain = null;

@@ -19,7 +19,8 @@ function ruleOf(line: string): IptRule {
   return read(`*filter\n${line}\nCOMMIT\n`).tables.get('filter')!.chains.values().next().value!.rules()[0]!;
 }
 
-const rulesOf = (set: Ruleset) => [...set.tables.values()].flatMap((t) => [...t.chains.values()].flatMap((c) => c.rules()));
+const rulesOf = (set: Ruleset) =>
+  [...set.tables.values()].flatMap((t) => [...t.chains.values()].flatMap((c) => c.rules()));
 
 describe('real samples', () => {
   const samples = [
@@ -65,7 +66,9 @@ describe('real samples', () => {
   test('a warning of stderr that tears a rule', () => {
     const text = sample('fw.iptables-nft-save', 'kube-flannel-ufw-torn');
     const set = read(text);
-    expect(set.markers.map((m) => [m.kind, lineOf(text, m.line - 1).endsWith(m.text)])).toEqual([['legacy-tables-present', true]]);
+    expect(set.markers.map((m) => [m.kind, lineOf(text, m.line - 1).endsWith(m.text)])).toEqual([
+      ['legacy-tables-present', true],
+    ]);
     const rule = rulesOf(set).find((r) => r.destination?.value === '10.96.0.1/32')!;
     expect(printRule(rule)).toBe(
       '-A KUBE-SERVICES -d 10.96.0.1/32 -p tcp -m comment --comment "default/kubernetes:https cluster IP" -m tcp --dport 443 -j KUBE-SVC-NPX46M4PTMTKRN6Y',
@@ -86,7 +89,11 @@ test.skipIf(!tools).each(['nft', 'legacy'])('a kernel takes the print and saves 
   const text = sample(backend === 'nft' ? 'fw.iptables-nft-save' : 'fw.iptables-legacy-save', 'rare-matches-plain');
   const printed = printRuleset(read(text));
   const script = `ipset create foo hash:ip,port && iptables-${backend}-restore && iptables-${backend}-save`;
-  const saved = execFileSync('unshare', ['-n', 'sh', '-c', script], { input: printed, encoding: 'utf8', stdio: ['pipe', 'pipe', 'ignore'] });
+  const saved = execFileSync('unshare', ['-n', 'sh', '-c', script], {
+    input: printed,
+    encoding: 'utf8',
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
   expect(read(saved).tables.size).toBe(4);
   // a restore may list the tables in another order, and each reading of a rate or a quota may round: compare rule by rule
   const sorted = (set: Ruleset) => rulesOf(set).map(printRule).sort();
@@ -137,10 +144,13 @@ describe('rules', () => {
     ['-A X', '-A X'],
     ['-A X -c 5 300 -j C', '-A X -j C'],
     ['-A X -m comment --comment -j -j C', '-A X -m comment --comment -j -j C'],
-    ["-A X -m comment --comment \"it's\" -j C", '-A X -m comment --comment "it\'s" -j C'],
+    ['-A X -m comment --comment "it\'s" -j C', '-A X -m comment --comment "it\'s" -j C'],
     ['-A X -m comment --comment "\\\'q\\\'" -j C', '-A X -m comment --comment "\\\'q\\\'" -j C'],
     ['-A X -m policy --dir in --pol ipsec --proto esp -j C', '-A X -m policy --dir in --pol ipsec --proto esp -j C'],
-    ['-A X -m rateest --rateest-delta --rateest-bps1 -5 -j C', '-A X -m rateest --rateest-delta --rateest-bps1 -5 -j C'],
+    [
+      '-A X -m rateest --rateest-delta --rateest-bps1 -5 -j C',
+      '-A X -m rateest --rateest-delta --rateest-bps1 -5 -j C',
+    ],
   ];
   test.each(forms)('%s', (line, printed) => {
     const rule = ruleOf(line);
@@ -190,7 +200,12 @@ describe('files', () => {
     const nat = set.tables.get('nat')!;
     expect(nat.commitLine).toBeNull();
     expect(nat.chains.get('A')).toMatchObject({ ruleCount: 2, packets: 1, bytes: 2 });
-    expect(nat.chains.get('A')!.rules().map((r) => [r.line, r.text])).toEqual([
+    expect(
+      nat.chains
+        .get('A')!
+        .rules()
+        .map((r) => [r.line, r.text]),
+    ).toEqual([
       [3, '-A A -j X'],
       [5, '-A A -j Z'],
     ]);
@@ -208,7 +223,10 @@ describe('files', () => {
 
   test('what is no line of iptables-save is named', () => {
     read('modprobe: FATAL\n*filter\n:A\nfoo\nCOMMIT\n-A A -j B\n', [1, 3, 4, 6]);
-    expect(readRuleset('sh: iptables-save: not found\n', 'unknown')).toEqual({ ok: false, why: 'no line of iptables-save form' });
+    expect(readRuleset('sh: iptables-save: not found\n', 'unknown')).toEqual({
+      ok: false,
+      why: 'no line of iptables-save form',
+    });
   });
 
   test('a second block of a table is left out, and said so', () => {
@@ -223,7 +241,10 @@ test('20,000 rules are indexed at once', () => {
   for (let i = 0; i < 6666; i += 1) lines.push(`:KUBE-SVC-${i} - [0:0]`);
   for (let i = 0; i < 6666; i += 1) {
     lines.push(`-A KUBE-SVC-${i} -d 10.96.${i >> 8}.${i & 255}/32 -p tcp -m tcp --dport 80 -j KUBE-MARK-MASQ`);
-    lines.push(`-A KUBE-SVC-${i} -m statistic --mode random --probability 0.5 -j KUBE-SEP-${i}`, `-A KUBE-SVC-${i} -j KUBE-SEP-${i + 1}`);
+    lines.push(
+      `-A KUBE-SVC-${i} -m statistic --mode random --probability 0.5 -j KUBE-SEP-${i}`,
+      `-A KUBE-SVC-${i} -j KUBE-SEP-${i + 1}`,
+    );
   }
   const text = Buffer.from(`${lines.join('\n')}\nCOMMIT\n`, 'latin1').toString('latin1');
   const times: number[] = [];
