@@ -11,6 +11,8 @@ import { rule as bridgeAddressNotInLease } from './flannel/bridge-address-not-in
 import { rule as podCidrDuplicate } from './flannel/pod-cidr-duplicate.ts';
 import { rule as vxlanForwardingEntryWrong } from './flannel/vxlan-forwarding-entry-wrong.ts';
 import { rule as vxlanParametersDisagree } from './flannel/vxlan-parameters-disagree.ts';
+import { rule as egressMasqueradeMissing } from './forwarding/egress-masquerade-missing.ts';
+import { rule as forwardDropsPodTraffic } from './forwarding/forward-drops-pod-traffic.ts';
 import { rule as interfaceForwardingDisabled } from './forwarding/interface-forwarding-disabled.ts';
 import { rule as ipForwardDisabled } from './forwarding/ip-forward-disabled.ts';
 import { rule as cgroupDriverMismatch } from './kubelet/cgroup-driver-mismatch.ts';
@@ -26,6 +28,8 @@ export const RULES: readonly AnyRule[] = [
   podCidrDuplicate,
   vxlanForwardingEntryWrong,
   vxlanParametersDisagree,
+  egressMasqueradeMissing,
+  forwardDropsPodTraffic,
   interfaceForwardingDisabled,
   ipForwardDisabled,
   cgroupDriverMismatch,

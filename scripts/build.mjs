@@ -57,6 +57,7 @@ await build({
   splitting: true,
   format: 'esm',
   platform: 'node',
+  mainFields: ['module', 'main'],
   target: 'node22',
   minifySyntax: true,
   legalComments: 'none',

@@ -1,0 +1,135 @@
+import { formatPrefix, isGlobal, parseIp, parsePrefix, prefixCovers } from '../../src/core/address.ts';
+import { podNetworks } from '../../src/derive/pods.ts';
+import { setting } from '../../src/derive/settings.ts';
+import { egressNat, mainRoute } from '../../src/net/quick.ts';
+import type { Cite, Finding, Undecided } from '../../src/rule/index.ts';
+import { absent, cite, defineClusterRule, isClosed } from '../../src/rule/index.ts';
+import { isNonEmpty } from '../../src/core/span.ts';
+import { REF } from '../../src/rule/references.ts';
+
+interface Candidate {
+  readonly subnet: string;
+  readonly finding: Finding;
+}
+
+/** One node's answer, before the question whether a gateway of the case routes the subnet back. */
+interface Egress {
+  readonly candidates: readonly Candidate[];
+  readonly passes: readonly Cite[];
+  readonly unknown: readonly Undecided[];
+  readonly because: string;
+  /** The node's default gateway, its own addresses, and the subnets it routes and by whom. */
+  readonly gateway: string | null;
+  readonly own: readonly string[];
+  readonly routes: readonly (readonly [dst: string, via: string])[];
+}
+
+const EXTERNAL = '203.0.113.7';
+
+export const rule = defineClusterRule({
+  id: 'egress-masquerade-missing',
+  title: { bad: 'Containers leave the node with their private address: nothing translates it', good: 'Container addresses are translated on their way out' },
+  severity: 'high',
+  explanation:
+    'A private source address is meaningless to the rest of the network, so the request may arrive but the answer is sent elsewhere. ' +
+    'The classic causes are a flushed nat table, a stopped flanneld (before 0.27 it removes its rules), or dockerd with ip-masq=false without flannel --ip-masq.',
+  remediation: [
+    {
+      step: 'Let the owner write its rules again: systemctl restart docker, or flanneld with --ip-masq. By hand:',
+      run: 'iptables -t nat -A POSTROUTING -s <subnet> ! -d <cluster range> ! -o <bridge> -j MASQUERADE',
+      verify: 'conntrack -L -s <pod IP>   # the reply tuple has the node’s address',
+      undo: 'iptables -t nat -D POSTROUTING -s <subnet> ! -d <cluster range> ! -o <bridge> -j MASQUERADE',
+    },
+  ],
+  references: [REF.dockerFirewall, REF.flannelReservations, REF.flannelTroubleshooting],
+  needs: ['addresses', 'routes4', 'iptables'],
+  wants: ['links', 'bridges', 'sysfs', 'dockerNetworks', 'daemonJson', 'flannelEnv', 'iptablesNft', 'iptablesLegacy', 'legacyTables', 'nftJson', 'nftText'],
+  explains: ['trace-pod-to-service-and-external'],
+  extract({ node, facts, wants, source }): Egress {
+    const routes = facts.routes4.value.routes;
+    const candidates: Candidate[] = [];
+    const passes: Cite[] = [];
+    const unknown: Undecided[] = [];
+    const out = mainRoute(routes, EXTERNAL);
+    const base = {
+      gateway: out?.via ?? null,
+      own: facts.addresses.value.devices.flatMap((d) => d.addresses.map((a) => a.address)),
+      routes: routes.flatMap((r): [string, string][] => (r.via === undefined ? [] : [[r.dst, r.via]])),
+    };
+    const nothing = (because: string): Egress => ({ ...base, candidates, passes, unknown, because });
+    if (out?.dev === undefined) return nothing('no route to the outside on this node');
+    const rulesOff = wants.daemonJson.missing ? undefined : setting(wants.daemonJson.value, 'iptables');
+    let reason = 'no container network with a port on this node';
+    for (const net of podNetworks(source)) {
+      const sample = parseIp(net.sample);
+      const network = wants.dockerNetworks.missing ? undefined : wants.dockerNetworks.value.networks.find((n) => n.bridge === net.bridge.name);
+      const declared = network?.options['com.docker.network.bridge.enable_ip_masquerade'] === 'false' || network?.options['com.docker.network.bridge.gateway_mode_ipv4'] === 'routed';
+      if (net.bridge.name === out.dev) continue;
+      if (declared) reason = `network ${network?.name} is declared without masquerading`;
+      else if (rulesOff?.value === false && !net.clustered) reason = 'docker is told not to touch iptables: docker-iptables-disabled speaks';
+      else if (sample !== null && isGlobal(sample)) reason = `${formatPrefix(net.prefix)} is publicly routable`;
+      else {
+        const packet = { src: net.sample, dst: EXTERNAL, proto: 'tcp', dport: 443, sport: 40000, ctstate: 'NEW', iif: '', oif: out.dev } as const;
+        const result = egressNat(source, packet);
+        const attached = cite(net.bridge.fact, { line: net.line });
+        if (result.verdict === 'unknown') unknown.push({ nodes: [node.id], because: `whether ${formatPrefix(net.prefix)} is translated: ${result.because}`, evidence: result.evidence });
+        else if (result.target !== 'none') passes.push(...result.deciders.map((d) => cite(d.fact as Parameters<typeof cite>[0], { line: d.line })));
+        else {
+          const subnet = formatPrefix(net.prefix);
+          const what = `a rule of nat POSTROUTING that translates ${subnet} leaving by ${out.dev}`;
+          const proof: Cite[] = isClosed(facts.iptables) ? [absent(facts.iptables, what)] : [];
+          const ends = result.deciders.map((d) => cite(d.fact as Parameters<typeof cite>[0], { line: d.line }));
+          candidates.push({
+            subnet,
+            finding: {
+              key: `${net.bridge.name} ${subnet}`,
+              severity: 'high',
+              confidence: 'proven',
+              nodes: [node.id],
+              message: `Containers of ${net.bridge.name} (${subnet}) leave ${node.id} with their private address: no SNAT covers them on the way out by ${out.dev}`,
+              cites: [cite(facts.routes4, out), ...proof, ...ends, attached],
+              remediation: [
+                {
+                  step: 'Let the owner write its rules again: systemctl restart docker, or flanneld with --ip-masq. By hand:',
+                  run: `iptables -t nat -A POSTROUTING -s ${subnet} ! -o ${net.bridge.name} -j MASQUERADE`,
+                  verify: `iptables-save -t nat | grep -- '-s ${subnet}'`,
+                  undo: `iptables -t nat -D POSTROUTING -s ${subnet} ! -o ${net.bridge.name} -j MASQUERADE`,
+                  risk: net.clustered ? 'Without "! -d <cluster range>" in front of it, pod-to-pod traffic would be translated too.' : 'none known',
+                },
+              ],
+              disprove: 'a router outside that has a route back to the subnet by this node',
+            },
+          });
+        }
+      }
+    }
+    return nothing(reason);
+  },
+  evaluate(digests) {
+    const findings: Finding[] = [];
+    const passes = [];
+    const unknown: Undecided[] = [];
+    const notApplicable: { nodes: [string]; because: string }[] = [];
+    const owner = new Map<string, Egress>();
+    for (const d of digests) for (const a of d.digest.own) if (!a.startsWith('127.')) owner.set(a, d.digest);
+    for (const d of digests) {
+      const { candidates, because } = d.digest;
+      const router = d.digest.gateway === null ? undefined : owner.get(d.digest.gateway);
+      // the collected gateway itself may route the subnet back by this node: then nothing needs translation
+      const routed = (subnet: string) => {
+        const inner = parsePrefix(subnet);
+        return router?.routes.some(([dst, via]) => {
+          const outer = parsePrefix(dst);
+          return outer !== null && inner !== null && outer.length > 0 && prefixCovers(outer, inner) && d.digest.own.includes(via);
+        });
+      };
+      const real = candidates.filter((c) => routed(c.subnet) !== true);
+      findings.push(...real.map((c) => c.finding));
+      unknown.push(...d.digest.unknown);
+      if (real.length > 0 || d.digest.unknown.length > 0) continue;
+      if (isNonEmpty(d.digest.passes)) passes.push({ node: d.node, cites: d.digest.passes });
+      else notApplicable.push({ nodes: [d.node], because: candidates.length > 0 ? 'the gateway routes the subnet back by this node' : because });
+    }
+    return { findings, passes, unknown, notApplicable };
+  },
+});
