@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import {
+  ACCEPTED_DAEMON_JSON,
   BROKEN_DAEMON_JSON,
   type BrokenDaemonJson,
   bridgeAddressNotInLease,
+  broaderSnat,
   bundleIncomplete,
   cgroupDriverMismatch,
   containerNetworksOverlap,
@@ -12,15 +14,19 @@ import {
   dockerApiExposed,
   dockerCgroupDriverMismatch,
   dockerLabsAvailable,
+  dropPolicyWithAccepts,
   type Effect,
   egressMasqueradeMissing,
+  emptyLegacyTables,
   forwardDropsPodTraffic,
   interfaceForwardingDisabled,
   ipForwardDisabled,
   Lab,
   type LabSpec,
   labsAvailable,
+  loForwardingOff,
   podCidrDuplicate,
+  routedPodNetwork,
   subnetOverlapsNodeNetwork,
   vxlanForwardingEntryWrong,
   vxlanParametersDisagree,
@@ -80,6 +86,19 @@ describe.skipIf(!labsAvailable())('faults break what they say', () => {
   });
 });
 
+describe.skipIf(!labsAvailable())('look-alikes break nothing', () => {
+  it.each([
+    ['policy DROP behind flannel', dropPolicyWithAccepts],
+    ['a broader SNAT', broaderSnat],
+    ['a routed pod network', routedPodNetwork],
+    ['legacy tables without a rule', emptyLegacyTables],
+    ['forwarding off on lo', loForwardingOff],
+  ] as const)('%s', async (_name, inject) => {
+    await using lab = await Lab.create();
+    await holds(lab, await inject(lab));
+  });
+});
+
 describe.skipIf(!dockerLabsAvailable())('docker faults', () => {
   it.each(['pod-network', 'service-network'] as const)('container-networks-overlap: %s', async (what) => {
     await using docker = await DockerLab.create({ cluster: { nodes: 2 } });
@@ -105,5 +124,14 @@ describe.skipIf(!dockerLabsAvailable())('docker faults', () => {
       if (!refused) accepted.push(how);
     }
     expect(accepted).toEqual([]);
+  });
+
+  it('and starts with these, which only look broken', async () => {
+    await using docker = await DockerLab.create();
+    for (const [how, json] of Object.entries(ACCEPTED_DAEMON_JSON)) {
+      await docker.stopDaemon();
+      docker.node.write('/etc/docker/daemon.json', json);
+      expect(await docker.tryDaemon(), how).toBe(true);
+    }
   });
 });

@@ -124,7 +124,7 @@ exit 1`);
     return ran.rc === 0;
   }
 
-  /** Stops dockerd as an init system would, containers included unless it lives with live-restore. */
+  /** Stops dockerd as an init system would; containers go on only with live-restore. */
   async stopDaemon(): Promise<void> {
     await this.node.sh(`
 pid=$(cat /run/docker.pid 2>/dev/null) || exit 0

@@ -5,6 +5,7 @@ export { type Container, type ContainerSpec, DockerLab, type DockerLabSpec } fro
 export * from './docker-faults.ts';
 export * from './faults.ts';
 export { Lab, type Probe } from './lab.ts';
+export * from './look-alikes.ts';
 export type { LabNode, LabPod } from './node.ts';
 export type { Place, Ran } from './place.ts';
 export type { LabPlan, LabSpec, NodePlan, NodeSpec, ServiceSpec } from './spec.ts';
