@@ -71,7 +71,7 @@ const faults: [string, (lab: Lab) => Promise<Effect>, LabSpec?][] = [
 ];
 
 describe.skipIf(!labsAvailable())('faults break what they say', () => {
-  it.each(faults)('%s', async (_name, inject, spec) => {
+  it.concurrent.each(faults)('%s', async (_name, inject, spec) => {
     await using lab = await Lab.create(spec ?? {});
     await holds(lab, await inject(lab));
   });

@@ -59,7 +59,9 @@ export class Agent {
   #next = 1;
 
   constructor() {
-    this.#child = guarded(spawn(PYTHON, ['-I', '-S', new URL('agent.py', import.meta.url).pathname], { cwd: '/' }));
+    this.#child = guarded(
+      spawn(PYTHON, ['-I', '-S', '-B', new URL('agent.py', import.meta.url).pathname], { cwd: '/' }),
+    );
     let err = '';
     this.#child.stderr?.on('data', (data) => {
       err += String(data);

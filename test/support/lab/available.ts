@@ -68,7 +68,7 @@ export function dockerLabsAvailable(): boolean {
 
 function judged(why: string | null): boolean {
   if (why === null) return true;
-  if (process.env['CI']) throw new Error(`this is CI, and ${why}`);
+  if (process.env.CI) throw new Error(`this is CI, and ${why}`);
   console.warn(`skipped: ${why}`);
   return false;
 }
