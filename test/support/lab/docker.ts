@@ -1,11 +1,10 @@
-import { spawn } from 'node:child_process';
-import { mkdtempSync, rmdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { ProbeResult } from './agent.ts';
 import { Lab, type Probe } from './lab.ts';
 import type { LabNode } from './node.ts';
-import type { Place, Ran } from './place.ts';
+import { execute, type Place, type Ran } from './place.ts';
 import type { LabSpec } from './spec.ts';
 
 export interface DockerLabSpec {
@@ -53,6 +52,7 @@ export class DockerLab {
   }
 
   static async create(spec: DockerLabSpec = {}): Promise<DockerLab> {
+    await removeLeftovers();
     const data = mkdtempSync(join(tmpdir(), `nc-docker-${process.pid}-`));
     const underlay = spec.underlay ?? '10.3.20.0/24';
     const { daemonJson } = spec;
@@ -80,7 +80,7 @@ export class DockerLab {
       rmSync(data, { recursive: true, force: true });
       throw e;
     }
-    const docker = new DockerLab(lab, data, `nc-docker-${process.pid}-${data.slice(-6)}`);
+    const docker = new DockerLab(lab, data, basename(data));
     try {
       await docker.startDaemon(spec.flags);
       await docker.#importImage();
@@ -207,14 +207,15 @@ rm -rf $dir`);
 /** Removes the lab's cgroups, which are empty by now; they are in the host's hierarchy, not in a namespace. */
 async function removeCgroup(name: string): Promise<void> {
   const script = `mount -t cgroup2 cgroup2 /mnt && find /mnt/${name} -depth -type d -exec rmdir {} + 2>/dev/null`;
-  await new Promise((resolve) => {
-    const child = spawn('unshare', ['--mount', 'sh', '-c', script], { stdio: 'ignore' });
-    child.once('error', resolve);
-    child.once('exit', resolve);
-  });
-  try {
-    rmdirSync(`/sys/fs/cgroup/${name}`);
-  } catch {
-    // already gone
+  await execute('unshare', ['--mount', 'sh', '-c', script]);
+}
+
+/** A test process that was killed took its namespaces with it, but not its directory and its cgroup. */
+async function removeLeftovers(): Promise<void> {
+  for (const name of readdirSync(tmpdir())) {
+    const pid = /^nc-docker-(\d+)-\w+$/.exec(name)?.[1];
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    await removeCgroup(name);
+    rmSync(join(tmpdir(), name), { recursive: true, force: true });
   }
 }
