@@ -12,7 +12,10 @@ import {
   type ProbeResult,
 } from '../support/lab/index.ts';
 
-const out = mkdtempSync(join(tmpdir(), 'nc-lab-test-'));
+let out: string;
+beforeAll(() => {
+  out = mkdtempSync(join(tmpdir(), 'nc-lab-test-'));
+});
 afterAll(() => rmSync(out, { recursive: true, force: true }));
 
 /** The files of a bundle, without its root directory. */
