@@ -2,8 +2,11 @@ import { isNonEmpty } from '../../src/core/span.ts';
 import type { Cite, Finding } from '../../src/rule/index.ts';
 import { citeRecord, defineCollectionRule, findings, notApplicable } from '../../src/rule/index.ts';
 
-/** Statuses of items that were wanted and did not come whole. absent, missing and skipped by a guard describe the node, not the collection. */
-const BROKEN = new Set(['failed', 'timeout', 'truncated', 'denied', 'altered', 'unknown']);
+/** Statuses of items that were wanted and did not come whole. absent, and skipped by a guard, describe the node, not the collection. */
+const BROKEN = new Set(['failed', 'timeout', 'truncated', 'denied', 'altered', 'missing', 'unknown']);
+
+/** Front ends that most nodes do not have: their rules are in the rulesets that are collected anyway. */
+const OPTIONAL = new Set(['fw.firewalld', 'fw.ufw']);
 
 export const rule = defineCollectionRule({
   id: 'bundle-incomplete',
@@ -22,7 +25,9 @@ export const rule = defineCollectionRule({
   references: ['https://github.com/flannel-io/flannel/blob/master/Documentation/troubleshooting.md'],
   evaluate(node, undecided) {
     const broken = node.evidence.filter(
-      (r) => BROKEN.has(r.status) || (r.status === 'skipped' && /deadline/.test(r.reason ?? '')),
+      (r) =>
+        (BROKEN.has(r.status) && !(r.status === 'missing' && OPTIONAL.has(r.id))) ||
+        (r.status === 'skipped' && /deadline/.test(r.reason ?? '')),
     );
     const found: Finding[] = [];
     const inContainer =

@@ -1,10 +1,10 @@
 import { formatPrefix, isGlobal, parseIp, parsePrefix, prefixCovers } from '../../src/core/address.ts';
+import { isNonEmpty } from '../../src/core/span.ts';
 import { podNetworks } from '../../src/derive/pods.ts';
 import { setting } from '../../src/derive/settings.ts';
 import { egressNat, mainRoute } from '../../src/net/quick.ts';
 import type { Cite, Finding, Undecided } from '../../src/rule/index.ts';
 import { absent, cite, defineClusterRule, isClosed } from '../../src/rule/index.ts';
-import { isNonEmpty } from '../../src/core/span.ts';
 import { REF } from '../../src/rule/references.ts';
 
 interface Candidate {
@@ -28,7 +28,10 @@ const EXTERNAL = '203.0.113.7';
 
 export const rule = defineClusterRule({
   id: 'egress-masquerade-missing',
-  title: { bad: 'Containers leave the node with their private address: nothing translates it', good: 'Container addresses are translated on their way out' },
+  title: {
+    bad: 'Containers leave the node with their private address: nothing translates it',
+    good: 'Container addresses are translated on their way out',
+  },
   severity: 'high',
   explanation:
     'A private source address is meaningless to the rest of the network, so the request may arrive but the answer is sent elsewhere. ' +
@@ -43,7 +46,19 @@ export const rule = defineClusterRule({
   ],
   references: [REF.dockerFirewall, REF.flannelReservations, REF.flannelTroubleshooting],
   needs: ['addresses', 'routes4', 'iptables'],
-  wants: ['links', 'bridges', 'sysfs', 'dockerNetworks', 'daemonJson', 'flannelEnv', 'iptablesNft', 'iptablesLegacy', 'legacyTables', 'nftJson', 'nftText'],
+  wants: [
+    'links',
+    'bridges',
+    'sysfs',
+    'dockerNetworks',
+    'daemonJson',
+    'flannelEnv',
+    'iptablesNft',
+    'iptablesLegacy',
+    'legacyTables',
+    'nftJson',
+    'nftText',
+  ],
   explains: ['trace-pod-to-service-and-external'],
   extract({ node, facts, wants, source }): Egress {
     const routes = facts.routes4.value.routes;
@@ -62,18 +77,38 @@ export const rule = defineClusterRule({
     let reason = 'no container network with a port on this node';
     for (const net of podNetworks(source)) {
       const sample = parseIp(net.sample);
-      const network = wants.dockerNetworks.missing ? undefined : wants.dockerNetworks.value.networks.find((n) => n.bridge === net.bridge.name);
-      const declared = network?.options['com.docker.network.bridge.enable_ip_masquerade'] === 'false' || network?.options['com.docker.network.bridge.gateway_mode_ipv4'] === 'routed';
+      const network = wants.dockerNetworks.missing
+        ? undefined
+        : wants.dockerNetworks.value.networks.find((n) => n.bridge === net.bridge.name);
+      const declared =
+        network?.options['com.docker.network.bridge.enable_ip_masquerade'] === 'false' ||
+        network?.options['com.docker.network.bridge.gateway_mode_ipv4'] === 'routed';
       if (net.bridge.name === out.dev) continue;
       if (declared) reason = `network ${network?.name} is declared without masquerading`;
-      else if (rulesOff?.value === false && !net.clustered) reason = 'docker is told not to touch iptables: docker-iptables-disabled speaks';
+      else if (rulesOff?.value === false && !net.clustered)
+        reason = 'docker is told not to touch iptables: docker-iptables-disabled speaks';
       else if (sample !== null && isGlobal(sample)) reason = `${formatPrefix(net.prefix)} is publicly routable`;
       else {
-        const packet = { src: net.sample, dst: EXTERNAL, proto: 'tcp', dport: 443, sport: 40000, ctstate: 'NEW', iif: '', oif: out.dev } as const;
+        const packet = {
+          src: net.sample,
+          dst: EXTERNAL,
+          proto: 'tcp',
+          dport: 443,
+          sport: 40000,
+          ctstate: 'NEW',
+          iif: '',
+          oif: out.dev,
+        } as const;
         const result = egressNat(source, packet);
         const attached = cite(net.bridge.fact, { line: net.line });
-        if (result.verdict === 'unknown') unknown.push({ nodes: [node.id], because: `whether ${formatPrefix(net.prefix)} is translated: ${result.because}`, evidence: result.evidence });
-        else if (result.target !== 'none') passes.push(...result.deciders.map((d) => cite(d.fact as Parameters<typeof cite>[0], { line: d.line })));
+        if (result.verdict === 'unknown')
+          unknown.push({
+            nodes: [node.id],
+            because: `whether ${formatPrefix(net.prefix)} is translated: ${result.because}`,
+            evidence: result.evidence,
+          });
+        else if (result.target !== 'none')
+          passes.push(...result.deciders.map((d) => cite(d.fact as Parameters<typeof cite>[0], { line: d.line })));
         else {
           const subnet = formatPrefix(net.prefix);
           const what = `a rule of nat POSTROUTING that translates ${subnet} leaving by ${out.dev}`;
@@ -94,7 +129,9 @@ export const rule = defineClusterRule({
                   run: `iptables -t nat -A POSTROUTING -s ${subnet} ! -o ${net.bridge.name} -j MASQUERADE`,
                   verify: `iptables-save -t nat | grep -- '-s ${subnet}'`,
                   undo: `iptables -t nat -D POSTROUTING -s ${subnet} ! -o ${net.bridge.name} -j MASQUERADE`,
-                  risk: net.clustered ? 'Without "! -d <cluster range>" in front of it, pod-to-pod traffic would be translated too.' : 'none known',
+                  risk: net.clustered
+                    ? 'Without "! -d <cluster range>" in front of it, pod-to-pod traffic would be translated too.'
+                    : 'none known',
                 },
               ],
               disprove: 'a router outside that has a route back to the subnet by this node',
@@ -120,7 +157,13 @@ export const rule = defineClusterRule({
         const inner = parsePrefix(subnet);
         return router?.routes.some(([dst, via]) => {
           const outer = parsePrefix(dst);
-          return outer !== null && inner !== null && outer.length > 0 && prefixCovers(outer, inner) && d.digest.own.includes(via);
+          return (
+            outer !== null &&
+            inner !== null &&
+            outer.length > 0 &&
+            prefixCovers(outer, inner) &&
+            d.digest.own.includes(via)
+          );
         });
       };
       const real = candidates.filter((c) => routed(c.subnet) !== true);
@@ -128,7 +171,11 @@ export const rule = defineClusterRule({
       unknown.push(...d.digest.unknown);
       if (real.length > 0 || d.digest.unknown.length > 0) continue;
       if (isNonEmpty(d.digest.passes)) passes.push({ node: d.node, cites: d.digest.passes });
-      else notApplicable.push({ nodes: [d.node], because: candidates.length > 0 ? 'the gateway routes the subnet back by this node' : because });
+      else
+        notApplicable.push({
+          nodes: [d.node],
+          because: candidates.length > 0 ? 'the gateway routes the subnet back by this node' : because,
+        });
     }
     return { findings, passes, unknown, notApplicable };
   },

@@ -37,11 +37,24 @@ export const rule = defineNodeRule({
       undo: 'iptables -D FORWARD -d 10.244.0.0/16 -j ACCEPT; iptables -D FORWARD -s 10.244.0.0/16 -j ACCEPT',
       risk: 'Accepts all traffic of the pod range, network policies of the same chain excepted.',
     },
-    { step: 'Persist with the firewall’s own tool (netfilter-persistent, firewall-cmd --permanent); never -P FORWARD ACCEPT as the first step.' },
+    {
+      step: 'Persist with the firewall’s own tool (netfilter-persistent, firewall-cmd --permanent); never -P FORWARD ACCEPT as the first step.',
+    },
   ],
   references: [REF.dockerFirewall, REF.flannelTroubleshooting, REF.kubeVips],
   needs: ['addresses', 'routes4', 'iptables'],
-  wants: ['links', 'bridges', 'sysfs', 'dockerNetworks', 'flannelEnv', 'iptablesNft', 'iptablesLegacy', 'legacyTables', 'nftJson', 'nftText'],
+  wants: [
+    'links',
+    'bridges',
+    'sysfs',
+    'dockerNetworks',
+    'flannelEnv',
+    'iptablesNft',
+    'iptablesLegacy',
+    'legacyTables',
+    'nftJson',
+    'nftText',
+  ],
   explains: ['forward-drops-replies', 'trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, facts, source }) {
     const flows: Flow[] = [];
@@ -51,11 +64,27 @@ export const rule = defineNodeRule({
       const [peer] = peers;
       if (net.clustered && peer !== undefined) {
         const route = cite(facts.routes4, peer.route);
-        flows.push({ name: 'other nodes’ pods to its own', packet: { src: peer.sample, dst: net.sample, iif: peer.dev, oif: net.bridge.name }, severity: 'critical', why: route });
-        flows.push({ name: 'its pods to those of other nodes', packet: { src: net.sample, dst: peer.sample, iif: net.bridge.name, oif: peer.dev }, severity: 'critical', why: route });
+        flows.push({
+          name: 'other nodes’ pods to its own',
+          packet: { src: peer.sample, dst: net.sample, iif: peer.dev, oif: net.bridge.name },
+          severity: 'critical',
+          why: route,
+        });
+        flows.push({
+          name: 'its pods to those of other nodes',
+          packet: { src: net.sample, dst: peer.sample, iif: net.bridge.name, oif: peer.dev },
+          severity: 'critical',
+          why: route,
+        });
       }
       const out = mainRoute(facts.routes4.value.routes, EXTERNAL)?.dev;
-      if (out !== undefined) flows.push({ name: 'its containers to the outside', packet: { src: net.sample, dst: EXTERNAL, iif: net.bridge.name, oif: out }, severity: 'high', why: attached });
+      if (out !== undefined)
+        flows.push({
+          name: 'its containers to the outside',
+          packet: { src: net.sample, dst: EXTERNAL, iif: net.bridge.name, oif: out },
+          severity: 'high',
+          why: attached,
+        });
     }
     if (!isNonEmpty(flows)) return notApplicable('no container network with a port and a route to anywhere');
     const found = new Map<string, Finding>();
@@ -66,7 +95,11 @@ export const rule = defineNodeRule({
         const result = forwardVerdict(source, { ...flow.packet, ...probe, ctstate: 'NEW' });
         if (result.verdict === 'accept') accepted.push(...result.deciders.map(citeOf));
         else if (result.verdict === 'unknown') {
-          open.set(result.because, { nodes: [node.id], because: `whether FORWARD lets ${flow.name} through: ${result.because}`, evidence: result.evidence });
+          open.set(result.because, {
+            nodes: [node.id],
+            because: `whether FORWARD lets ${flow.name} through: ${result.because}`,
+            evidence: result.evidence,
+          });
         } else {
           const [decider] = result.deciders;
           if (decider === undefined) continue;

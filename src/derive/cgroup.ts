@@ -34,7 +34,8 @@ type RuntimeKinds =
   | 'containerdConfig'
   | 'criInfo'
   | 'kubeletArgs'
-  | 'kubeadmFlags';
+  | 'kubeadmFlags'
+  | 'kubeletConfig';
 
 const isDriver = (text: unknown): text is Driver => text === 'systemd' || text === 'cgroupfs';
 
@@ -129,21 +130,22 @@ function dockerDriver(source: Source<RuntimeKinds>): DriverChoice | null {
   return null;
 }
 
-function runtimeEndpoint(source: Source<'kubeletArgs' | 'kubeadmFlags'>): string | null {
+/** A running kubelet's own arguments and config decide; kubeadm's file only says what a stopped one would be started with. */
+function runtimeEndpoint(source: Source<'kubeletArgs' | 'kubeadmFlags' | 'kubeletConfig'>): string | null {
+  const config = source.get('kubeletConfig');
+  const configured = config.missing ? undefined : setting(config.value, 'containerRuntimeEndpoint')?.value;
   const args = source.get('kubeletArgs');
   if (!args.missing) {
     const endpoint = flag(args.value, 'container-runtime-endpoint');
     if (endpoint !== undefined) return endpoint.value;
-    const kind = flag(args.value, 'container-runtime');
-    if (kind?.value === 'docker') return 'docker';
+    if (flag(args.value, 'container-runtime')?.value === 'docker') return 'docker';
+    return typeof configured === 'string' && configured !== '' ? configured : null;
   }
+  if (typeof configured === 'string' && configured !== '') return configured;
   const kubeadm = source.get('kubeadmFlags');
   if (kubeadm.missing) return null;
-  return (
-    /--container-runtime-endpoint[= ]([^\s"]+)/.exec(
-      variable(kubeadm.value, 'KUBELET_KUBEADM_ARGS')?.value ?? '',
-    )?.[1] ?? null
-  );
+  const value = variable(kubeadm.value, 'KUBELET_KUBEADM_ARGS')?.value ?? '';
+  return /--container-runtime-endpoint[= ]([^\s"]+)/.exec(value)?.[1] ?? null;
 }
 
 /** A sentence when the kubelet takes the driver from the runtime (RuntimeConfig of the CRI), else null. */

@@ -33,7 +33,9 @@ export function podNetworks(source: Source<PodKinds>): readonly PodNetwork[] {
 }
 
 /** Routes to other nodes' pod subnets: inside the cluster's range, by a next hop, over the overlay or the underlay. */
-export function peerRoutes(source: Source<'routes4' | 'flannelEnv'>): readonly { readonly route: Route; readonly dev: string; readonly sample: string }[] {
+export function peerRoutes(
+  source: Source<'routes4' | 'flannelEnv'>,
+): readonly { readonly route: Route; readonly dev: string; readonly sample: string }[] {
   const routes = source.get('routes4');
   const cluster = flannelLease(source)?.network?.prefix ?? null;
   if (routes.missing || cluster === null) return [];

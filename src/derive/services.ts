@@ -4,9 +4,7 @@ import type { Fact } from '../facts/index.ts';
 import type { Source } from './devices.ts';
 
 /** The cluster's service range: from a flag of the control plane, else the hull of the ClusterIPs that kube-proxy wrote. */
-export function serviceRange(
-  source: Source<'staticPods' | 'iptables'>,
-): {
+export function serviceRange(source: Source<'staticPods' | 'iptables'>): {
   readonly name: string;
   readonly prefix: string;
   readonly fact: Fact<'staticPods'> | Fact<'iptables'>;

@@ -30,7 +30,12 @@ describe('a rule cannot claim without proof', () => {
 
   it('refuses empty needs', () => {
     // @ts-expect-error a rule without needs would pass on an empty bundle
-    defineNodeRule({ ...text, needs: [], wants: [], evaluate: (): NodeVerdict => ({ kind: 'not-applicable', because: '', cites: [] }) });
+    defineNodeRule({
+      ...text,
+      needs: [],
+      wants: [],
+      evaluate: (): NodeVerdict => ({ kind: 'not-applicable', because: '', cites: [] }),
+    });
   });
 
   it('refuses a fact that was not declared', () => {
@@ -66,8 +71,10 @@ describe('a rule cannot claim without proof', () => {
     findings([{ key: 'k', severity: 'low', confidence: 'proven', nodes: ['n'], message: '', cites: [] }]);
     // @ts-expect-error no finding is not "findings"
     findings([]);
+    const finding = { key: 'k', severity: 'low', confidence: 'proven', message: '' } as const;
+    const cites = [{ kind: 'absent', node: 'n', evidence: 'e', path: 'p', absent: 'x' }] as const;
     // @ts-expect-error a finding names its nodes
-    findings([{ key: 'k', severity: 'low', confidence: 'proven', nodes: [], message: '', cites: [{ kind: 'absent', node: 'n', evidence: 'e', path: 'p', absent: 'x' }] }]);
+    findings([{ ...finding, nodes: [], cites }]);
   });
 
   it('refuses an absence in a file that was not collected whole', () => {

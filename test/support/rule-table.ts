@@ -3,12 +3,14 @@ import type { EvidenceRecord, EvidenceStatus } from '../../src/core/evidence.ts'
 import { evidenceAt, evidenceKind } from '../../src/core/evidence.ts';
 import type { AnalysisFinding, Judgement, NodeEvidence, NodeResult } from '../../src/engine/index.ts';
 import { judgeCluster, judgeNode } from '../../src/engine/index.ts';
-import { FACT_SOURCES } from '../../src/facts/index.ts';
 import type { FactKind } from '../../src/facts/index.ts';
+import { FACT_SOURCES } from '../../src/facts/index.ts';
 import type { AnyRule, NodeInfo } from '../../src/rule/index.ts';
 
 /** Evidence of one node: bundle path -> text, or a record without a file: `{ status: 'absent' }`. */
-export type Files = Readonly<Record<string, string | { readonly status: EvidenceStatus; readonly reason?: string; readonly text?: string }>>;
+export type Files = Readonly<
+  Record<string, string | { readonly status: EvidenceStatus; readonly reason?: string; readonly text?: string }>
+>;
 
 export interface NodeFiles {
   readonly files: Files;
@@ -19,7 +21,10 @@ export function nodeEvidence(id: string, { files, info }: NodeFiles): NodeEviden
   const evidence: EvidenceRecord[] = Object.entries(files).map(([path, content]) => {
     const at = evidenceAt(path);
     if (at === undefined) throw new Error(`${path} is no evidence path`);
-    const record = typeof content === 'string' ? { status: 'ok' as const } : { status: content.status, ...(content.reason === undefined ? {} : { reason: content.reason }) };
+    const record =
+      typeof content === 'string'
+        ? { status: 'ok' as const }
+        : { status: content.status, ...(content.reason === undefined ? {} : { reason: content.reason }) };
     return { id: at.kind.id, path, ...(at.instance === undefined ? {} : { instance: at.instance }), ...record };
   });
   return {
@@ -90,19 +95,27 @@ export function testRule(rule: AnyRule, table: RuleTable): void {
         expect(result.unknown.filter((u) => u.kind === 'error')).toEqual([]);
         expect(result.findings.map((f) => f.message)).toHaveLength(c.expect.length);
         c.expect.forEach((e, i) => matches(result.findings[i] as AnalysisFinding, e));
-        for (const [node, answer] of Object.entries(c.answers ?? {})) expect(`${node} ${result.matrix[rule.id]?.[node]}`).toBe(`${node} ${answer}`);
+        for (const [node, answer] of Object.entries(c.answers ?? {}))
+          expect(`${node} ${result.matrix[rule.id]?.[node]}`).toBe(`${node} ${answer}`);
       });
     }
-    for (const [kind, cases] of [['pass', table.passes], ['not-applicable', table.notApplicable], ['unknown', table.unknown]] as const) {
+    for (const [kind, cases] of [
+      ['pass', table.passes],
+      ['not-applicable', table.notApplicable],
+      ['unknown', table.unknown],
+    ] as const) {
       for (const [name, c] of Object.entries(cases ?? {})) {
         it(`${kind}: ${name}`, () => {
           const result = judge([rule], c.nodes);
           expect(result.findings.filter((f) => f.severity !== 'info').map((f) => f.message)).toEqual([]);
           for (const node of Object.keys(c.nodes)) {
             const why = result.unknown.map((u) => u.because).join('; ');
-            expect(`${node} ${result.matrix[rule.id]?.[node]}${why === '' ? '' : ` (${why})`}`).toContain(`${node} ${c.answers?.[node] ?? kind}`);
+            expect(`${node} ${result.matrix[rule.id]?.[node]}${why === '' ? '' : ` (${why})`}`).toContain(
+              `${node} ${c.answers?.[node] ?? kind}`,
+            );
           }
-          if (kind === 'unknown' && 'because' in c && c.because instanceof RegExp) expect(result.unknown.map((u) => u.because).join('; ')).toMatch(c.because);
+          if (kind === 'unknown' && 'because' in c && c.because instanceof RegExp)
+            expect(result.unknown.map((u) => u.because).join('; ')).toMatch(c.because);
         });
       }
     }
@@ -112,7 +125,8 @@ export function testRule(rule: AnyRule, table: RuleTable): void {
           const cases = { ...table.finds, ...table.passes };
           for (const c of Object.values(cases)) {
             const result = judge([rule], without(c.nodes, need));
-            for (const node of Object.keys(c.nodes)) expect(`${node} ${result.matrix[rule.id]?.[node]}`).toBe(`${node} missing`);
+            for (const node of Object.keys(c.nodes))
+              expect(`${node} ${result.matrix[rule.id]?.[node]}`).toBe(`${node} missing`);
           }
         });
       }
@@ -123,7 +137,10 @@ export function testRule(rule: AnyRule, table: RuleTable): void {
 function without(nodes: Case['nodes'], kind: FactKind): Case['nodes'] {
   const paths = new Set(FACT_SOURCES[kind].map((id) => evidenceKind(id)?.path));
   return Object.fromEntries(
-    Object.entries(nodes).map(([id, n]) => [id, { ...n, files: Object.fromEntries(Object.entries(n.files).filter(([path]) => !paths.has(path))) }]),
+    Object.entries(nodes).map(([id, n]) => [
+      id,
+      { ...n, files: Object.fromEntries(Object.entries(n.files).filter(([path]) => !paths.has(path))) },
+    ]),
   );
 }
 
@@ -132,7 +149,9 @@ function matches(found: AnalysisFinding, e: Expected): void {
   if (e.severity !== undefined) expect(found.severity).toBe(e.severity);
   if (e.nodes !== undefined) expect(found.nodes).toEqual(e.nodes);
   if (e.message !== undefined) expect(found.message).toMatch(e.message);
-  const shown = found.cites.map((c) => (c.kind === 'absent' ? `absent: ${c.absent}` : (c.excerpt?.text ?? '(no text)')));
+  const shown = found.cites.map((c) =>
+    c.kind === 'absent' ? `absent: ${c.absent}` : (c.excerpt?.text ?? '(no text)'),
+  );
   expect(shown).toHaveLength(e.cites.length);
   e.cites.forEach((text, i) => expect(shown[i]).toContain(text));
 }

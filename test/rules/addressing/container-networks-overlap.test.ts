@@ -26,27 +26,49 @@ const addr = `1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOW
 const route = 'unicast default via 10.1.2.1 dev eth0 proto dhcp scope global \n';
 const lease = 'FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n';
 const nodes = (files: Files) => ({ a: { files: { 'host/ip/addr.txt': addr, 'host/ip/route4.txt': route, ...files } } });
-const staticpods = (range: string) => `/etc/kubernetes/manifests/kube-apiserver.yaml:    - --service-cluster-ip-range=${range}\n`;
+const staticpods = (range: string) =>
+  `/etc/kubernetes/manifests/kube-apiserver.yaml:    - --service-cluster-ip-range=${range}\n`;
 
 testRule(rule, {
   finds: {
     'a docker network inside the pod range': {
-      nodes: nodes({ 'docker/network-inspect.json': inspect(network('bridge', '172.17.0.0/16'), network('shop', '10.244.7.0/24')), 'files/run/flannel/subnet.env': lease }),
-      expect: [{ key: 'pod network FLANNEL_NETWORK / docker network shop', severity: 'high', cites: ['FLANNEL_NETWORK=10.244.0.0/16', '10.244.7.0/24'] }],
+      nodes: nodes({
+        'docker/network-inspect.json': inspect(network('bridge', '172.17.0.0/16'), network('shop', '10.244.7.0/24')),
+        'files/run/flannel/subnet.env': lease,
+      }),
+      expect: [
+        {
+          key: 'pod network FLANNEL_NETWORK / docker network shop',
+          severity: 'high',
+          cites: ['FLANNEL_NETWORK=10.244.0.0/16', '10.244.7.0/24'],
+        },
+      ],
     },
     'service range inside a docker network': {
-      nodes: nodes({ 'docker/network-inspect.json': inspect(network('big', '10.96.0.0/11')), 'staticpods.txt': staticpods('10.96.0.0/12') }),
+      nodes: nodes({
+        'docker/network-inspect.json': inspect(network('big', '10.96.0.0/11')),
+        'staticpods.txt': staticpods('10.96.0.0/12'),
+      }),
       expect: [{ severity: 'critical', cites: ['10.96.0.0/11', '--service-cluster-ip-range=10.96.0.0/12'] }],
     },
     'two docker networks': {
-      nodes: nodes({ 'docker/network-inspect.json': inspect(network('x', '172.18.0.0/16'), network('y', '172.18.4.0/24')) }),
+      nodes: nodes({
+        'docker/network-inspect.json': inspect(network('x', '172.18.0.0/16'), network('y', '172.18.4.0/24')),
+      }),
       expect: [{ severity: 'high', cites: ['172.18.0.0/16', '172.18.4.0/24'] }],
     },
   },
   passes: {
-    'apart': { nodes: nodes({ 'docker/network-inspect.json': inspect(network('bridge', '172.17.0.0/16'), network('shop', '172.18.0.0/16')) }) },
+    apart: {
+      nodes: nodes({
+        'docker/network-inspect.json': inspect(network('bridge', '172.17.0.0/16'), network('shop', '172.18.0.0/16')),
+      }),
+    },
     'docker0 on the flannel lease is docker + flannel without CNI': {
-      nodes: nodes({ 'docker/network-inspect.json': inspect(network('bridge', '10.244.1.0/24')), 'files/run/flannel/subnet.env': lease }),
+      nodes: nodes({
+        'docker/network-inspect.json': inspect(network('bridge', '10.244.1.0/24')),
+        'files/run/flannel/subnet.env': lease,
+      }),
     },
   },
   notApplicable: { 'no container network at all': { nodes: nodes({}) } },

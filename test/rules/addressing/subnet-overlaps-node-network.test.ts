@@ -2,7 +2,9 @@ import { rule } from '../../../rules/addressing/subnet-overlaps-node-network.ts'
 import type { Files } from '../../support/rule-table.ts';
 import { testRule } from '../../support/rule-table.ts';
 
-const addr = (docker: string) => `1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000
+const addr = (
+  docker: string,
+) => `1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000
     link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00
     inet 127.0.0.1/8 scope host lo
        valid_lft forever preferred_lft forever
@@ -18,7 +20,14 @@ const addr = (docker: string) => `1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc 
     link/ether 02:42:00:00:00:02 brd ff:ff:ff:ff:ff:ff link-netnsid 0
 `;
 const node = (docker: string, routes: string, more: Files = {}) => ({
-  a: { files: { 'host/ip/addr.txt': addr(docker), 'host/ip/route4.txt': routes, 'files/etc/resolv.conf': 'nameserver 192.168.50.2\n', ...more } },
+  a: {
+    files: {
+      'host/ip/addr.txt': addr(docker),
+      'host/ip/route4.txt': routes,
+      'files/etc/resolv.conf': 'nameserver 192.168.50.2\n',
+      ...more,
+    },
+  },
 });
 const gateway = 'unicast default via 192.168.50.100 dev eth0 proto dhcp scope global metric 100 \n';
 
@@ -34,7 +43,12 @@ testRule(rule, {
           key: 'docker0 192.168.50.0/24 eth0',
           severity: 'critical',
           message: /default gateway 192\.168\.50\.100, DNS server 192\.168\.50\.2 become unreachable/,
-          cites: ['inet 192.168.50.1/24', '192.168.50.0/24 dev eth0', 'default via 192.168.50.100', 'nameserver 192.168.50.2'],
+          cites: [
+            'inet 192.168.50.1/24',
+            '192.168.50.0/24 dev eth0',
+            'default via 192.168.50.100',
+            'nameserver 192.168.50.2',
+          ],
         },
       ],
     },
@@ -43,14 +57,22 @@ testRule(rule, {
         '10.20.5.1/24',
         `${gateway}unicast 10.20.0.0/16 via 192.168.50.200 dev eth0 proto static scope global \nunicast 10.20.5.0/24 dev docker0 proto kernel scope link src 10.20.5.1 \nunicast 192.168.50.0/24 dev eth0 proto kernel scope link src 192.168.50.11 \n`,
       ),
-      expect: [{ key: 'docker0 10.20.0.0/16 eth0', severity: 'high', cites: ['inet 10.20.5.1/24', '10.20.0.0/16 via'] }],
+      expect: [
+        { key: 'docker0 10.20.0.0/16 eth0', severity: 'high', cites: ['inet 10.20.5.1/24', '10.20.0.0/16 via'] },
+      ],
     },
     'equal prefix, LAN listed first, containers attached': {
       nodes: node(
         '192.168.50.1/24',
         `${gateway}unicast 192.168.50.0/24 dev eth0 proto kernel scope link src 192.168.50.11 \nunicast 192.168.50.0/24 dev docker0 proto kernel scope link src 192.168.50.1 \n`,
       ),
-      expect: [{ severity: 'high', message: /containers on docker0 are unreachable/, cites: ['inet 192.168.50.1/24', 'dev eth0'] }],
+      expect: [
+        {
+          severity: 'high',
+          message: /containers on docker0 are unreachable/,
+          cites: ['inet 192.168.50.1/24', 'dev eth0'],
+        },
+      ],
     },
     'the same, nobody attached: latent': {
       nodes: node(
@@ -61,8 +83,11 @@ testRule(rule, {
     },
   },
   passes: {
-    'apart': {
-      nodes: node('172.17.0.1/16', `${gateway}unicast 172.17.0.0/16 dev docker0 proto kernel scope link src 172.17.0.1 \nunicast 192.168.50.0/24 dev eth0 proto kernel scope link src 192.168.50.11 \n`),
+    apart: {
+      nodes: node(
+        '172.17.0.1/16',
+        `${gateway}unicast 172.17.0.0/16 dev docker0 proto kernel scope link src 172.17.0.1 \nunicast 192.168.50.0/24 dev eth0 proto kernel scope link src 192.168.50.11 \n`,
+      ),
     },
     'a more specific LAN route inside docker0 goes where it is meant to': {
       nodes: node(

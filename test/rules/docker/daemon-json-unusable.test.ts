@@ -3,9 +3,17 @@ import type { Files } from '../../support/rule-table.ts';
 import { testRule } from '../../support/rule-table.ts';
 
 const version = (v: string) => `${JSON.stringify({ Client: { Version: v }, Server: { Version: v } })}\n`;
-const unit = (exec: string) => `# /lib/systemd/system/docker.service\n[Unit]\nDescription=Docker Application Container Engine\n\n[Service]\nType=notify\nExecStart=${exec}\n`;
+const unit = (exec: string) =>
+  `# /lib/systemd/system/docker.service\n[Unit]\nDescription=Docker Application Container Engine\n\n[Service]\nType=notify\nExecStart=${exec}\n`;
 const node = (json: string, more: Files = {}) => ({
-  n: { files: { 'files/etc/docker/daemon.json': json, 'docker/version.json': version('20.10.24'), 'systemd/docker.txt': unit('/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock'), ...more } },
+  n: {
+    files: {
+      'files/etc/docker/daemon.json': json,
+      'docker/version.json': version('20.10.24'),
+      'systemd/docker.txt': unit('/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock'),
+      ...more,
+    },
+  },
 });
 const down = { 'cmdline/dockerd.txt': { status: 'absent' as const } };
 
@@ -13,23 +21,39 @@ testRule(rule, {
   finds: {
     'trailing comma, dockerd down': {
       nodes: node('{\n  "log-driver": "json-file",\n}\n', down),
-      expect: [{ key: 'not-json', severity: 'critical', message: /cannot start .* not valid JSON at line 3/, cites: ['}'] }],
+      expect: [
+        { key: 'not-json', severity: 'critical', message: /cannot start .* not valid JSON at line 3/, cites: ['}'] },
+      ],
     },
     'hosts while the unit has -H': {
       nodes: node('{\n  "hosts": ["unix:///var/run/docker.sock"]\n}\n', down),
       expect: [{ key: 'doubled hosts', cites: ['"hosts"', '-H fd://'] }],
     },
-    'unknown key': { nodes: node('{\n  "log-drivers": "json-file"\n}\n'), expect: [{ key: 'unknown log-drivers', cites: ['"log-drivers"'] }] },
-    'hosts must be an array': { nodes: node('{\n  "dns": "10.0.0.2"\n}\n'), expect: [{ key: 'type dns', message: /must be array, it is string/, cites: ['"dns"'] }] },
-    'log-opts values are strings': { nodes: node('{\n  "log-opts": {\n    "max-file": 3\n  }\n}\n'), expect: [{ key: 'type log-opts.max-file', cites: ['"max-file": 3'] }] },
-    'bip is the network address': { nodes: node('{\n  "bip": "172.26.0.0/16"\n}\n'), expect: [{ key: 'bip', cites: ['"bip"'] }] },
+    'unknown key': {
+      nodes: node('{\n  "log-drivers": "json-file"\n}\n'),
+      expect: [{ key: 'unknown log-drivers', cites: ['"log-drivers"'] }],
+    },
+    'hosts must be an array': {
+      nodes: node('{\n  "dns": "10.0.0.2"\n}\n'),
+      expect: [{ key: 'type dns', message: /must be array, it is string/, cites: ['"dns"'] }],
+    },
+    'log-opts values are strings': {
+      nodes: node('{\n  "log-opts": {\n    "max-file": 3\n  }\n}\n'),
+      expect: [{ key: 'type log-opts.max-file', cites: ['"max-file": 3'] }],
+    },
+    'bip is the network address': {
+      nodes: node('{\n  "bip": "172.26.0.0/16"\n}\n'),
+      expect: [{ key: 'bip', cites: ['"bip"'] }],
+    },
     'fixed-cidr outside bip': {
       nodes: node('{\n  "bip": "172.26.0.1/16",\n  "fixed-cidr": "172.27.0.0/24"\n}\n'),
       expect: [{ key: 'fixed-cidr', cites: ['"fixed-cidr"', '"bip"'] }],
     },
     'a setting that this version does not have': {
       nodes: node('{\n  "ip-forward-no-drop": true\n}\n'),
-      expect: [{ key: 'too-new ip-forward-no-drop', message: /needs Docker 28, this is 20/, cites: ['"ip-forward-no-drop"'] }],
+      expect: [
+        { key: 'too-new ip-forward-no-drop', message: /needs Docker 28, this is 20/, cites: ['"ip-forward-no-drop"'] },
+      ],
     },
     'it still runs on an older copy': {
       nodes: node('{"debug": true,}\n', { 'cmdline/dockerd.txt': '/usr/sbin/dockerd\n-H\nfd://\n' }),
@@ -37,14 +61,27 @@ testRule(rule, {
     },
   },
   passes: {
-    'a usual file': { nodes: node('{\n  "exec-opts": ["native.cgroupdriver=systemd"],\n  "log-driver": "json-file",\n  "log-opts": {"max-size": "10m"},\n  "bip": "172.26.0.1/16"\n}\n') },
+    'a usual file': {
+      nodes: node(
+        '{\n  "exec-opts": ["native.cgroupdriver=systemd"],\n  "log-driver": "json-file",\n  "log-opts": {"max-size": "10m"},\n  "bip": "172.26.0.1/16"\n}\n',
+      ),
+    },
     'an empty object': { nodes: node('{}\n') },
-    'the setting exists in 28': { nodes: node('{"ip-forward-no-drop": true}\n', { 'docker/version.json': version('28.2.2') }) },
+    'the setting exists in 28': {
+      nodes: node('{"ip-forward-no-drop": true}\n', { 'docker/version.json': version('28.2.2') }),
+    },
   },
   notApplicable: { 'no file': { nodes: { n: { files: { 'files/etc/docker/daemon.json': { status: 'absent' } } } } } },
   unknown: {
     'version not known: version checks are open, not passed': {
-      nodes: { n: { files: { 'files/etc/docker/daemon.json': '{"debug": true}\n', 'systemd/docker.txt': unit('/usr/sbin/dockerd -H fd://') } } },
+      nodes: {
+        n: {
+          files: {
+            'files/etc/docker/daemon.json': '{"debug": true}\n',
+            'systemd/docker.txt': unit('/usr/sbin/dockerd -H fd://'),
+          },
+        },
+      },
       because: /version is not known/,
     },
   },

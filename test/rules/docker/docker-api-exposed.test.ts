@@ -3,47 +3,91 @@ import type { Files } from '../../support/rule-table.ts';
 import { testRule } from '../../support/rule-table.ts';
 
 const ss = (...lines: string[]) => `${lines.join('\n')}\n`;
-const ssh = 'tcp   LISTEN 0      128          0.0.0.0:22         0.0.0.0:*    users:(("sshd",pid=700,fd=3)) ino:1 sk:1 cgroup:/ <->';
-const api = (where: string) => `tcp   LISTEN 0      4096         ${where}       0.0.0.0:*    users:(("dockerd",pid=900,fd=4)) ino:2 sk:2 cgroup:/ <->`;
+const ssh =
+  'tcp   LISTEN 0      128          0.0.0.0:22         0.0.0.0:*    users:(("sshd",pid=700,fd=3)) ino:1 sk:1 cgroup:/ <->';
+const api = (where: string) =>
+  `tcp   LISTEN 0      4096         ${where}       0.0.0.0:*    users:(("dockerd",pid=900,fd=4)) ino:2 sk:2 cgroup:/ <->`;
 const node = (files: Files) => ({ n: { files } });
 
 testRule(rule, {
   finds: {
     'observed on all addresses': {
-      nodes: node({ 'host/sock/ss-listen.txt': ss(ssh, api('0.0.0.0:2375')), 'cmdline/dockerd.txt': 'dockerd\n-H\ntcp://0.0.0.0:2375\n-H\nunix:///var/run/docker.sock\n' }),
-      expect: [{ key: '0.0.0.0:2375', severity: 'critical', message: /listens on 0\.0\.0\.0:2375/, cites: ['dockerd', 'tcp://0.0.0.0:2375'] }],
+      nodes: node({
+        'host/sock/ss-listen.txt': ss(ssh, api('0.0.0.0:2375')),
+        'cmdline/dockerd.txt': 'dockerd\n-H\ntcp://0.0.0.0:2375\n-H\nunix:///var/run/docker.sock\n',
+      }),
+      expect: [
+        {
+          key: '0.0.0.0:2375',
+          severity: 'critical',
+          message: /listens on 0\.0\.0\.0:2375/,
+          cites: ['dockerd', 'tcp://0.0.0.0:2375'],
+        },
+      ],
     },
     'loopback only: any local user': {
       nodes: node({ 'host/sock/ss-listen.txt': ss(ssh, api('127.0.0.1:2375')) }),
       expect: [{ severity: 'high', cites: ['127.0.0.1:2375'] }],
     },
     'port 2376 without tlsverify is no better': {
-      nodes: node({ 'host/sock/ss-listen.txt': ss(api('10.0.0.5:2376')), 'files/etc/docker/daemon.json': '{\n  "hosts": ["tcp://10.0.0.5:2376"],\n  "tls": true\n}\n' }),
+      nodes: node({
+        'host/sock/ss-listen.txt': ss(api('10.0.0.5:2376')),
+        'files/etc/docker/daemon.json': '{\n  "hosts": ["tcp://10.0.0.5:2376"],\n  "tls": true\n}\n',
+      }),
       expect: [{ severity: 'critical', cites: ['10.0.0.5:2376', 'absent: "tlsverify": true', 'tcp://10.0.0.5:2376'] }],
     },
     'configured only: the listener was not seen': {
-      nodes: node({ 'files/etc/docker/daemon.json': '{\n  "hosts": ["unix:///var/run/docker.sock", "tcp://0.0.0.0:2375"]\n}\n' }),
-      expect: [{ severity: 'critical', message: /configured to listen .* not seen/, cites: ['tcp://0.0.0.0:2375', 'absent: "tlsverify": true'] }],
+      nodes: node({
+        'files/etc/docker/daemon.json': '{\n  "hosts": ["unix:///var/run/docker.sock", "tcp://0.0.0.0:2375"]\n}\n',
+      }),
+      expect: [
+        {
+          severity: 'critical',
+          message: /configured to listen .* not seen/,
+          cites: ['tcp://0.0.0.0:2375', 'absent: "tlsverify": true'],
+        },
+      ],
     },
   },
   passes: {
-    'unix socket only': { nodes: node({ 'host/sock/ss-listen.txt': ss(ssh), 'cmdline/dockerd.txt': 'dockerd\n-H\nfd://\n' }) },
+    'unix socket only': {
+      nodes: node({ 'host/sock/ss-listen.txt': ss(ssh), 'cmdline/dockerd.txt': 'dockerd\n-H\nfd://\n' }),
+    },
     '2376 with tlsverify': {
       nodes: node({
         'host/sock/ss-listen.txt': ss(ssh, api('0.0.0.0:2376')),
-        'files/etc/docker/daemon.json': '{"hosts": ["tcp://0.0.0.0:2376"], "tlsverify": true, "tlscacert": "/etc/docker/ca.pem"}\n',
+        'files/etc/docker/daemon.json':
+          '{"hosts": ["tcp://0.0.0.0:2376"], "tlsverify": true, "tlscacert": "/etc/docker/ca.pem"}\n',
         'cmdline/dockerd.txt': 'dockerd\n',
       }),
     },
-    'swarm ports have their own mutual TLS': { nodes: node({ 'host/sock/ss-listen.txt': ss(api('0.0.0.0:2377'), api('0.0.0.0:7946')), 'cmdline/dockerd.txt': 'dockerd\n' }) },
+    'swarm ports have their own mutual TLS': {
+      nodes: node({
+        'host/sock/ss-listen.txt': ss(api('0.0.0.0:2377'), api('0.0.0.0:7946')),
+        'cmdline/dockerd.txt': 'dockerd\n',
+      }),
+    },
   },
   notApplicable: {
     'dockerd does not run here': {
-      nodes: node({ 'host/sock/ss-listen.txt': ss(ssh), 'files/etc/docker/daemon.json': { status: 'absent' }, 'cmdline/dockerd.txt': { status: 'absent' } }),
+      nodes: node({
+        'host/sock/ss-listen.txt': ss(ssh),
+        'files/etc/docker/daemon.json': { status: 'absent' },
+        'cmdline/dockerd.txt': { status: 'absent' },
+      }),
     },
   },
   unknown: {
-    'sockets were not collected': { nodes: node({ 'cmdline/dockerd.txt': 'dockerd\n', 'host/sock/ss-listen.txt': { status: 'denied' } }), because: /not collected/ },
-    'socket list cut': { nodes: node({ 'cmdline/dockerd.txt': 'dockerd\n', 'host/sock/ss-listen.txt': { status: 'truncated', text: `${ssh}\n` } }), because: /not whole/ },
+    'sockets were not collected': {
+      nodes: node({ 'cmdline/dockerd.txt': 'dockerd\n', 'host/sock/ss-listen.txt': { status: 'denied' } }),
+      because: /not collected/,
+    },
+    'socket list cut': {
+      nodes: node({
+        'cmdline/dockerd.txt': 'dockerd\n',
+        'host/sock/ss-listen.txt': { status: 'truncated', text: `${ssh}\n` },
+      }),
+      because: /not whole/,
+    },
   },
 });

@@ -24,10 +24,27 @@ testRule(rule, {
     },
     'pasted files without overlay tables: possible, and says so': {
       nodes: {
-        b: { files: { 'host/ip/addr.txt': b.files['host/ip/addr.txt'] as string, 'files/run/flannel/subnet.env': b.files['files/run/flannel/subnet.env'] as string } },
-        c: { files: { 'host/ip/addr.txt': c.files['host/ip/addr.txt'] as string, 'files/run/flannel/subnet.env': c.files['files/run/flannel/subnet.env'] as string } },
+        b: {
+          files: {
+            'host/ip/addr.txt': b.files['host/ip/addr.txt'] as string,
+            'files/run/flannel/subnet.env': b.files['files/run/flannel/subnet.env'] as string,
+          },
+        },
+        c: {
+          files: {
+            'host/ip/addr.txt': c.files['host/ip/addr.txt'] as string,
+            'files/run/flannel/subnet.env': c.files['files/run/flannel/subnet.env'] as string,
+          },
+        },
       },
-      expect: [{ key: '10.244.2.0/24', severity: 'high', message: /assumed/, cites: ['FLANNEL_SUBNET=10.244.2.1/24', 'FLANNEL_SUBNET=10.244.2.1/24'] }],
+      expect: [
+        {
+          key: '10.244.2.0/24',
+          severity: 'high',
+          message: /assumed/,
+          cites: ['FLANNEL_SUBNET=10.244.2.1/24', 'FLANNEL_SUBNET=10.244.2.1/24'],
+        },
+      ],
     },
     'bundles more than a day apart: the lease may have moved': {
       nodes: { a, b: { ...b, info: { collectedAt: '2026-11-20T10:00:00.000Z' } }, c },
@@ -53,8 +70,14 @@ testRule(rule, {
           n: 2,
           peers: [],
           files: {
-            'host/ip/link.txt': (overlayNode({ n: 2, peers: [] }).files['host/ip/link.txt'] as string).replaceAll('0e:00:00:00:00:02', '0e:99:99:99:99:02'),
-            'host/ip/addr.txt': (overlayNode({ n: 2, peers: [] }).files['host/ip/addr.txt'] as string).replaceAll('192.168.50.12', '192.168.77.12'),
+            'host/ip/link.txt': (overlayNode({ n: 2, peers: [] }).files['host/ip/link.txt'] as string).replaceAll(
+              '0e:00:00:00:00:02',
+              '0e:99:99:99:99:02',
+            ),
+            'host/ip/addr.txt': (overlayNode({ n: 2, peers: [] }).files['host/ip/addr.txt'] as string).replaceAll(
+              '192.168.50.12',
+              '192.168.77.12',
+            ),
           },
         }),
       },

@@ -9,12 +9,23 @@ testRule(rule, {
   finds: {
     'no forwarding entry (S07a)': {
       nodes: { a: a({ fdb: () => '' }), b },
-      expect: [{ key: 'no-fdb 10.244.2.0', nodes: ['a', 'b'], cites: ['10.244.2.0/24 via 10.244.2.0', 'lladdr 0e:00:00:00:00:02', 'absent: an entry 0e:00:00:00:00:02'] }],
+      expect: [
+        {
+          key: 'no-fdb 10.244.2.0',
+          nodes: ['a', 'b'],
+          cites: ['10.244.2.0/24 via 10.244.2.0', 'lladdr 0e:00:00:00:00:02', 'absent: an entry 0e:00:00:00:00:02'],
+        },
+      ],
       answers: { b: 'findings' },
     },
     'no neighbour (S07b)': {
       nodes: { a: a({ neigh: () => '' }), b },
-      expect: [{ key: 'no-neighbour 10.244.2.0', cites: ['10.244.2.0/24 via 10.244.2.0', 'absent: an entry with a MAC for 10.244.2.0'] }],
+      expect: [
+        {
+          key: 'no-neighbour 10.244.2.0',
+          cites: ['10.244.2.0/24 via 10.244.2.0', 'absent: an entry with a MAC for 10.244.2.0'],
+        },
+      ],
     },
     'stale VTEP MAC (S07c)': {
       nodes: {
@@ -31,11 +42,22 @@ testRule(rule, {
     },
     'remote is a dead underlay address (S07d)': {
       nodes: { a: a({ fdb: (_, l) => l.replace('192.168.50.12', '192.168.50.99') }), b },
-      expect: [{ key: 'fdb-remote 10.244.2.0', message: /to 192\.168\.50\.99, but b is at 192\.168\.50\.12/, cites: ['via 10.244.2.0', 'lladdr', 'dst 192.168.50.99', '3: flannel.1'] }],
+      expect: [
+        {
+          key: 'fdb-remote 10.244.2.0',
+          message: /to 192\.168\.50\.99, but b is at 192\.168\.50\.12/,
+          cites: ['via 10.244.2.0', 'lladdr', 'dst 192.168.50.99', '3: flannel.1'],
+        },
+      ],
     },
     'two remotes for one MAC': {
       nodes: { a: a({ fdb: (_, l) => `${l}\n${l.replace('192.168.50.12', '192.168.50.99')}` }), b },
-      expect: [{ key: 'fdb-duplicate 10.244.2.0', cites: ['via 10.244.2.0', 'lladdr', 'dst 192.168.50.12', 'dst 192.168.50.99'] }],
+      expect: [
+        {
+          key: 'fdb-duplicate 10.244.2.0',
+          cites: ['via 10.244.2.0', 'lladdr', 'dst 192.168.50.12', 'dst 192.168.50.99'],
+        },
+      ],
     },
     'its own MAC as neighbour': {
       nodes: { a: a({ neigh: (_, l) => l.replace('00:02', '00:01') }), b },
@@ -50,7 +72,14 @@ testRule(rule, {
   unknown: {
     'peer not collected': { nodes: { a: a({}) }, because: /have no bundle here/ },
     'forwarding table cut': {
-      nodes: { a: a({ files: { 'host/bridge/fdb.txt': { status: 'truncated', text: '33:33:00:00:00:01 dev eth0 self permanent\n' } } }), b },
+      nodes: {
+        a: a({
+          files: {
+            'host/bridge/fdb.txt': { status: 'truncated', text: '33:33:00:00:00:01 dev eth0 self permanent\n' },
+          },
+        }),
+        b,
+      },
       answers: { b: 'pass' },
       because: /not collected whole/,
     },

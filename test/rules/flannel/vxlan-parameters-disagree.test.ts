@@ -20,11 +20,23 @@ testRule(rule, {
     },
     'VNI 2 on b (S06)': {
       nodes: { a, b: overlayNode({ n: 2, peers: [1], vni: 2 }) },
-      expect: [{ nodes: ['b', 'a'], message: /VNI of flannel\.1 is 2 on b and 1 on a/, cites: ['vxlan id 2', 'vxlan id 1'] }],
+      expect: [
+        { nodes: ['b', 'a'], message: /VNI of flannel\.1 is 2 on b and 1 on a/, cites: ['vxlan id 2', 'vxlan id 1'] },
+      ],
     },
     'one of three disagrees: the odd one is named': {
-      nodes: { a: overlayNode({ n: 1, peers: [2, 3] }), b: overlayNode({ n: 2, peers: [1, 3] }), c: overlayNode({ n: 3, peers: [1, 2], vni: 7 }) },
-      expect: [{ nodes: ['c', 'a'], message: /VNI .* is 7 on c and 1 on a and 1 further node/, cites: ['vxlan id 7', 'vxlan id 1'] }],
+      nodes: {
+        a: overlayNode({ n: 1, peers: [2, 3] }),
+        b: overlayNode({ n: 2, peers: [1, 3] }),
+        c: overlayNode({ n: 3, peers: [1, 2], vni: 7 }),
+      },
+      expect: [
+        {
+          nodes: ['c', 'a'],
+          message: /VNI .* is 7 on c and 1 on a and 1 further node/,
+          cites: ['vxlan id 7', 'vxlan id 1'],
+        },
+      ],
       answers: { b: 'pass' },
     },
   },

@@ -6,7 +6,14 @@ testRule(rule, {
   finds: {
     'flannel.1 off while ip_forward is 1': {
       nodes: { b: overlayNode({ n: 2, peers: [1], flannelForwarding: '0' }) },
-      expect: [{ key: 'flannel.1', severity: 'high', nodes: ['b'], cites: ['net/ipv4/conf/flannel.1/forwarding:0', '3: flannel.1:'] }],
+      expect: [
+        {
+          key: 'flannel.1',
+          severity: 'high',
+          nodes: ['b'],
+          cites: ['net/ipv4/conf/flannel.1/forwarding:0', '3: flannel.1:'],
+        },
+      ],
     },
     'cni0 off': {
       nodes: { b: overlayNode({ n: 2, peers: [1], cniForwarding: '0' }) },

@@ -55,11 +55,15 @@ testRule(rule, {
   },
   unknown: {
     'ip_forward itself was not collected': {
-      nodes: { a: overlayNode({ n: 1, peers: [2], files: { 'host/sys/sysctl.txt': 'net/ipv4/conf/all/rp_filter:0\n' } }) },
+      nodes: {
+        a: overlayNode({ n: 1, peers: [2], files: { 'host/sys/sysctl.txt': 'net/ipv4/conf/all/rp_filter:0\n' } }),
+      },
       because: /ip_forward was not collected/,
     },
     'collected inside a container': {
-      nodes: { a: { ...off, info: { context: { uid: 0, netns: '4026532001', pid1netns: '4026531840', mode: 'container' } } } },
+      nodes: {
+        a: { ...off, info: { context: { uid: 0, netns: '4026532001', pid1netns: '4026531840', mode: 'container' } } },
+      },
       because: /inside a container/,
     },
   },

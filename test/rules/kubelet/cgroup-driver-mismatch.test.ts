@@ -2,9 +2,12 @@ import { rule } from '../../../rules/kubelet/cgroup-driver-mismatch.ts';
 import type { Files } from '../../support/rule-table.ts';
 import { testRule } from '../../support/rule-table.ts';
 
-const config = (driver: string) => `apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\ncgroupDriver: ${driver}\nclusterDNS:\n- 10.96.0.10\n`;
-const args = (...more: string[]) => `/usr/bin/kubelet\n--kubeconfig=/etc/kubernetes/kubelet.conf\n--config=/var/lib/kubelet/config.yaml\n${more.join('\n')}\n`;
-const info = (driver: string) => `${JSON.stringify({ ServerVersion: '20.10.24', CgroupDriver: driver, CgroupVersion: '2' })}\n`;
+const config = (driver: string) =>
+  `apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\ncgroupDriver: ${driver}\nclusterDNS:\n- 10.96.0.10\n`;
+const args = (...more: string[]) =>
+  `/usr/bin/kubelet\n--kubeconfig=/etc/kubernetes/kubelet.conf\n--config=/var/lib/kubelet/config.yaml\n${more.join('\n')}\n`;
+const info = (driver: string) =>
+  `${JSON.stringify({ ServerVersion: '20.10.24', CgroupDriver: driver, CgroupVersion: '2' })}\n`;
 const containerd = (on: boolean) =>
   `version = 2\n[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]\n  runtime_type = "io.containerd.runc.v2"\n  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]\n    SystemdCgroup = ${on}\n`;
 const node = (files: Files) => ({ n: { files } });
@@ -17,7 +20,14 @@ testRule(rule, {
         'files/var/lib/kubelet/config.yaml': config('systemd'),
         'docker/info.json': info('cgroupfs'),
       }),
-      expect: [{ key: 'driver', severity: 'critical', message: /kubelet uses the systemd cgroup driver, docker uses cgroupfs/, cites: ['cgroupDriver: systemd', '"CgroupDriver":"cgroupfs"'] }],
+      expect: [
+        {
+          key: 'driver',
+          severity: 'critical',
+          message: /kubelet uses the systemd cgroup driver, docker uses cgroupfs/,
+          cites: ['cgroupDriver: systemd', '"CgroupDriver":"cgroupfs"'],
+        },
+      ],
     },
     'the flag beats the file': {
       nodes: node({
@@ -38,7 +48,11 @@ testRule(rule, {
   },
   passes: {
     'both systemd': {
-      nodes: node({ 'cmdline/kubelet.txt': args(), 'files/var/lib/kubelet/config.yaml': config('systemd'), 'docker/info.json': info('systemd') }),
+      nodes: node({
+        'cmdline/kubelet.txt': args(),
+        'files/var/lib/kubelet/config.yaml': config('systemd'),
+        'docker/info.json': info('systemd'),
+      }),
     },
     'containerd with SystemdCgroup, docker beside it with another driver': {
       nodes: node({
@@ -50,7 +64,13 @@ testRule(rule, {
     },
   },
   notApplicable: {
-    'no kubelet on this node': { nodes: node({ 'cmdline/kubelet.txt': { status: 'absent' }, 'files/var/lib/kubelet/config.yaml': { status: 'absent' }, 'docker/info.json': info('cgroupfs') }) },
+    'no kubelet on this node': {
+      nodes: node({
+        'cmdline/kubelet.txt': { status: 'absent' },
+        'files/var/lib/kubelet/config.yaml': { status: 'absent' },
+        'docker/info.json': info('cgroupfs'),
+      }),
+    },
   },
   unknown: {
     'the runtime side was not collected': {
@@ -61,6 +81,9 @@ testRule(rule, {
       nodes: node({ 'cmdline/kubelet.txt': args(), 'docker/info.json': info('systemd') }),
       because: /kubelet’s cgroup driver is not known/,
     },
-    'neither kubelet file was looked for': { nodes: node({ 'docker/info.json': info('systemd') }), answers: { n: 'missing' } },
+    'neither kubelet file was looked for': {
+      nodes: node({ 'docker/info.json': info('systemd') }),
+      answers: { n: 'missing' },
+    },
   },
 });

@@ -1,0 +1,266 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { AnalysisJson } from '../support/analyse.ts';
+import { analyse, serious } from '../support/analyse.ts';
+import type { Effect, LabSpec } from '../support/lab/index.ts';
+import * as labs from '../support/lab/index.ts';
+import { DockerLab, dockerLabsAvailable, Lab, labsAvailable } from '../support/lab/index.ts';
+
+/** Collects every node with the real collector and analyses the bundles with the real command. */
+async function judge(lab: Lab): Promise<AnalysisJson> {
+  const dir = mkdtempSync(join(tmpdir(), 'nc-rules-'));
+  try {
+    const bundles = await lab.collectAll(dir);
+    return (await analyse(bundles)).json;
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+interface Fault {
+  readonly name: string;
+  readonly inject: (lab: Lab) => Promise<Effect>;
+  readonly spec?: LabSpec;
+  /** Text of cited lines, each of which must be among the finding's cites. */
+  readonly cites: readonly string[];
+  readonly severity: string;
+}
+
+const faults: readonly Fault[] = [
+  {
+    name: 'ip_forward=0',
+    inject: labs.ipForwardDisabled,
+    severity: 'critical',
+    cites: ['net/ipv4/ip_forward:0', 'net/ipv4/conf/cni0/forwarding:0'],
+  },
+  {
+    name: 'flannel.1 does not forward',
+    inject: (l) => labs.interfaceForwardingDisabled(l, 'flannel.1'),
+    severity: 'high',
+    cites: ['net/ipv4/conf/flannel.1/forwarding:0'],
+  },
+  {
+    name: 'cni0 does not forward',
+    inject: (l) => labs.interfaceForwardingDisabled(l, 'cni0'),
+    severity: 'high',
+    cites: ['net/ipv4/conf/cni0/forwarding:0'],
+  },
+  {
+    name: 'FORWARD policy',
+    inject: (l) => labs.forwardDropsPodTraffic(l, 'policy'),
+    severity: 'critical',
+    cites: [':FORWARD DROP'],
+  },
+  {
+    name: 'FORWARD REJECT first',
+    inject: (l) => labs.forwardDropsPodTraffic(l, 'reject-first'),
+    severity: 'critical',
+    cites: ['-A FORWARD -j REJECT --reject-with icmp-host-prohibited'],
+  },
+  {
+    name: 'legacy drops beside nft',
+    inject: (l) => labs.forwardDropsPodTraffic(l, 'other-backend'),
+    severity: 'critical',
+    cites: [':FORWARD DROP'],
+  },
+  {
+    name: 'nft drops beside legacy',
+    inject: (l) => labs.forwardDropsPodTraffic(l, 'other-backend'),
+    spec: { iptables: 'legacy' },
+    severity: 'critical',
+    cites: [':FORWARD DROP'],
+  },
+  { name: 'no masquerade', inject: labs.egressMasqueradeMissing, severity: 'high', cites: [':POSTROUTING ACCEPT'] },
+  {
+    name: 'no masquerade, host-gw',
+    inject: labs.egressMasqueradeMissing,
+    spec: { backend: 'host-gw' },
+    severity: 'high',
+    cites: [':POSTROUTING ACCEPT'],
+  },
+  {
+    name: 'no masquerade, legacy',
+    inject: labs.egressMasqueradeMissing,
+    spec: { iptables: 'legacy' },
+    severity: 'high',
+    cites: [':POSTROUTING ACCEPT'],
+  },
+  {
+    name: 'docker0 over the LAN',
+    inject: labs.subnetOverlapsNodeNetwork,
+    severity: 'critical',
+    cites: ['inet 192.168.50.1/24', '192.168.50.0/24 dev eth0'],
+  },
+  {
+    name: 'one pod CIDR twice',
+    inject: labs.podCidrDuplicate,
+    spec: labs.DUPLICATE_CIDR,
+    severity: 'critical',
+    cites: ['FLANNEL_SUBNET=10.244.2.1/24'],
+  },
+  {
+    name: 'cni0 outside its lease',
+    inject: labs.bridgeAddressNotInLease,
+    severity: 'critical',
+    cites: ['inet 10.244.9.1/24', 'FLANNEL_SUBNET=10.244.1.1/24'],
+  },
+  {
+    name: 'VXLAN port',
+    inject: (l) => labs.vxlanParametersDisagree(l, 'port'),
+    severity: 'critical',
+    cites: ['dstport 4789', 'dstport 8472'],
+  },
+  {
+    name: 'VXLAN VNI',
+    inject: (l) => labs.vxlanParametersDisagree(l, 'vni'),
+    severity: 'critical',
+    cites: ['vxlan id 2', 'vxlan id 1'],
+  },
+  {
+    name: 'no fdb entry',
+    inject: (l) => labs.vxlanForwardingEntryWrong(l, 'no-fdb'),
+    severity: 'critical',
+    cites: ['10.244.2.0/24 via 10.244.2.0', 'absent: an entry 0e:00:00:00:00:02'],
+  },
+  {
+    name: 'no neighbour',
+    inject: (l) => labs.vxlanForwardingEntryWrong(l, 'no-neighbour'),
+    severity: 'critical',
+    cites: ['absent: an entry with a MAC for 10.244.2.0'],
+  },
+  {
+    name: 'stale VTEP MAC',
+    inject: (l) => labs.vxlanForwardingEntryWrong(l, 'stale-mac'),
+    severity: 'critical',
+    cites: ['lladdr 0e:00:00:00:00:77'],
+  },
+  {
+    name: 'dead underlay',
+    inject: (l) => labs.vxlanForwardingEntryWrong(l, 'dead-underlay'),
+    severity: 'critical',
+    cites: ['dst 192.168.50.99'],
+  },
+  {
+    name: 'peer changed its MAC',
+    inject: (l) => labs.vxlanForwardingEntryWrong(l, 'peer-mac-changed'),
+    severity: 'critical',
+    cites: ['0e:00:00:00:00:22'],
+  },
+  {
+    name: 'cgroup driver in files',
+    inject: (l) => labs.cgroupDriverMismatch(l, 'config'),
+    severity: 'high',
+    cites: ['cgroupDriver: systemd', 'SystemdCgroup = false'],
+  },
+  {
+    name: 'cgroup driver by flag',
+    inject: (l) => labs.cgroupDriverMismatch(l, 'flag'),
+    severity: 'high',
+    cites: ['--cgroup-driver=cgroupfs', 'SystemdCgroup = true'],
+  },
+  {
+    name: 'tools missing, a critical rule is open for it',
+    inject: (l) => labs.bundleIncomplete(l),
+    severity: 'medium',
+    cites: ['"status":"missing"'],
+  },
+];
+
+function namesIt(json: AnalysisJson, effect: Effect, fault: Pick<Fault, 'cites' | 'severity'>): void {
+  const all = json.findings.map((f) => `${f.severity} ${f.id}`);
+  const mine = json.findings.filter((f) => f.rule === effect.rule && f.severity === fault.severity);
+  expect(mine.length, `no ${fault.severity} finding of ${effect.rule} among:\n${all.join('\n')}`).toBeGreaterThan(0);
+  const named = new Set(mine.flatMap((f) => f.nodes));
+  expect(effect.nodes.filter((n) => !named.has(n))).toEqual([]);
+  const shown = mine.flatMap((f) =>
+    f.cites.map((c) => (c.absent === undefined ? (c.text ?? '') : `absent: ${c.absent}`)),
+  );
+  for (const text of fault.cites)
+    expect(
+      shown.some((s) => s.includes(text)),
+      `no cite holds ${text}; there are:\n${shown.join('\n')}`,
+    ).toBe(true);
+  expect(json.unknown.filter((u) => u.kind === 'error')).toEqual([]);
+}
+
+describe.skipIf(!labsAvailable())('real faults on real nodes are named', () => {
+  it.concurrent.each(faults)('$name', async ({ inject, spec, ...fault }) => {
+    await using lab = await Lab.create(spec ?? {});
+    const effect = await inject(lab);
+    namesIt(await judge(lab), effect, fault);
+  });
+});
+
+describe.skipIf(!labsAvailable())('healthy labs and look-alikes stay silent', () => {
+  const healthy: [string, LabSpec, (lab: Lab) => Promise<unknown>][] = [
+    ['vxlan', { nodes: 3 }, async () => {}],
+    ['vxlan with kube-proxy', { nodes: 3, services: [] }, async () => {}],
+    ['vxlan on legacy iptables', { nodes: 2, iptables: 'legacy', services: [] }, async () => {}],
+    ['host-gw', { backend: 'host-gw', nodes: 3 }, async () => {}],
+    ['policy DROP with accepts (S01)', {}, labs.dropPolicyWithAccepts],
+    ['a broader SNAT (S09b)', {}, labs.broaderSnat],
+    ['empty legacy tables', {}, labs.emptyLegacyTables],
+    ['forwarding off on lo', {}, labs.loForwardingOff],
+  ];
+  it.concurrent.each(healthy)('%s', async (_name, spec, change) => {
+    await using lab = await Lab.create(spec);
+    await change(lab);
+    const json = await judge(lab);
+    expect(serious(json)).toEqual([]);
+    expect(json.unknown.filter((u) => u.kind === 'error')).toEqual([]);
+    // silence must not come from looking away
+    expect(json.unknown.map((u) => `${u.rule}: ${u.because}`)).toEqual([]);
+  });
+});
+
+describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
+  it('is silent when healthy', async () => {
+    await using docker = await DockerLab.create();
+    await docker.container({ name: 'web', publish: ['9001:9000'] });
+    const json = await judge(docker.lab);
+    expect(serious(json)).toEqual([]);
+    expect(json.verdicts['docker-api-exposed']).toMatchObject({ pass: 1 });
+    expect(json.verdicts['egress-masquerade-missing']).toMatchObject({ pass: 1 });
+    expect(json.verdicts['forward-drops-pod-traffic']).toMatchObject({ pass: 1 });
+  });
+
+  const dockerFaults: [string, (d: DockerLab) => Promise<Effect>, string, string[], object?][] = [
+    ['API on all addresses', (d) => labs.dockerApiExposed(d), 'critical', ['2375', 'tcp://0.0.0.0:2375']],
+    ['API on loopback', (d) => labs.dockerApiExposed(d, '127.0.0.1'), 'high', ['127.0.0.1:2375']],
+    ['daemon.json of the next start', (d) => labs.daemonJsonUnusable(d, 'trailing-comma', 'running'), 'high', ['}']],
+    [
+      'daemon.json with hosts and -H',
+      (d) => labs.daemonJsonUnusable(d, 'hosts-and-flag', 'running'),
+      'high',
+      ['"hosts"'],
+    ],
+    [
+      'kubelet systemd, docker cgroupfs',
+      (d) => labs.dockerCgroupDriverMismatch(d),
+      'critical',
+      ['cgroupDriver: systemd'],
+      { cluster: {} },
+    ],
+    [
+      'a docker network in the pod range',
+      (d) => labs.containerNetworksOverlap(d),
+      'high',
+      ['FLANNEL_NETWORK=10.244.0.0/16'],
+      { cluster: {} },
+    ],
+    [
+      'a docker network in the service range',
+      (d) => labs.containerNetworksOverlap(d, 'service-network'),
+      'critical',
+      ['10.96.8.0/24'],
+      { cluster: { services: [] } },
+    ],
+  ];
+  it.each(dockerFaults)('%s', async (_name, inject, severity, cites, spec) => {
+    await using docker = await DockerLab.create(spec ?? {});
+    const effect = await inject(docker);
+    namesIt(await judge(docker.lab), effect, { severity, cites });
+  });
+});
