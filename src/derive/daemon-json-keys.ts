@@ -10,7 +10,7 @@ export const KNOWN_KEYS: ReadonlyMap<string, Type> = new Map<string, Type>([
   ...list(
     'string',
     `api-cors-header bip bip6 bridge cgroup-parent containerd containerd-namespace containerd-plugin-namespace
-    cluster-store cluster-advertise config-file cpu-rt-period-str data-root default-address-pool default-cgroupns-mode default-gateway
+    cluster-store cluster-advertise config-file cpu-rt-period-str data-root default-cgroupns-mode default-gateway
     default-gateway-v6 default-ipc-mode default-runtime default-shm-size exec-root firewall-backend fixed-cidr fixed-cidr-v6 graph group
     http-proxy https-proxy no-proxy host-gateway-ip init-path ip log-driver log-format log-level metrics-addr oom-score mtu-str
     pidfile seccomp-profile storage-driver swarm-default-advertise-addr tlscacert tlscert tlskey userland-proxy-path userns-remap minimum-api-version`,
@@ -52,3 +52,11 @@ export const SINCE: ReadonlyMap<string, number> = new Map([
   ['host-gateway-ips', 28],
   ['firewall-backend', 29],
 ]);
+
+/** dockerd's flags whose key in the file has another name (mostly a plural): dockerd accepts and ignores them there. */
+export const FLAG_NAMES: ReadonlySet<string> = new Set(
+  `add-runtime allow-nondistributable-artifact authorization-plugin cluster-store-opt default-address-pool default-ulimit default-network-opt dns-opt exec-opt feature
+  host insecure-registry label log-opt node-generic-resource oom-score-adjust registry-mirror runtime storage-opt`.split(
+    /\s+/,
+  ),
+);

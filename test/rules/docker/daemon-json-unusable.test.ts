@@ -1,6 +1,8 @@
+import { describe, expect, it } from 'vitest';
 import { rule } from '../../../rules/docker/daemon-json-unusable.ts';
+import { ACCEPTED_DAEMON_JSON, BROKEN_DAEMON_JSON } from '../../support/lab/docker-faults.ts';
 import type { Files } from '../../support/rule-table.ts';
-import { testRule } from '../../support/rule-table.ts';
+import { judge, testRule } from '../../support/rule-table.ts';
 
 const version = (v: string) => `${JSON.stringify({ Client: { Version: v }, Server: { Version: v } })}\n`;
 const unit = (exec: string) =>
@@ -45,10 +47,6 @@ testRule(rule, {
       nodes: node('{\n  "bip": "172.26.0.0/16"\n}\n'),
       expect: [{ key: 'bip', cites: ['"bip"'] }],
     },
-    'fixed-cidr outside bip': {
-      nodes: node('{\n  "bip": "172.26.0.1/16",\n  "fixed-cidr": "172.27.0.0/24"\n}\n'),
-      expect: [{ key: 'fixed-cidr', cites: ['"fixed-cidr"', '"bip"'] }],
-    },
     'a setting that this version does not have': {
       nodes: node('{\n  "ip-forward-no-drop": true\n}\n'),
       expect: [
@@ -66,6 +64,11 @@ testRule(rule, {
         '{\n  "exec-opts": ["native.cgroupdriver=systemd"],\n  "log-driver": "json-file",\n  "log-opts": {"max-size": "10m"},\n  "bip": "172.26.0.1/16"\n}\n',
       ),
     },
+    'what looks broken and dockerd 20.10.24 starts with, measured: flag name': {
+      nodes: node(ACCEPTED_DAEMON_JSON['flag-name']),
+    },
+    'a key twice': { nodes: node(ACCEPTED_DAEMON_JSON['duplicate-key']) },
+    'fixed-cidr outside bip': { nodes: node(ACCEPTED_DAEMON_JSON['fixed-cidr-outside']) },
     'an empty object': { nodes: node('{}\n') },
     'the setting exists in 28': {
       nodes: node('{"ip-forward-no-drop": true}\n', { 'docker/version.json': version('28.2.2') }),
@@ -85,4 +88,10 @@ testRule(rule, {
       because: /version is not known/,
     },
   },
+});
+
+describe('every file that dockerd 20.10.24 refuses (test/lab shows it does)', () => {
+  it.each(Object.entries(BROKEN_DAEMON_JSON))('%s', (_name, json) => {
+    expect(judge([rule], node(json, down)).findings.map((f) => f.severity)).toContain('critical');
+  });
 });
