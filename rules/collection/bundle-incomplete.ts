@@ -3,10 +3,10 @@ import type { Cite, Finding } from '../../src/rule/index.ts';
 import { citeRecord, defineCollectionRule, findings, notApplicable } from '../../src/rule/index.ts';
 
 /** Statuses of items that were wanted and did not come whole. absent, and skipped by a guard, describe the node, not the collection. */
-const BROKEN = new Set(['failed', 'timeout', 'truncated', 'denied', 'altered', 'missing', 'unknown']);
+const BROKEN = new Set(['failed', 'timeout', 'truncated', 'denied', 'altered', 'unknown']);
 
-/** Front ends that most nodes do not have: their rules are in the rulesets that are collected anyway. */
-const OPTIONAL = new Set(['fw.firewalld', 'fw.ufw']);
+/** A tool that is not installed leaves a gap only where nothing else shows the same: rulesets and addresses, or what an open question needs. */
+const ESSENTIAL = /^(fw\.(nft|iptables|ip6tables|ipset)|ip\.)/;
 
 export const rule = defineCollectionRule({
   id: 'bundle-incomplete',
@@ -24,9 +24,11 @@ export const rule = defineCollectionRule({
   ],
   references: ['https://github.com/flannel-io/flannel/blob/master/Documentation/troubleshooting.md'],
   evaluate(node, undecided) {
+    const asked = new Set(undecided.flatMap((u) => u.evidence));
     const broken = node.evidence.filter(
       (r) =>
-        (BROKEN.has(r.status) && !(r.status === 'missing' && OPTIONAL.has(r.id))) ||
+        BROKEN.has(r.status) ||
+        (r.status === 'missing' && (ESSENTIAL.test(r.id) || asked.has(r.id))) ||
         (r.status === 'skipped' && /deadline/.test(r.reason ?? '')),
     );
     const found: Finding[] = [];
