@@ -9,7 +9,11 @@ export interface DockerNetworks {
     readonly internal: boolean;
     /** Bridge device: option com.docker.network.bridge.name, docker0 for `bridge`, else br-<12 of id>; absent for other drivers. */
     readonly bridge?: string;
-    readonly ipam: readonly (Span & { readonly subnet: string; readonly gateway?: string; readonly ipRange?: string })[];
+    readonly ipam: readonly (Span & {
+      readonly subnet: string;
+      readonly gateway?: string;
+      readonly ipRange?: string;
+    })[];
     readonly options: Readonly<Record<string, string>>;
     readonly containers: readonly {
       readonly id: string;

@@ -1,5 +1,12 @@
 import type { EvidenceId } from '../core/evidence.ts';
-import type { CniConf, CniLeases, DockerContainers, DockerNetworkList, DockerNetworks, NetnsIndex } from './containers.ts';
+import type {
+  CniConf,
+  CniLeases,
+  DockerContainers,
+  DockerNetworkList,
+  DockerNetworks,
+  NetnsIndex,
+} from './containers.ts';
 import type { IpSets, IptablesVersion, NftJson, NftText, Ruleset, TableNames } from './firewall.ts';
 import type { BridgePorts, Bridges, Fdb, Links, Neighbours, NetnsIds, SysfsAttributes } from './links.ts';
 import type { PolicyRules, Routes } from './routes.ts';

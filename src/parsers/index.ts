@@ -10,6 +10,7 @@ import { parsers as envFiles } from './env-files.ts';
 import { parsers as ipset } from './ipset.ts';
 import { parsers as iptablesSave } from './iptables-save.ts';
 import { parsers as jsonConfig } from './json-config.ts';
+import { parsers as links } from './links.ts';
 import { parsers as nftJson } from './nft-json.ts';
 import { parsers as nftText } from './nft-text.ts';
 import { parsers as plainLines } from './plain-lines.ts';
@@ -29,6 +30,7 @@ export const PARSERS: readonly AnyParser[] = [
   ...ipset,
   ...iptablesSave,
   ...jsonConfig,
+  ...links,
   ...nftJson,
   ...nftText,
   ...plainLines,
