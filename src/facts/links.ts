@@ -46,6 +46,7 @@ export interface BridgePortAttributes {
 
 /** A device with what `ip addr` or `ip -d link` says of it. Fields that the output form does not print are absent. */
 export interface LinkDevice extends Span {
+  /** 0: the form (ifconfig) does not print it. */
   readonly ifindex: number;
   readonly name: string;
   /** `eth0@if7`: 7. Only meaningful in the peer's namespace. */

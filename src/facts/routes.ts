@@ -15,6 +15,8 @@ export interface Route extends Span {
   readonly type: string;
   /** CIDR; `default` is 0.0.0.0/0 or ::/0; a bare address gets /32 or /128. */
   readonly dst: string;
+  /** IPv6 source routing: only packets from this prefix. */
+  readonly from?: string;
   readonly via?: string;
   readonly dev?: string;
   /** Preferred source of local senders. */
@@ -30,6 +32,8 @@ export interface Route extends Span {
   readonly mtuLock?: boolean;
   readonly advmss?: number;
   readonly nhid?: number;
+  /** Lightweight tunnel (`encap ip`, mpls, seg6 ...): the packet leaves wrapped. */
+  readonly encap?: string;
   readonly flags: readonly string[];
   /** ECMP; empty for a single next hop (which is in via/dev). */
   readonly nexthops: readonly NextHop[];
