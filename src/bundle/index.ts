@@ -1,31 +1,160 @@
-// temporary
-import { createHash } from 'node:crypto';
-import { readFileSync, readdirSync, statSync } from 'node:fs';
-import { basename, join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
-import { Parser } from 'tar';
-import { evidenceAt, type EvidenceRecord } from '../core/evidence.ts';
-export interface BundleProblem { readonly code: string; readonly severity: string; readonly message: string; readonly path?: string }
-export type Limits = Record<string, number>;
-export interface ReadBundle { readonly source: string; readonly format: string; readonly sha256: string; readonly size: number;
- readonly identity: { bundleId: string|null; hostname: string|null; fqdn: string|null; machineIdSha256: string|null; bootId: string|null; kernel: string|null; os: string|null };
- readonly nodeName: string; readonly collectedAt: string|null; readonly collector: {name:string;version:string}|null; readonly context: {uid:number|null;netns:string|null;pid1netns:string|null;mode:string|null};
- readonly complete: boolean; readonly evidence: readonly EvidenceRecord[]; readonly members: ReadonlyMap<string,{sha256:string;bytes:Uint8Array;record:EvidenceRecord|null}>; readonly problems: readonly BundleProblem[] }
-export type ReadResult = { ok: true; bundle: ReadBundle } | { ok: false; problem: BundleProblem };
-export async function expandInputs(args: readonly string[]) {
-  const inputs: {path:string;name:string}[] = [];
-  for (const a of args) { if (statSync(a).isDirectory()) for (const f of readdirSync(a).sort()) { if (f.endsWith('.gz')) inputs.push({ path: join(a, f), name: f }); } else inputs.push({ path: a, name: basename(a) }); }
-  return { inputs, unreadable: [] as {source:string;message:string;code:string}[] };
+import { statSync } from 'node:fs';
+import { readArchive } from './archive.ts';
+import { assemble } from './assemble.ts';
+import { readFolderFiles } from './folder.ts';
+import type { ReadOptions, ReadResult } from './model.ts';
+import { Problems, Refusal, withLimits } from './model.ts';
+import { baseName, displayName } from './names.ts';
+import { asSet, missingNodes } from './set.ts';
+import type { Source } from './source.ts';
+import { bytesSource, errorCode, fileSource } from './source.ts';
+
+export { expandInputs, type FoundInput, type FoundInputs } from './inputs.ts';
+export type {
+  BundleContext,
+  BundleFormat,
+  BundleIdentity,
+  BundleMember,
+  BundleProblem,
+  Limits,
+  ProblemSeverity,
+  ReadBundle,
+  ReadOptions,
+  ReadResult,
+} from './model.ts';
+export { defaultLimits } from './model.ts';
+
+/** A set's bundles together may expand to this many bytes. */
+const SET_EXPANDED = 2 * 1024 * 1024 * 1024;
+
+/**
+ * Reads whatever one input is: a bundle file, a set archive, an unpacked bundle or a folder of evidence files (paths),
+ * or the bytes of standard input. A set gives one result a bundle, then one problem (`node-not-collected`) for each
+ * node that its set.json expects in vain; everything else gives exactly one. Never rejects: what cannot be read is
+ * `{ ok: false }` with a sentence.
+ */
+export async function readInput(input: string | Uint8Array, options: ReadOptions = {}): Promise<ReadResult[]> {
+  const name = nameOf(input, options);
+  if (typeof input === 'string') {
+    let folder = false;
+    try {
+      folder = statSync(input).isDirectory();
+    } catch (error) {
+      return [
+        refused(
+          'unreadable',
+          `"${name}" could not be opened (${errorCode(error)}); check the path and its permissions.`,
+        ),
+      ];
+    }
+    if (folder) return [await readFolder(input, options)];
+  }
+  return readAny(input, name, options, true);
 }
-const sha = (b: Uint8Array) => createHash('sha256').update(b).digest('hex');
-export async function readInput(input: string|Uint8Array, o: {name:string; node?: string; limits?: unknown}): Promise<ReadResult[]> {
-  const gz = typeof input === 'string' ? readFileSync(input) : input;
-  const raw = gunzipSync(gz);
-  const files = new Map<string, Buffer>();
-  await new Promise<void>((res, rej) => { const p = new Parser({ strict: true, onReadEntry: (e) => { const parts: Buffer[] = []; e.on('data', (d: Buffer) => parts.push(d)); e.on('end', () => { if (e.type === 'File') files.set(e.path.slice(e.path.indexOf('/')+1), Buffer.concat(parts)); }); } }); p.on('end', () => res()); p.on('error', rej); p.end(raw); });
-  const man = JSON.parse(files.get('manifest.json')!.toString()); const bj = JSON.parse(files.get('bundle.json')!.toString());
-  const lines = files.get('manifest.json')!.toString().split('\n');
-  const evidence: EvidenceRecord[] = man.evidence.map((r: any) => ({ ...r, instance: r.instance ?? evidenceAt(r.path)?.instance, manifestLine: lines.findIndex((l) => l.includes(`"path":"${r.path}"`)) + 1 }));
-  const members = new Map([...files].map(([p, b]) => [p, { sha256: sha(b), bytes: new Uint8Array(b), record: evidence.find((r) => r.path === p) ?? null }]));
-  return [{ ok: true, bundle: { source: o.name, format: 'netcase-bundle/1', sha256: sha(gz), size: gz.length, identity: { bundleId: bj.id, hostname: bj.node.hostname, fqdn: bj.node.fqdn, machineIdSha256: bj.node.machineIdSha256, bootId: bj.node.bootId, kernel: bj.node.kernel, os: bj.node.os }, nodeName: o.node ?? bj.node.hostname, collectedAt: new Date(bj.clock.epoch * 1000).toISOString(), collector: bj.collector, context: { uid: bj.context.uid, netns: bj.context.netns, pid1netns: bj.context.pid1netns, mode: bj.context.mode }, complete: man.end?.complete !== false, evidence, members, problems: [] } }];
+
+/** Reads one bundle file; a set archive is refused here (readInput reads it). Never rejects. */
+export async function readBundle(path: string, options: ReadOptions = {}): Promise<ReadResult> {
+  return one(await readAny(path, nameOf(path, options), options, false));
+}
+
+/** Reads one bundle from memory, as from standard input. Never rejects. */
+export async function readBundleBytes(bytes: Uint8Array, options: ReadOptions = {}): Promise<ReadResult> {
+  return one(await readAny(bytes, nameOf(bytes, options), options, false));
+}
+
+/** Reads an unpacked bundle, or a folder whose files lie at the item list's paths (one node). Never rejects. */
+export async function readFolder(path: string, options: ReadOptions = {}): Promise<ReadResult> {
+  return guarded(nameOf(path, options), () => {
+    const problems = new Problems();
+    const container = readFolderFiles(path, nameOf(path, options), withLimits(options.limits), problems);
+    return { ok: true, bundle: assemble(container, options, problems) };
+  });
+}
+
+async function readAny(
+  input: string | Uint8Array,
+  name: string,
+  options: ReadOptions,
+  sets: boolean,
+): Promise<ReadResult[]> {
+  const limits = withLimits(options.limits);
+  let source: Source | null = null;
+  try {
+    source = typeof input === 'string' ? fileSource(input, limits) : bytesSource(input, limits);
+    const problems = new Problems();
+    const container = await readArchive(source, name, limits, problems);
+    const set = asSet(container.files);
+    if (set === null) return [{ ok: true, bundle: assemble(container, options, problems) }];
+    if (!sets)
+      return [
+        refused(
+          'set-archive',
+          `"${name}" is a set of bundles; a set inside a set, or where one bundle is asked for, is not read.`,
+        ),
+      ];
+    const results: ReadResult[] = [];
+    const present = new Set<string>();
+    let left = Math.max(SET_EXPANDED, limits.expanded);
+    for (const inner of set.bundles) {
+      const label = baseName(inner.path);
+      const result = inner.cut
+        ? refused('truncated', `"${label}" is cut: the set archive ends inside it; send the set again.`)
+        : one(
+            await readAny(
+              inner.bytes,
+              label,
+              {
+                limits: { ...limits, expanded: Math.min(limits.expanded, left) },
+              },
+              false,
+            ),
+          );
+      results.push(result);
+      if (!result.ok) continue;
+      for (const member of result.bundle.members.values()) left -= member.bytes.length;
+      present.add(result.bundle.nodeName);
+    }
+    for (const problem of problems.list()) if (problem.severity === 'high') results.push({ ok: false, problem });
+    for (const problem of missingNodes(set, present)) results.push({ ok: false, problem });
+    if (results.length === 0)
+      results.push(refused('empty-set', `"${name}" is a set of bundles without a bundle in it.`));
+    return results;
+  } catch (error) {
+    return [failed(error, name)];
+  } finally {
+    source?.close();
+  }
+}
+
+function nameOf(input: string | Uint8Array, options: ReadOptions): string {
+  return baseName(options.name ?? (typeof input === 'string' ? input : 'stdin'));
+}
+
+function refused(code: string, message: string): ReadResult {
+  return { ok: false, problem: { code, severity: 'high', message } };
+}
+
+async function guarded(name: string, read: () => ReadResult): Promise<ReadResult> {
+  try {
+    return read();
+  } catch (error) {
+    return failed(error, name);
+  }
+}
+
+/** A refusal as a result. Anything else is a fault of the reader: said without its message, which may name paths. */
+function failed(error: unknown, name: string): ReadResult {
+  if (error instanceof Refusal) {
+    const { problem } = error;
+    return { ok: false, problem: { ...problem, message: `"${name}" was refused. ${problem.message}` } };
+  }
+  const kind = error instanceof Error ? error.name : typeof error;
+  return refused(
+    'reader-error',
+    `"${name}" could not be read (${displayName(kind)}, ${errorCode(error)}); please report this with the file.`,
+  );
+}
+
+function one(results: readonly ReadResult[]): ReadResult {
+  return results[0] ?? refused('empty-set', 'There is nothing in the input.');
 }

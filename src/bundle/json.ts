@@ -1,0 +1,113 @@
+import { z } from 'zod';
+
+const DEPTH = 64;
+
+/** Nesting of JSON text, strings left out; stops counting at `most`. */
+function deeperThan(text: string, most: number): boolean {
+  let depth = 0;
+  let quoted = false;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (quoted) {
+      if (c === 0x5c) i++;
+      else if (c === 0x22) quoted = false;
+    } else if (c === 0x22) quoted = true;
+    else if (c === 0x7b || c === 0x5b) {
+      if (++depth > most) return true;
+    } else if (c === 0x7d || c === 0x5d) depth--;
+  }
+  return false;
+}
+
+/** JSON.parse with a size cap (characters) and a depth guard; undefined when it is refused or no JSON. Never throws. */
+export function parseJson(text: string, cap: number): unknown {
+  if (text.length > cap || deeperThan(text, DEPTH)) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+// A field of the wrong type is a field that is not there: the record around it stays readable.
+const text = z.string().max(4096).nullish().catch(null);
+const number = z.number().nullish().catch(null);
+const hex64 = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/)
+  .nullish()
+  .catch(null);
+
+export const bundleJson = z.object({
+  format: z.literal('netcase-bundle'),
+  version: number,
+  minReader: number,
+  id: text,
+  collector: z.object({ name: text, version: text }).nullish().catch(null),
+  node: z
+    .object({
+      name: text,
+      hostname: text,
+      fqdn: text,
+      machineIdSha256: hex64,
+      bootId: text,
+      kernel: text,
+      os: text,
+    })
+    .nullish()
+    .catch(null),
+  clock: z.object({ epoch: number }).nullish().catch(null),
+  context: z.object({ uid: number, netns: text, pid1netns: text, mode: text }).nullish().catch(null),
+});
+export type BundleJson = z.infer<typeof bundleJson>;
+
+export const manifestRecord = z.object({
+  id: z.string().min(1).max(256),
+  path: z.string().max(2048).nullish().catch(null),
+  instance: text,
+  status: z.string().max(64).nullish().catch(null),
+  rc: number,
+  reason: text,
+  argv: z.array(z.string().max(4096)).max(256).nullish().catch(null),
+  sha256: hex64,
+  bytes: number,
+  tool: text,
+  stderr: text,
+  redactions: number,
+  ms: number,
+});
+export type ManifestRecord = z.infer<typeof manifestRecord>;
+
+export const manifestHead = z.object({
+  format: z.literal('netcase-bundle'),
+  version: number,
+  minReader: number,
+  id: text,
+  t0: number,
+});
+export type ManifestHead = z.infer<typeof manifestHead>;
+
+export const manifestEnd = z.object({
+  records: number,
+  complete: z.boolean().nullish().catch(null),
+  deadline: z.boolean().nullish().catch(null),
+});
+export type ManifestEnd = z.infer<typeof manifestEnd>;
+
+const nodeNames = z
+  .array(z.union([z.string().max(256), z.object({ node: text, name: text })]))
+  .max(10_000)
+  .nullish()
+  .catch(null);
+
+export const setJson = z.object({
+  site: text,
+  expected: nodeNames,
+  expectedNodes: nodeNames,
+  nodes: nodeNames,
+  failures: z
+    .array(z.union([z.string().max(4096), z.object({ node: text, name: text, reason: text, error: text })]))
+    .max(10_000)
+    .nullish()
+    .catch(null),
+});
