@@ -1,0 +1,74 @@
+import { parseMac } from '../core/address.ts';
+import type { Fdb } from '../facts/index.ts';
+import { defineParser, type Parsed, type Skipped } from '../facts/parser.ts';
+import { type JsonRecord, readRecords } from './json-records.ts';
+import { present } from './json-value.ts';
+import { arity, count, readKeyed, wordsOf } from './keyed-words.ts';
+import { filledLines } from './line-index.ts';
+
+type Entry = Fdb['entries'][number];
+
+const keys = arity('dev dst port vni src_vni via vlan master used link-netnsid nhid state');
+
+/** `bridge fdb show` with any of -d -s -t, and its JSON. A learned entry has no state; `self` is the device's own table, `master` the bridge's. */
+function readFdb(text: string): Parsed<Fdb> {
+  const entries: Entry[] = [];
+  const json = /^\s*\[/.test(text) ? readRecords(text) : null;
+  if (typeof json === 'string') return { ok: false, why: json };
+  const skipped: Skipped[] = [...(json?.skipped ?? [])];
+  const add = (entry: Entry | null, line: number) => {
+    if (entry === null) skipped.push({ line, why: 'no forwarding entry' });
+    else entries.push(entry);
+  };
+  if (json !== null) for (const record of json.records) add(entryOfRecord(record), record.span.line);
+  else for (const { line, text: raw } of filledLines(text)) add(entryOfLine(wordsOf(raw), line), line);
+  if (entries.length === 0 && skipped.length > 0) return { ok: false, why: skipped[0]!.why };
+  return { ok: true, value: { entries }, skipped };
+}
+
+function entryOfLine(words: readonly string[], line: number): Entry | null {
+  const mac = parseMac(words[0] ?? '');
+  const { values, bare } = readKeyed(words.slice(1), keys);
+  const dev = values.get('dev');
+  if (mac === null || dev === undefined) return null;
+  const state = bare.find((w) => w === 'permanent' || w === 'static' || w === 'stale') ?? values.get('state');
+  return present({
+    mac,
+    dev,
+    dst: values.get('dst'),
+    port: count(values.get('port')),
+    vni: count(values.get('vni')),
+    via: values.get('via'),
+    vlan: count(values.get('vlan')),
+    master: values.get('master'),
+    self: bare.includes('self'),
+    permanent: state === 'permanent',
+    state,
+    line,
+  });
+}
+
+function entryOfRecord(record: JsonRecord): Entry | null {
+  const mac = parseMac(record.text('mac') ?? '');
+  const dev = record.text('ifname');
+  if (mac === null || dev === undefined) return null;
+  const state = record.text('state');
+  return present({
+    mac,
+    dev,
+    dst: record.text('dst'),
+    port: record.number('port'),
+    vni: record.number('vni'),
+    via: record.text('viaIf'),
+    vlan: record.number('vlan'),
+    master: record.text('master'),
+    self: record.texts('flags').includes('self'),
+    permanent: state === 'permanent',
+    state,
+    ...record.span,
+  });
+}
+
+export const parsers = [
+  defineParser({ fact: 'fdb', evidence: ['bridge.fdb', 'bridge.fdb-json'], version: 1, parse: readFdb }),
+];

@@ -1,0 +1,106 @@
+import { type Node, type ParseError, parseTree } from 'jsonc-parser';
+import type { Span } from '../core/span.ts';
+import type { Skipped } from '../facts/parser.ts';
+import { depthOf, MAX_DEPTH } from './json-tree.ts';
+import { LineIndex } from './line-index.ts';
+
+export type JsonValue = string | number | boolean | null | JsonRecord | readonly JsonValue[];
+
+/** One JSON object with its place. Of a repeated key the first wins: `ip -j route` prints an encapsulation's `dst` after the route's. */
+export class JsonRecord {
+  readonly span: Span;
+  /** In file order. */
+  readonly fields: ReadonlyMap<string, JsonValue>;
+
+  constructor(span: Span, fields: ReadonlyMap<string, JsonValue>) {
+    this.span = span;
+    this.fields = fields;
+  }
+
+  text(key: string): string | undefined {
+    const value = this.fields.get(key);
+    return typeof value === 'string' && value !== '' ? value : undefined;
+  }
+
+  number(key: string): number | undefined {
+    const value = this.fields.get(key);
+    return typeof value === 'number' && Number.isFinite(value) ? value : undefined;
+  }
+
+  /** true/false, 1/0 (bridge options are numbers), "on"/"off". */
+  flag(key: string): boolean | undefined {
+    const value = this.fields.get(key);
+    if (value === true || value === 1 || value === 'on') return true;
+    return value === false || value === 0 || value === 'off' ? false : undefined;
+  }
+
+  record(key: string): JsonRecord | undefined {
+    const value = this.fields.get(key);
+    return value instanceof JsonRecord ? value : undefined;
+  }
+
+  /** Objects of an array; the empty ones that iproute2 4.x prints are left out. */
+  records(key: string): readonly JsonRecord[] {
+    return recordsOf(this.fields.get(key) ?? null);
+  }
+
+  texts(key: string): readonly string[] {
+    const value = this.fields.get(key);
+    return Array.isArray(value) ? value.filter((v): v is string => typeof v === 'string' && v !== '') : [];
+  }
+}
+
+function recordsOf(value: JsonValue): readonly JsonRecord[] {
+  return Array.isArray(value) ? value.filter((v): v is JsonRecord => v instanceof JsonRecord && v.fields.size > 0) : [];
+}
+
+/**
+ * The objects of `ip -j` output: one array, or several one after the other. Blank text is an empty list: old iproute2 prints nothing.
+ * In a cut or broken text only what stands whole before the first error counts. A string says why nothing can be read.
+ */
+export function readRecords(text: string): { records: readonly JsonRecord[]; skipped: Skipped[] } | string {
+  if (text.trim() === '') return { records: [], skipped: [] };
+  if (depthOf(text) > MAX_DEPTH) return `nested deeper than ${MAX_DEPTH}`;
+  const errors: ParseError[] = [];
+  const root = parseTree(text, errors, { disallowComments: true, allowTrailingComma: false });
+  const index = new LineIndex(text);
+  if (root?.type !== 'array') return 'not a JSON array';
+  const limit = errors[0]?.offset ?? text.length;
+  const skipped = errors.length === 0 ? [] : brokenLines(index, limit, text);
+  const records: JsonRecord[] = [];
+  for (const child of root.children ?? []) {
+    const whole = child.length > 0 && child.offset + child.length <= limit;
+    const line = index.lineAt(child.offset);
+    if (!whole) {
+      if (errors.length === 0) skipped.push({ line, why: 'JSON: not whole' });
+    } else if (child.type !== 'object') skipped.push({ line, why: 'JSON: no object' });
+    else {
+      const record = readValue(child, index) as JsonRecord;
+      if (record.fields.size > 0) records.push(record);
+    }
+  }
+  if (records.length === 0 && skipped.length > 0) return 'broken JSON';
+  return { records, skipped };
+}
+
+/** All filled lines from the first error on: what stands there was not read. */
+function brokenLines(index: LineIndex, offset: number, text: string): Skipped[] {
+  const first = index.lineAt(offset);
+  const lines = text.split('\n');
+  const skipped: Skipped[] = [];
+  for (let line = first; line <= lines.length; line += 1)
+    if (line === first || lines[line - 1]!.trim() !== '') skipped.push({ line, why: 'JSON: broken from here on' });
+  return skipped;
+}
+
+function readValue(node: Node, index: LineIndex): JsonValue {
+  if (node.type === 'array') return (node.children ?? []).map((child) => readValue(child, index));
+  if (node.type !== 'object') return node.value as string | number | boolean | null;
+  const fields = new Map<string, JsonValue>();
+  for (const property of node.children ?? []) {
+    const [key, value] = property.children ?? [];
+    if (key !== undefined && value !== undefined && !fields.has(key.value))
+      fields.set(key.value, readValue(value, index));
+  }
+  return new JsonRecord(index.span(node.offset, node.length), fields);
+}
