@@ -198,6 +198,16 @@ nc_kill_tree() { # PID SIGNAL PARENT
   return 0
 }
 
+# Is it a child of ours that still runs? A zombie does not.
+nc_alive() { # PID
+  { read -r nc_k_line <"/proc/$1/stat"; } 2>/dev/null || return 1
+  case ${nc_k_line##*) } in
+    Z* | X*) return 1 ;;
+    ?" $nc_pid "*) return 0 ;;
+    *) return 1 ;;
+  esac
+}
+
 # The one watchdog of the run, a background process that wakes each second. timeout(1) is not used: three
 # dialects, absent on some nodes, and it cannot limit a shell function.
 nc_watchdog() {
@@ -212,6 +222,11 @@ nc_watchdog() {
     [ "$nc_w_pid" != 0 ] || continue
     nc_now
     [ "$nc_cs" -ge "$nc_w_end" ] || continue
+    # Interrupted, the child gone, and still waiting for it: the signal came just before the `wait`. Once more.
+    if [ "$nc_w_end" = 0 ] && ! nc_alive "$nc_w_pid"; then
+      kill -TERM "$nc_pid" 2>/dev/null
+      continue
+    fi
     nc_put "$nc_w_pid" >"$nc_tmp/killed"
     if [ "$nc_cs" -ge "$((nc_w_end + 200))" ]; then nc_w_sig=KILL; else nc_w_sig=TERM; fi
     nc_kill_tree "$nc_w_pid" "$nc_w_sig" "$nc_pid"
@@ -247,12 +262,16 @@ nc_run() { # SECONDS CAP_KIB OUT ERR COMMAND...
   nc_kid=$!
   nc_put "$nc_kid $nc_r_end" >"$nc_tmp/cur"
   # A signal between the fork and here found no child to end.
-  [ "$nc_stop" = 0 ] || nc_interrupt
-  wait "$nc_kid" 2>/dev/null
-  nc_rc=$?
   if [ "$nc_stop" = 1 ]; then
-    # The trap ended the first wait; the watchdog sees to it that the second one ends as well.
+    nc_interrupt
+    nc_rc=143
+  else
     wait "$nc_kid" 2>/dev/null
+    nc_rc=$?
+  fi
+  # After a trap a second `wait` can block for good (bash loses the child's status), so look instead.
+  if [ "$nc_stop" = 1 ]; then
+    while nc_alive "$nc_kid"; do sleep 0.1 2>/dev/null || sleep 1; done
   fi
   nc_kid=
   nc_put '0 0' >"$nc_tmp/cur"
@@ -265,8 +284,16 @@ nc_run() { # SECONDS CAP_KIB OUT ERR COMMAND...
   nc_ms=$(((nc_cs - nc_r_start) * 10))
 }
 
+# Is this the collector itself? A child of bash that is hit between its fork and the reset of its traps runs them
+# all, the one on EXIT too, and $$ is the same in both. nc_me: the true pid.
+nc_in_main() {
+  read -r nc_me nc_k_line </proc/self/stat
+  [ "$nc_me" = "$nc_pid" ]
+}
+
 # TERM, INT or HUP: end the running command, record the rest as skipped, pack what there is.
 nc_interrupt() {
+  nc_in_main || kill -KILL "$nc_me"
   nc_stop=1
   if [ -n "$nc_kid" ]; then
     nc_put "$nc_kid 0" >"$nc_tmp/cur"
@@ -543,6 +570,8 @@ nc_collect() {
   nc_got=$nc_size
   nc_washed=0
   if [ "$nc_to" != "$nc_out" ]; then nc_clean; fi
+  # A child that was ended before it opened its output left no file, but the record promises one.
+  [ -e "$nc_out" ] || printf '' >"$nc_out"
   nc_ms=$nc_item_ms
   nc_total=$((nc_total + nc_got))
   nc_first=
@@ -1937,6 +1966,7 @@ nc_make_spool() {
 }
 
 nc_cleanup() {
+  nc_in_main || return 0
   if [ -n "${nc_watch-}" ]; then
     nc_kill_tree "$nc_watch" KILL "$nc_pid"
     wait "$nc_watch" 2>/dev/null

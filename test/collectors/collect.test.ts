@@ -1,8 +1,19 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { type Ran, bundlesIn, cleanUp, daemon, excuse, inNode, onlyBundle, present, readBundle, script } from './lab-node.ts';
+import {
+  bundlesIn,
+  cleanUp,
+  daemon,
+  excuse,
+  inNode,
+  onlyBundle,
+  present,
+  type Ran,
+  readBundle,
+  script,
+} from './lab-node.ts';
 
 const ran: Ran[] = [];
 const node = (...args: Parameters<typeof inNode>): Ran => {
@@ -43,15 +54,43 @@ ${daemon('/usr/bin/kubelet', '--hostname-override=n1', '--config', '/var/lib/kub
     );
     expect(r.stderr).toMatch(/^[0-9a-f]{64} {2}netcase_node-a_\d{8}T\d{6}Z_[0-9a-f]{6}\.tar\.gz$/m);
     const bundle = onlyBundle(r);
-    expect(readFileSync(join(r.out, 'path'), 'utf8')).toBe(`/mnt/${bundle.file.slice(bundle.file.lastIndexOf('/') + 1)}\n`);
+    expect(readFileSync(join(r.out, 'path'), 'utf8')).toBe(
+      `/mnt/${bundle.file.slice(bundle.file.lastIndexOf('/') + 1)}\n`,
+    );
     expect(readFileSync(join(r.out, 'rc'), 'utf8').trim()).toBe('0');
     const [start, end] = readFileSync(join(r.out, 'times'), 'utf8').split(' ').map(Number);
-    console.log(`collector on an idle node with one pod: ${(end! - start!).toFixed(2)} s, ${bundle.manifest.end.records} records`);
+    console.log(
+      `collector on an idle node with one pod: ${(end! - start!).toFixed(2)} s, ${bundle.manifest.end.records} records`,
+    );
     expect(end! - start!).toBeLessThan(20);
 
     expect(bundle.manifest.end).toMatchObject({ complete: true, deadline: false });
-    expect(bundle.identity).toMatchObject({ format: 'netcase-bundle', version: 1, minReader: 1, node: { hostname: 'node-a', name: 'node-a' }, options: ['-o', '/mnt'] });
-    for (const id of ['ip.addr', 'ip.addr-json', 'ip.route4', 'bridge.brctl-show', 'bridge.fdb', 'fw.iptables-save', 'fw.iptables-legacy-save', 'fw.nft', 'fw.nft-json', 'sock.ss-listen', 'sys.sysctl', 'kubelet.cmdline', 'kubelet.config', 'flannel.subnet-env', 'docker.daemon-json', 'cni.ipam', 'netns.index'])
+    expect(bundle.identity).toMatchObject({
+      format: 'netcase-bundle',
+      version: 1,
+      minReader: 1,
+      node: { hostname: 'node-a', name: 'node-a' },
+      options: ['-o', '/mnt'],
+    });
+    for (const id of [
+      'ip.addr',
+      'ip.addr-json',
+      'ip.route4',
+      'bridge.brctl-show',
+      'bridge.fdb',
+      'fw.iptables-save',
+      'fw.iptables-legacy-save',
+      'fw.nft',
+      'fw.nft-json',
+      'sock.ss-listen',
+      'sys.sysctl',
+      'kubelet.cmdline',
+      'kubelet.config',
+      'flannel.subnet-env',
+      'docker.daemon-json',
+      'cni.ipam',
+      'netns.index',
+    ])
       expect(bundle.item(id), id).toMatchObject({ status: 'ok', ns: 'host' });
     // Plain outputs, as the command prints them.
     expect(bundle.text('host/ip/addr.txt')).toMatch(/^1: lo: </);
@@ -61,35 +100,58 @@ ${daemon('/usr/bin/kubelet', '--hostname-override=n1', '--config', '/var/lib/kub
     expect(bundle.text('host/sys/sysctl.txt')).toMatch(/^net\/ipv4\/conf\/flannel\.1\/rp_filter:\d$/m);
     expect(bundle.text('host/bridge/sysfs.txt')).toMatch(/^\/sys\/class\/net\/veth1\/brport\/state:\d$/m);
     expect(bundle.text('cni/ipam.txt')).toBe('/var/lib/cni/networks/cbr0/10.244.1.2:abc\n');
-    expect(bundle.text('cmdline/kubelet.txt').split('\n')).toEqual(expect.arrayContaining(['/usr/bin/kubelet', '--hostname-override=n1']));
-    expect(bundle.item('cni.conf')).toMatchObject({ status: 'ok', instance: '10-flannel.conflist', path: 'files/etc/cni/net.d/10-flannel.conflist', src: '/etc/cni/net.d/10-flannel.conflist' });
+    expect(bundle.text('cmdline/kubelet.txt').split('\n')).toEqual(
+      expect.arrayContaining(['/usr/bin/kubelet', '--hostname-override=n1']),
+    );
+    expect(bundle.item('cni.conf')).toMatchObject({
+      status: 'ok',
+      instance: '10-flannel.conflist',
+      path: 'files/etc/cni/net.d/10-flannel.conflist',
+      src: '/etc/cni/net.d/10-flannel.conflist',
+    });
     expect(bundle.manifest.evidence.filter((e) => e.id === 'cni.conf')).toHaveLength(1);
     expect(bundle.item('sys.sysctl-d')).toMatchObject({ status: 'absent', path: 'files/etc/sysctl.d/*' });
-    expect(bundle.item('docker.version')).toMatchObject({ status: 'skipped', reason: 'dockerd does not run, asking could start it' });
+    expect(bundle.item('docker.version')).toMatchObject({
+      status: 'skipped',
+      reason: 'dockerd does not run, asking could start it',
+    });
     expect(bundle.item('ct.table').status).toBe('disabled');
     expect(bundle.item('fw.ebtables-save').status).toBe('skipped');
 
     // The pod's namespace, and the node's own line in the index.
-    const index = bundle.text('netns/index.txt').trim().split('\n').map((l) => l.split(' '));
+    const index = bundle
+      .text('netns/index.txt')
+      .trim()
+      .split('\n')
+      .map((l) => l.split(' '));
     expect(index).toHaveLength(2);
     const own = (bundle.identity.context as { netns: string }).netns;
     expect(index.find((l) => l[0] === own)?.slice(1, 3)).toEqual(['1', 'bash']);
     const pod = index.find((l) => l[0] !== own)!;
     expect(pod.slice(2)).toEqual(['sleep', '-', '-']);
-    expect(bundle.item('netns.route4', pod[0])).toMatchObject({ status: 'ok', ns: pod[0], path: `netns/${pod[0]}/route4.txt` });
+    expect(bundle.item('netns.route4', pod[0])).toMatchObject({
+      status: 'ok',
+      ns: pod[0],
+      path: `netns/${pod[0]}/route4.txt`,
+    });
     expect(bundle.text(`netns/${pod[0]}/route4.txt`)).toContain('default via 10.244.1.1 dev eth0');
     expect(bundle.text(`netns/${pod[0]}/sysctl.txt`)).toMatch(/^net\/ipv4\/conf\/eth0\/rp_filter:\d$/m);
     expect(bundle.text(`netns/${pod[0]}/net/route`)).toContain('eth0');
     expect(bundle.manifest.evidence.some((e) => e.id.startsWith('netns.') && e.instance === own)).toBe(false);
     // Every kind of evidence has at least one record.
     const kinds = new Set(bundle.manifest.evidence.map((e) => e.id));
-    for (const [, id] of readFileSync(script, 'utf8').matchAll(/^\s*item ([\w.-]+) /gm)) expect(kinds, id).toContain(id);
+    for (const [, id] of readFileSync(script, 'utf8').matchAll(/^\s*item ([\w.-]+) /gm))
+      expect(kinds, id).toContain(id);
   });
 
   it('makes the same bundle under every shell', () => {
-    const shells = ['dash', 'bash --posix', 'mksh', 'yash', 'busybox sh'].filter((s) => process.env.CI || present(s.split(' ')[0]!));
+    const shells = ['dash', 'bash --posix', 'mksh', 'yash', 'busybox sh'].filter(
+      (s) => process.env.CI || present(s.split(' ')[0]!),
+    );
     const r = node(
-      shells.map((s) => `${s} ${script} --conntrack --node ${s.split(' ')[0]} -o /mnt; echo ${s} $? >>/mnt/rc`).join('\n'),
+      shells
+        .map((s) => `${s} ${script} --conntrack --node ${s.split(' ')[0]} -o /mnt; echo ${s} $? >>/mnt/rc`)
+        .join('\n'),
       {
         prepare: `
 printf '{"name":"x"}' >"/etc/cni/net.d/od d\\"na'me\\\\.conf"; echo '{}' >"/etc/cni/net.d/$(printf 'caf\\303\\251.conf')"
@@ -99,7 +161,9 @@ iptables -A FORWARD -m comment --comment 'a "b" c' -j ACCEPT; iptables-legacy -A
     );
     const seen = bundlesIn(r.out).map((file) => {
       const bundle = readBundle(file);
-      const lines = bundle.manifest.evidence.map((e) => [e.id, e.path, e.status, e.instance, e.rc, e.stderr, e.argv?.join(' ').replace(/@\d+/, '@')].join('\t'));
+      const lines = bundle.manifest.evidence.map((e) =>
+        [e.id, e.path, e.status, e.instance, e.rc, e.stderr, e.argv?.join(' ').replace(/@\d+/, '@')].join('\t'),
+      );
       return { name: bundle.identity.node.name, members: bundle.members.join('\n'), lines: lines.join('\n') };
     });
     expect(readFileSync(join(r.out, 'rc'), 'utf8').trim().split('\n')).toEqual(shells.map((s) => `${s} 0`));
@@ -128,11 +192,18 @@ iptables -A FORWARD -m comment --comment 'a "b" c' -j ACCEPT; iptables-legacy -A
       'iptables-legacy -A FORWARD -j ACCEPT; iptables-legacy -t nat -A POSTROUTING -j MASQUERADE',
       'iptables -t nat -A POSTROUTING -j MASQUERADE; nft add table inet x; nft add chain inet x c; ipset create s hash:ip',
     ]) {
-      const r = node(`sleep 2; ${snapshot('1')} sh ${script} --full --conntrack -o /mnt; echo $? >/mnt/rc; ps -eo args | grep -v -e ' ps' -e grep >/mnt/ps; ${snapshot('2')} diff /tmp/snap.1 /tmp/snap.2 >/mnt/diff; wc -l </tmp/snap.1 >/mnt/lines`, { prepare });
+      const r = node(
+        `sleep 2; ${snapshot('1')} sh ${script} --full --conntrack -o /mnt; echo $? >/mnt/rc; ps -eo args | grep -v -e ' ps' -e grep >/mnt/ps; ${snapshot('2')} diff /tmp/snap.1 /tmp/snap.2 >/mnt/diff; wc -l </tmp/snap.1 >/mnt/lines`,
+        { prepare },
+      );
       expect(readFileSync(join(r.out, 'diff'), 'utf8'), prepare).toBe('');
       expect(Number(readFileSync(join(r.out, 'lines'), 'utf8'))).toBeGreaterThan(200);
       // Nothing of the collector is left running: the node's shell and its pod.
-      expect(readFileSync(join(r.out, 'ps'), 'utf8').split('\n').slice(1).filter(Boolean)).toEqual([expect.stringMatching(/^bash .*node\.sh$/), 'sleep 1000', expect.stringMatching(/^ps /)]);
+      expect(readFileSync(join(r.out, 'ps'), 'utf8').split('\n').slice(1).filter(Boolean)).toEqual([
+        expect.stringMatching(/^bash .*node\.sh$/),
+        'sleep 1000',
+        expect.stringMatching(/^ps /),
+      ]);
       expect(readFileSync(join(r.out, 'rc'), 'utf8').trim()).toBe('0');
       onlyBundle(r);
     }
@@ -141,14 +212,19 @@ iptables -A FORWARD -m comment --comment 'a "b" c' -j ACCEPT; iptables-legacy -A
   it('asks docker through the socket of the dockerd that runs', () => {
     const r = node(`sh ${script} -o /mnt; echo $? >/mnt/rc`, {
       prepare:
-        fakeDocker('echo "$DOCKER_HOST $HOME $*" >>/mnt/asked\ncase "$*" in "ps -a -q"*) echo c1;; "network ls -q"*) echo n1;; *) echo "{}";; esac') +
+        fakeDocker(
+          'echo "$DOCKER_HOST $HOME $*" >>/mnt/asked\ncase "$*" in "ps -a -q"*) echo c1;; "network ls -q"*) echo n1;; *) echo "{}";; esac',
+        ) +
         socket('/run/own.sock') +
         daemon('dockerd', '-H', 'unix:///run/own.sock', '--config-file=/etc/docker/other.json') +
         'echo \'{"bip":"10.9.0.1/24"}\' >/etc/docker/other.json\nexport DOCKER_HOST=tcp://192.0.2.1:2375\n',
     });
     const bundle = onlyBundle(r);
     expect(readFileSync(join(r.out, 'rc'), 'utf8').trim()).toBe('0');
-    const asked = readFileSync(join(r.out, 'asked'), 'utf8').trim().split('\n').filter((l) => !l.endsWith('--version'));
+    const asked = readFileSync(join(r.out, 'asked'), 'utf8')
+      .trim()
+      .split('\n')
+      .filter((l) => !l.endsWith('--version'));
     expect(asked).toHaveLength(9);
     for (const line of asked) expect(line).toMatch(/^unix:\/\/\/run\/own\.sock \/tmp\/netcase\.\S+\/home /);
     expect(bundle.item('docker.network-inspect').status).toBe('ok');
@@ -161,7 +237,10 @@ iptables -A FORWARD -m comment --comment 'a "b" c' -j ACCEPT; iptables-legacy -A
 
   it('gives a hanging docker its timeout, once', () => {
     const r = node(`sh ${script} -o /mnt; echo $? >/mnt/rc; sleep 1; ps -ef >/mnt/ps`, {
-      prepare: fakeDocker('[ "$1" != --version ] || exit 0\necho begun; sleep 1000') + socket('/run/docker.sock') + daemon('dockerd'),
+      prepare:
+        fakeDocker('[ "$1" != --version ] || exit 0\necho begun; sleep 1000') +
+        socket('/run/docker.sock') +
+        daemon('dockerd'),
     });
     const bundle = onlyBundle(r);
     const item = bundle.item('docker.version');
@@ -169,50 +248,85 @@ iptables -A FORWARD -m comment --comment 'a "b" c' -j ACCEPT; iptables-legacy -A
     expect(item.ms).toBeGreaterThan(19_000);
     expect(item.ms).toBeLessThan(30_000);
     expect(bundle.text('docker/version.json')).toBe('begun\n');
-    expect(bundle.item('docker.info')).toMatchObject({ status: 'skipped', reason: 'docker gave no answer to docker.version' });
+    expect(bundle.item('docker.info')).toMatchObject({
+      status: 'skipped',
+      reason: 'docker gave no answer to docker.version',
+    });
     expect(readFileSync(join(r.out, 'rc'), 'utf8').trim()).toBe('1');
     // The script's child is gone as well (the pod's own `sleep 1000` stays).
-    expect(readFileSync(join(r.out, 'ps'), 'utf8').split('\n').filter((l) => l.endsWith('sleep 1000'))).toHaveLength(1);
+    expect(
+      readFileSync(join(r.out, 'ps'), 'utf8')
+        .split('\n')
+        .filter((l) => l.endsWith('sleep 1000')),
+    ).toHaveLength(1);
   });
 
   it('packs what it has when it is told to stop', () => {
-    for (const [shell, signal] of [['dash', 'TERM'], ['bash --posix', 'TERM'], ['mksh', 'HUP'], ['yash', 'TERM'], ['busybox sh', 'INT']] as const) {
+    for (const [shell, signal] of [
+      ['dash', 'TERM'],
+      ['bash --posix', 'TERM'],
+      ['mksh', 'HUP'],
+      ['yash', 'TERM'],
+      ['busybox sh', 'INT'],
+    ] as const) {
       if (!process.env.CI && !present(shell.split(' ')[0]!)) continue;
       const r = node(
         // A background job of a shell ignores INT for good; perl-less way out: let env start it with the default.
         `env --default-signal=INT ${shell} ${script} -o /mnt & P=$!; while ! [ -e /tmp/hangs ]; do sleep 0.1; done; kill -${signal} $P; wait $P; echo $? >/mnt/rc; sleep 1.5; ps -ef >/mnt/ps; ls -A /tmp >/mnt/tmp`,
-        { prepare: fakeDocker('[ "$1" != --version ] || exit 0\ntouch /tmp/hangs; sleep 1000') + socket('/run/docker.sock') + daemon('dockerd') },
+        {
+          prepare:
+            fakeDocker('[ "$1" != --version ] || exit 0\ntouch /tmp/hangs; sleep 1000') +
+            socket('/run/docker.sock') +
+            daemon('dockerd'),
+        },
       );
-      expect(readFileSync(join(r.out, 'rc'), 'utf8').trim(), shell).toBe('5');
+      expect(readFileSync(join(r.out, 'rc'), 'utf8').trim(), `${shell}: ${r.stderr}`).toBe('5');
       const bundle = onlyBundle(r);
       expect(bundle.manifest.end.complete).toBe(false);
       expect(bundle.item('docker.version')).toMatchObject({ status: 'failed', reason: 'interrupted' });
       expect(bundle.item('netns.index')).toMatchObject({ status: 'skipped', reason: 'interrupted' });
       expect(bundle.item('ip.addr').status).toBe('ok');
       const ps = readFileSync(join(r.out, 'ps'), 'utf8').split('\n');
-      expect(ps.filter((l) => l.endsWith('sleep 1000')), shell).toHaveLength(1);
-      expect(ps.filter((l) => l.includes('netcase-collect')), shell).toHaveLength(0);
+      expect(
+        ps.filter((l) => l.endsWith('sleep 1000')),
+        shell,
+      ).toHaveLength(1);
+      expect(
+        ps.filter((l) => l.includes('netcase-collect')),
+        shell,
+      ).toHaveLength(0);
       expect(readFileSync(join(r.out, 'tmp'), 'utf8')).not.toContain('netcase');
     }
   });
 
   it('leaves no spool behind even when it is killed', () => {
-    const r = node(`sh ${script} -o /mnt & P=$!; while ! [ -e /tmp/hangs ]; do sleep 0.1; done; kill -KILL $P; sleep 2.5; ls -A /tmp /mnt >/mnt/ls`, {
-      prepare: fakeDocker('[ "$1" != --version ] || exit 0\ntouch /tmp/hangs; sleep 3') + socket('/run/docker.sock') + daemon('dockerd'),
-    });
+    const r = node(
+      `sh ${script} -o /mnt & P=$!; while ! [ -e /tmp/hangs ]; do sleep 0.1; done; kill -KILL $P; sleep 2.5; ls -A /tmp /mnt >/mnt/ls`,
+      {
+        prepare:
+          fakeDocker('[ "$1" != --version ] || exit 0\ntouch /tmp/hangs; sleep 3') +
+          socket('/run/docker.sock') +
+          daemon('dockerd'),
+      },
+    );
     expect(readFileSync(join(r.out, 'ls'), 'utf8')).not.toContain('netcase');
   });
 
   it('says so without root, and collects what it may with --unprivileged', () => {
     const as = 'setpriv --reuid 65534 --regid 65534 --clear-groups';
-    const r = node(`cp ${script} /tmp/c.sh; chmod 644 /tmp/c.sh; ${as} sh /tmp/c.sh -o /mnt; echo $? >/mnt/rc; ${as} sh /tmp/c.sh --unprivileged -o /mnt; echo $? >>/mnt/rc`, {
-      prepare: 'mkdir -m 700 /var/lib/kubelet; echo x >/var/lib/kubelet/config.yaml; iptables-legacy -A FORWARD -j ACCEPT',
-    });
+    const r = node(
+      `cp ${script} /tmp/c.sh; chmod 644 /tmp/c.sh; ${as} sh /tmp/c.sh -o /mnt; echo $? >/mnt/rc; ${as} sh /tmp/c.sh --unprivileged -o /mnt; echo $? >>/mnt/rc`,
+      {
+        prepare:
+          'mkdir -m 700 /var/lib/kubelet; echo x >/var/lib/kubelet/config.yaml; iptables-legacy -A FORWARD -j ACCEPT',
+      },
+    );
     expect(readFileSync(join(r.out, 'rc'), 'utf8').trim().split('\n')).toEqual(['3', '1']);
     const bundle = onlyBundle(r);
     expect(bundle.identity.context).toMatchObject({ uid: 65534 });
     // Not visible is not absent.
-    for (const id of ['kubelet.config', 'fw.ip-tables-names', 'fw.iptables-save', 'fw.nft']) expect(bundle.item(id).status, id).toBe('denied');
+    for (const id of ['kubelet.config', 'fw.ip-tables-names', 'fw.iptables-save', 'fw.nft'])
+      expect(bundle.item(id).status, id).toBe('denied');
     expect(bundle.item('ip.addr').status).toBe('ok');
   });
 
@@ -222,7 +336,16 @@ iptables -A FORWARD -m comment --comment 'a "b" c' -j ACCEPT; iptables-legacy -A
     );
     const bundle = onlyBundle(r);
     expect(readFileSync(join(r.out, 'rc'), 'utf8').trim()).toBe('0');
-    for (const id of ['fw.iptables-save', 'fw.iptables-legacy-save', 'fw.iptables-version', 'fw.nft', 'ip.addr', 'docker.version', 'docker.ps', 'netns.addr-json'])
+    for (const id of [
+      'fw.iptables-save',
+      'fw.iptables-legacy-save',
+      'fw.iptables-version',
+      'fw.nft',
+      'ip.addr',
+      'docker.version',
+      'docker.ps',
+      'netns.addr-json',
+    ])
       expect(bundle.item(id), id).toMatchObject({ status: 'missing' });
     expect(bundle.item('fw.iptables-save').reason).toBe('tool not found in PATH: iptables-save');
     expect(bundle.item('netns.proc-route').status).toBe('ok');
@@ -289,7 +412,10 @@ sleep 0.3`,
     expect(bundle.item('netns.addr-json', leaked)).toMatchObject({ status: 'ok' });
     expect(bundle.item('netns.proc-route', leaked)).toMatchObject({ status: 'ok' });
     expect(bundle.item('flannel.net-conf')).toMatchObject({ status: 'ok', redactions: 1 });
-    expect(JSON.parse(bundle.text('flannel/net-conf.json'))).toEqual({ Network: '10.244.0.0/16', Backend: { Type: 'ipsec', PSK: '[REDACTED]' } });
+    expect(JSON.parse(bundle.text('flannel/net-conf.json'))).toEqual({
+      Network: '10.244.0.0/16',
+      Backend: { Type: 'ipsec', PSK: '[REDACTED]' },
+    });
     expect(bundle.item('kubelet.kube-proxy-config').status).toBe('absent');
     const resolv = bundle.manifest.evidence.filter((e) => e.id === 'netns.resolv-conf');
     expect(resolv.map((e) => e.status).toSorted()).toEqual(['absent', 'absent', 'ok', 'ok']);
@@ -300,7 +426,7 @@ sleep 0.3`,
 
   it('leaves a debug container for the node itself', () => {
     const r = node(
-      `cp ${script} /opt/c.sh; unshare --mount --propagation private bash -c 'mkdir -p /tmp/img; mount --bind / /tmp/img; mount -t tmpfs tmpfs /tmp/img/etc; echo image >/tmp/img/etc/os-release; mount -t tmpfs tmpfs /tmp/img/run; touch /tmp/img/run/.containerenv; mkdir -p /tmp/x; for d in usr bin sbin lib lib64 etc run proc sys dev tmp opt mnt work; do [ -e /\$d ] || continue; mkdir -p /tmp/x/\$d; mount --rbind /tmp/img/\$d /tmp/x/\$d 2>/dev/null || mount --rbind /\$d /tmp/x/\$d; done; mount -t proc proc /tmp/x/proc; mount --rbind /opt /tmp/x/opt; exec chroot /tmp/x sh /opt/c.sh -o /mnt'; echo $? >/mnt/rc`,
+      `cp ${script} /opt/c.sh; unshare --mount --propagation private bash -c 'mkdir -p /tmp/img; mount --bind / /tmp/img; mount -t tmpfs tmpfs /tmp/img/etc; echo image >/tmp/img/etc/os-release; mount -t tmpfs tmpfs /tmp/img/run; touch /tmp/img/run/.containerenv; mkdir -p /tmp/x; for d in usr bin sbin lib lib64 etc run proc sys dev tmp opt mnt work; do [ -e /$d ] || continue; mkdir -p /tmp/x/$d; mount --rbind /tmp/img/$d /tmp/x/$d 2>/dev/null || mount --rbind /$d /tmp/x/$d; done; mount -t proc proc /tmp/x/proc; mount --rbind /opt /tmp/x/opt; exec chroot /tmp/x sh /opt/c.sh -o /mnt'; echo $? >/mnt/rc`,
       { prepare: 'echo PRETTY_NAME=the-node >/etc/os-release' },
     );
     const bundle = onlyBundle(r);
@@ -311,9 +437,16 @@ sleep 0.3`,
 
 describe.skipIf(excuse !== undefined)('hostile names and bytes', { timeout: 120_000 }, () => {
   it('stays valid JSON with odd names, control characters and invalid UTF-8', () => {
-    const shells = ['dash', 'bash --posix', 'mksh', 'yash', 'busybox sh'].filter((s) => process.env.CI || present(s.split(' ')[0]!));
+    const shells = ['dash', 'bash --posix', 'mksh', 'yash', 'busybox sh'].filter(
+      (s) => process.env.CI || present(s.split(' ')[0]!),
+    );
     const r = node(
-      shells.map((s, i) => `PATH=/tmp/bin:$PATH ${s} ${script} --node "$(printf 'n/../${i}"\\\\\\t${s === 'yash' ? '' : '\\303\\251\\377'} x')" -o /mnt; echo $? >>/mnt/rc`).join('\n'),
+      shells
+        .map(
+          (s, i) =>
+            `PATH=/tmp/bin:$PATH ${s} ${script} --node "$(printf 'n/../${i}"\\\\\\t${s === 'yash' ? '' : '\\303\\251\\377'} x')" -o /mnt; echo $? >>/mnt/rc`,
+        )
+        .join('\n'),
       {
         prepare: `
 printf 'h"o\\\\s\\001t\\377' >/proc/sys/kernel/hostname
@@ -327,7 +460,9 @@ mkdir -p /tmp/bin; printf '#!/bin/sh\\n[ "$1" != -V ] || { printf "v1 \\\\"x\\\\
     expect(readFileSync(join(r.out, 'rc'), 'utf8').trim().split('\n')).toEqual(shells.map(() => '1'));
     expect(files).toHaveLength(shells.length);
     for (const file of files) {
-      expect(file.slice(file.lastIndexOf('/') + 1)).toMatch(/^netcase_n-\.\.-\d-[A-Za-z0-9.-]*_\d{8}T\d{6}Z_[0-9a-f]{6}\.tar\.gz$/);
+      expect(file.slice(file.lastIndexOf('/') + 1)).toMatch(
+        /^netcase_n-\.\.-\d-[A-Za-z0-9.-]*_\d{8}T\d{6}Z_[0-9a-f]{6}\.tar\.gz$/,
+      );
       const bundle = readBundle(file);
       expect(bundle.item('tc.qdisc-json')).toMatchObject({ status: 'failed', rc: 3, stderr: 'host/tc/qdisc.json.err' });
       expect(bundle.item('tc.qdisc-json').reason).toContain('exit status 3: no "luck" \\ \u001b[31m \u00e9');
@@ -397,11 +532,30 @@ ${daemon('k3s', 'server', '-t', 'pl4nted-6')}
     const all = bundle.everything();
     expect([...all.matchAll(/.*(pl4nted).*/g)].map((m) => m[0])).toEqual([]);
     expect(bundle.item('docker.daemon-json').redactions).toBe(4);
-    for (const id of ['cri.containerd-config', 'kubelet.config', 'kubelet.k3s-config', 'docker.default', 'cni.conf', 'sys.sysctl-d', 'kubelet.cmdline', 'kubelet.cmdline-k3s', 'flannel.cmdline', 'log.flannel-pod'])
+    for (const id of [
+      'cri.containerd-config',
+      'kubelet.config',
+      'kubelet.k3s-config',
+      'docker.default',
+      'cni.conf',
+      'sys.sysctl-d',
+      'kubelet.cmdline',
+      'kubelet.cmdline-k3s',
+      'flannel.cmdline',
+      'log.flannel-pod',
+    ])
       expect(bundle.item(id).redactions, id).toBeGreaterThan(0);
     // What is no secret stays, and JSON stays JSON.
-    expect(JSON.parse(bundle.text('files/etc/docker/daemon.json'))).toMatchObject({ mtu: 1450, bip: '172.17.0.1/16', tlsverify: true, 'log-opts': { tag: 'kept-tag' } });
-    expect(JSON.parse(bundle.text('files/etc/cni/net.d/10-x.conflist')).plugins[0]).toMatchObject({ type: 'calico', mtu: 1400 });
+    expect(JSON.parse(bundle.text('files/etc/docker/daemon.json'))).toMatchObject({
+      mtu: 1450,
+      bip: '172.17.0.1/16',
+      tlsverify: true,
+      'log-opts': { tag: 'kept-tag' },
+    });
+    expect(JSON.parse(bundle.text('files/etc/cni/net.d/10-x.conflist')).plugins[0]).toMatchObject({
+      type: 'calico',
+      mtu: 1400,
+    });
     expect(bundle.text('files/etc/containerd/config.toml')).toContain('kept-ca');
     expect(bundle.text('files/var/lib/kubelet/config.yaml')).toContain('tlsPrivateKeyFile: /kept/kubelet.key');
     expect(bundle.text('files/var/lib/kubelet/config.yaml')).toContain('clusterDomain: cluster.kept');
@@ -417,10 +571,24 @@ ${daemon('k3s', 'server', '-t', 'pl4nted-6')}
 
 it.skipIf(excuse !== undefined)('guards: asks nothing that would load a module', { timeout: 60_000 }, () => {
   // A kernel with loadable modules is played by another path for /proc/modules.
-  const text = readFileSync(script, 'utf8').replaceAll('/proc/modules', '/run/modules').replaceAll('/proc/kallsyms', '/run/kallsyms').replaceAll('/sys/module/', '/run/module/');
-  const r = node(`cat >/tmp/c.sh <<'END_OF_SCRIPT'\n${text}\nEND_OF_SCRIPT\necho 'bridge 1 0 - Live 0' >/run/modules; touch /run/kallsyms; sh /tmp/c.sh --conntrack -o /mnt`);
+  const text = readFileSync(script, 'utf8')
+    .replaceAll('/proc/modules', '/run/modules')
+    .replaceAll('/proc/kallsyms', '/run/kallsyms')
+    .replaceAll('/sys/module/', '/run/module/');
+  const r = node(
+    `cat >/tmp/c.sh <<'END_OF_SCRIPT'\n${text}\nEND_OF_SCRIPT\necho 'bridge 1 0 - Live 0' >/run/modules; touch /run/kallsyms; sh /tmp/c.sh --conntrack -o /mnt`,
+  );
   const bundle = onlyBundle(r);
-  for (const id of ['fw.iptables-save', 'fw.nft', 'fw.nft-json', 'fw.ipset-save', 'ct.stat', 'ct.table', 'netns.iptables-nft-save', 'netns.ss-listen'])
+  for (const id of [
+    'fw.iptables-save',
+    'fw.nft',
+    'fw.nft-json',
+    'fw.ipset-save',
+    'ct.stat',
+    'ct.table',
+    'netns.iptables-nft-save',
+    'netns.ss-listen',
+  ])
     expect(bundle.item(id), id).toMatchObject({ status: 'skipped', reason: expect.stringContaining('load') });
   // netstat needs no module; legacy tables are only read when they are there.
   expect(bundle.item('sock.ss-listen').status).toBe('ok');

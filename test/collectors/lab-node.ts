@@ -1,5 +1,14 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -66,7 +75,19 @@ ${body}
   // Pid 1 of the namespace is this shell: all it started ends with it.
   const ran = spawnSync(
     'unshare',
-    ['--mount', '--net', '--pid', '--uts', '--fork', '--kill-child', '--mount-proc', '--propagation', 'private', 'bash', file],
+    [
+      '--mount',
+      '--net',
+      '--pid',
+      '--uts',
+      '--fork',
+      '--kill-child',
+      '--mount-proc',
+      '--propagation',
+      'private',
+      'bash',
+      file,
+    ],
     { encoding: 'utf8', timeout: options.timeout ?? 110_000, maxBuffer: 64 << 20 },
   );
   return { status: ran.status, stdout: ran.stdout, stderr: ran.stderr, out };
@@ -161,7 +182,9 @@ export function readBundle(file: string): Bundle {
     manifest,
     manifestText,
     item(id, instance) {
-      const found = (manifest.evidence as Line[]).find((e) => e.id === id && (instance === undefined || e.instance === instance));
+      const found = (manifest.evidence as Line[]).find(
+        (e) => e.id === id && (instance === undefined || e.instance === instance),
+      );
       if (found === undefined) throw new Error(`no record of ${id} ${instance ?? ''}`);
       return found;
     },

@@ -40,7 +40,8 @@ describe('collector and evidence.tsv', () => {
   it('explains itself', () => {
     const ran = spawnSync('sh', [script, '--help'], { encoding: 'utf8' });
     expect(ran.status).toBe(0);
-    for (const word of ['usage:', '-o DIR', '--unprivileged', 'exit codes:', 'interrupted']) expect(ran.stdout).toContain(word);
+    for (const word of ['usage:', '-o DIR', '--unprivileged', 'exit codes:', 'interrupted'])
+      expect(ran.stdout).toContain(word);
     expect(spawnSync('sh', [script, '--nonsense']).status).toBe(2);
     expect(spawnSync('sh', [script, '-o']).status).toBe(2);
     expect(spawnSync('sh', [script, '-o', '/no/such/dir']).status).toBe(2);
