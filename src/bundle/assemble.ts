@@ -45,7 +45,7 @@ export function assemble(container: Container, options: ReadOptions, problems: P
   );
   const t0 = said?.clock?.epoch ?? manifest.head?.t0 ?? null;
   const format: BundleFormat = container.folder ? 'folder' : 'netcase-bundle/1';
-  return valueOf(container, format, { said, manifest, t0, complete, evidence, members, options }, problems);
+  return bundleValue(container, format, { said, manifest, t0, complete, evidence, members, options }, problems);
 }
 
 function bundleJson(file: PlacedFile | undefined, problems: Problems): BundleJson | null {
@@ -189,7 +189,7 @@ function looseFiles(
   );
   const complete = !container.broken;
   const nothing = { said: null, manifest: NO_MANIFEST, t0: null };
-  return valueOf(container, 'loose-files', { ...nothing, complete, evidence, members, options }, problems);
+  return bundleValue(container, 'loose-files', { ...nothing, complete, evidence, members, options }, problems);
 }
 
 interface Parts {
@@ -202,7 +202,7 @@ interface Parts {
   readonly options: ReadOptions;
 }
 
-function valueOf(container: Container, format: BundleFormat, parts: Parts, problems: Problems): ReadBundle {
+function bundleValue(container: Container, format: BundleFormat, parts: Parts, problems: Problems): ReadBundle {
   const { said, evidence, members } = parts;
   const node = said?.node;
   const hostnameFile = members.get('host/sys/hostname.txt');

@@ -98,3 +98,18 @@ export function readPax(body: Buffer): Map<string, string> | null {
   }
   return records;
 }
+
+/** Types that node-tar reports as entries; it drops the others without a word. */
+export const REPORTED = new Set(['0', '', '7', '5', '1', '2', '3', '4', '6', 'D']);
+/** What the refused types are called in a message. */
+export const KINDS: Readonly<Record<string, string>> = {
+  '1': 'a hard link',
+  '2': 'a symbolic link',
+  '3': 'a character device',
+  '4': 'a block device',
+  '6': 'a FIFO',
+  D: 'a GNU dump directory',
+  S: 'a GNU sparse file',
+};
+/** pax and GNU long-name headers: about the next member. */
+export const META = new Set(['x', 'X', 'g', 'L', 'K', 'N']);

@@ -1,5 +1,5 @@
 import type { TarHeader } from './header.ts';
-import { readHeader, readPax } from './header.ts';
+import { KINDS, META, REPORTED, readHeader, readPax } from './header.ts';
 import type { Limits, Problems } from './model.ts';
 import { formatBytes, Refusal } from './model.ts';
 import { checkName, displayName } from './names.ts';
@@ -15,17 +15,6 @@ export interface RefereeEntry {
   readonly path: string | null;
 }
 
-const REPORTED = new Set(['0', '', '7', '5', '1', '2', '3', '4', '6', 'D']);
-const NAMES: Readonly<Record<string, string>> = {
-  '1': 'a hard link',
-  '2': 'a symbolic link',
-  '3': 'a character device',
-  '4': 'a block device',
-  '6': 'a FIFO',
-  D: 'a GNU dump directory',
-  S: 'a GNU sparse file',
-};
-const META = new Set(['x', 'X', 'g', 'L', 'K', 'N']);
 const ZEROS = Buffer.alloc(64 * 1024);
 
 type State = 'header' | 'body' | 'meta' | 'end';
@@ -237,7 +226,7 @@ export class Referee {
     const name = checkName(rawName, this.#limits);
     if (!name.ok) why ??= { code: name.code, why: name.why };
     if (!folder && !['0', '', '7'].includes(typeflag)) {
-      const kind = NAMES[typeflag] ?? `of tar type "${displayName(typeflag)}"`;
+      const kind = KINDS[typeflag] ?? `of tar type "${displayName(typeflag)}"`;
       const to = link ? ` to "${displayName(h.linkname)}"` : '';
       why = { code: link ? 'link-refused' : 'type-refused', why: `it is ${kind}${to}` };
     }
