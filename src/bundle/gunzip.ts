@@ -181,6 +181,11 @@ async function inflate(input: Input, meter: Meter, sink: (chunk: Buffer) => void
         }
       });
       if (piece === null) break;
+      // inflate left input over: its stream is at its end, only the last output is still on its way
+      if (!ended && failed === null && stream.bytesWritten < given)
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
     }
     if (failed instanceof Refusal) throw failed;
     if (failed !== null) {

@@ -10,7 +10,7 @@ export interface TarHeader {
   /** Bytes; null when unreadable or negative. */
   readonly size: number | null;
   readonly mode: number;
-  /** Bytes follow the NUL that ends a name. */
+  /** Bytes follow the NUL that ends a name; or an end block is not all zeros. */
   readonly nul: boolean;
   readonly notUtf8: boolean;
 }
@@ -55,7 +55,9 @@ export function readHeader(buf: Buffer, at: number): TarHeader {
   for (let i = at; i < at + 148; i++) sum += buf[i] as number;
   for (let i = at + 156; i < at + 512; i++) sum += buf[i] as number;
   const checksum = field(buf, at + 148, 8).text.trim();
-  if (sum === 256 && !/^[0-7]/.test(checksum)) return zero;
+  // node-tar ignores what stands in the checksum field of an end block
+  if (sum === 256 && !/^[0-7]/.test(checksum))
+    return buf.readBigUInt64LE(at + 148) === 0n ? zero : { ...zero, nul: true };
   if (!/^[0-7]+$/.test(checksum) || Number.parseInt(checksum, 8) !== sum) return bad;
   const flag = buf[at + 156] as number;
   const name = field(buf, at, 100);

@@ -75,7 +75,7 @@ export class Referee {
       this.#problems.add(
         'low',
         'padding-not-zero',
-        `The fill bytes after ${this.#paddingDirty} member(s) are not zero: the archive was altered or carries hidden data; collect it again if hashes disagree too.`,
+        `Fill bytes or end blocks (${this.#paddingDirty}) are not zero: the archive was altered or carries hidden data; collect it again if hashes disagree too.`,
       );
     if (this.#trailing > 0)
       this.#problems.add(
@@ -133,6 +133,7 @@ export class Referee {
       this.#closeBadRun();
       if (this.#nullSeen) this.#state = 'end';
       this.#nullSeen = true;
+      if (h.nul) this.#paddingDirty++;
       return;
     }
     if (this.#nullSeen && h.kind === 'header')
