@@ -67,8 +67,12 @@ function counts(analysis: Analysis): Record<string, number> {
   return by;
 }
 
-function evaluate(
-  store: CaseFile,
+/** What judging reads of a case, and the cache of node results that it fills. */
+export type JudgedCase = Pick<CaseFile, 'evidenceOf' | 'rejected' | 'readBlob' | 'getNodeResult' | 'putNodeResult'>;
+
+/** Judges bundles against rules; what `judgeCase` records. */
+export function evaluate(
+  store: JudgedCase,
   bundles: readonly BundleRow[],
   accepted: Analysis['accepted'],
   rules: readonly AnyRule[],
@@ -172,7 +176,7 @@ function evaluate(
 }
 
 /** A stored bundle as the engine reads it: blobs by their sha256, decoded on demand. */
-export function storedEvidence(store: CaseFile, bundle: BundleRow): NodeEvidence {
+export function storedEvidence(store: Pick<CaseFile, 'evidenceOf' | 'readBlob'>, bundle: BundleRow): NodeEvidence {
   const index = store.evidenceOf(bundle.sha256) as EvidenceIndex;
   const byPath = recordsByPath(index.records);
   const texts = new Map<string, string | null>();

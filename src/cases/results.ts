@@ -6,14 +6,20 @@ import type { EncodedResult } from './prepare.ts';
 const text = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
 
 /** Node results are a cache beside the log: they may vanish at any time and are made again from the evidence. */
-export function putResult(store: CaseFile, bundle: string, ruleset: string, node: string, result: EncodedResult): void {
+export function putResult(
+  store: Pick<CaseFile, 'putNodeResult'>,
+  bundle: string,
+  ruleset: string,
+  node: string,
+  result: EncodedResult,
+): void {
   store.putNodeResult(bundle, ruleset, node, Buffer.from(result.main));
   for (const [rule, digest] of Object.entries(result.digests))
     store.putNodeResult(bundle, ruleset, `${node} ${rule}`, Buffer.from(digest));
 }
 
 export function getResult(
-  store: CaseFile,
+  store: Pick<CaseFile, 'getNodeResult'>,
   bundle: string,
   ruleset: string,
   node: string,
@@ -22,7 +28,13 @@ export function getResult(
   return bytes === null ? null : (JSON.parse(text(bytes)) as Omit<NodeResult, 'digests'>);
 }
 
-export function getDigest(store: CaseFile, bundle: string, ruleset: string, node: string, rule: string): unknown {
+export function getDigest(
+  store: Pick<CaseFile, 'getNodeResult'>,
+  bundle: string,
+  ruleset: string,
+  node: string,
+  rule: string,
+): unknown {
   const bytes = store.getNodeResult(bundle, ruleset, `${node} ${rule}`);
   return bytes === null ? undefined : JSON.parse(text(bytes));
 }
