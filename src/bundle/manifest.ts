@@ -5,7 +5,12 @@ import { Refusal } from './model.ts';
 /** The format version this reader understands (`minReader` of a bundle may not be above it). */
 const READER = 1;
 const BUNDLE_JSON_CAP = 256 * 1024;
-const MANIFEST_CAP = 64 * 1024 * 1024;
+const MANIFEST_CAP = 32 * 1024 * 1024;
+/** JSON.parse of hostile text makes objects of some twenty times its size. */
+const WHOLE_CAP = 8 * 1024 * 1024;
+const SUMS_CAP = 16 * 1024 * 1024;
+/** Lines that are no record, before the file counts as none of ours. */
+const UNREADABLE = 1000;
 const RECORDS = 50_000;
 
 export interface Manifest {
@@ -38,7 +43,7 @@ function checkReader(minReader: number | null | undefined): void {
 /** manifest.json line by line, so that a cut copy gives what is left of it. Throws Refusal as readBundleJson does. */
 export function readManifest(bytes: Uint8Array): Manifest {
   if (bytes.length > MANIFEST_CAP)
-    throw new Refusal('manifest-too-large', 'manifest.json is over 64 MiB; no collector writes that.');
+    throw new Refusal('manifest-too-large', 'manifest.json is over 32 MiB; no collector writes that.');
   const text = textOf(bytes);
   const byLine = readLines(text);
   checkReader(byLine.head?.minReader);
@@ -49,27 +54,27 @@ export function readManifest(bytes: Uint8Array): Manifest {
 }
 
 function readLines(text: string): Manifest {
-  const lines = text.split('\n');
-  const first = lines[0] ?? '';
+  let at = text.indexOf('\n') + 1 || text.length;
+  const first = text.slice(0, Math.min(at, 65_536)).trimEnd();
   const head = first.endsWith('[') ? manifestHead.safeParse(parseJson(`${first}]}`, 65_536)) : null;
   const records: { record: ManifestRecord; line: number }[] = [];
   const unreadable: number[] = [];
   let end: ManifestEnd | null = null;
-  for (let i = 1; i < lines.length && end === null; i++) {
-    const line = lines[i] as string;
+  for (let number = 2; at < text.length && end === null && unreadable.length < UNREADABLE; number++) {
+    const newline = text.indexOf('\n', at);
+    const line = text.slice(at, newline < 0 ? text.length : newline);
+    at = newline < 0 ? text.length : newline + 1;
     if (line.startsWith(']')) {
-      const tail = manifestTail(line);
-      if (tail !== null) end = tail;
-      else if (i < lines.length - 1) unreadable.push(i + 1);
+      end = manifestTail(line);
+      if (end === null && newline >= 0) unreadable.push(number);
       continue;
     }
-    if (line === '' && i === lines.length - 1) continue;
-    const body = line.endsWith(',') ? line.slice(0, -1) : line;
-    const parsed = manifestRecord.safeParse(parseJson(body, 1024 * 1024));
-    if (parsed.success) records.push({ record: parsed.data, line: i + 1 });
-    else unreadable.push(i + 1);
+    const parsed = manifestRecord.safeParse(parseJson(line.endsWith(',') ? line.slice(0, -1) : line, 1024 * 1024));
+    if (parsed.success) records.push({ record: parsed.data, line: number });
+    else unreadable.push(number);
     tooMany(records.length);
   }
+  if (end !== null && text.slice(at).trim() !== '') unreadable.push(records.length + unreadable.length + 3);
   return { head: head?.success ? head.data : null, records, end, cut: end === null, unreadable };
 }
 
@@ -81,13 +86,14 @@ function manifestTail(line: string): ManifestEnd | null {
 
 /** A manifest that something has re-formatted: valid JSON, but its records have no lines of their own. */
 function readWhole(text: string): Manifest | null {
-  const value = parseJson(text, MANIFEST_CAP) as { evidence?: unknown; end?: unknown } | null | undefined;
+  const value = parseJson(text, WHOLE_CAP) as { evidence?: unknown; end?: unknown } | null | undefined;
   if (typeof value !== 'object' || value === null || !Array.isArray(value.evidence)) return null;
   const head = manifestHead.safeParse(value);
   const end = manifestEnd.safeParse(value.end);
   const records: { record: ManifestRecord; line: undefined }[] = [];
   const unreadable: number[] = [];
   for (const [i, item] of value.evidence.entries()) {
+    if (unreadable.length >= UNREADABLE) break;
     const parsed = manifestRecord.safeParse(item);
     if (parsed.success) records.push({ record: parsed.data, line: undefined });
     else unreadable.push(i + 1);
@@ -114,8 +120,16 @@ function tooMany(count: number): void {
 export function readSums(bytes: Uint8Array): { readonly sums: Map<string, string>; readonly unreadable: number } {
   const sums = new Map<string, string>();
   let unreadable = 0;
-  for (const line of textOf(bytes).split('\n')) {
-    if (line === '') continue;
+  const text = bytes.length > SUMS_CAP ? '' : textOf(bytes);
+  if (text === '' && bytes.length > 0) unreadable++;
+  for (let at = 0; at < text.length && unreadable < UNREADABLE; ) {
+    const newline = text.indexOf('\n', at);
+    const line = text.slice(at, newline < 0 ? text.length : newline);
+    at = newline < 0 ? text.length : newline + 1;
+    if (line === '') {
+      unreadable++;
+      continue;
+    }
     const m = /^([0-9a-f]{64}) [ *](.+)$/.exec(line);
     if (m === null || sums.has(m[2] as string)) unreadable++;
     else sums.set(m[2] as string, m[1] as string);

@@ -19,6 +19,9 @@ export type CheckedName =
   | { readonly ok: true; readonly path: string }
   | { readonly ok: false; readonly code: string; readonly why: string };
 
+// nearly every honest name: no part that begins with a dot, nothing that could be odd
+const PLAIN = /^(?:[A-Za-z0-9_-][A-Za-z0-9_.-]*\/)*[A-Za-z0-9_-][A-Za-z0-9_.-]*$/;
+
 /**
  * A member's name as a safe relative path: NFC, no `.` or empty parts, no trailing slash ('' for the root itself).
  * Refused: `..`, absolute names, drive letters, backslash traversal, control characters, over-long or over-deep names.
@@ -26,6 +29,11 @@ export type CheckedName =
 export function checkName(raw: string, limits: { readonly name: number; readonly depth: number }): CheckedName {
   if (raw.length > limits.name || Buffer.byteLength(raw) > limits.name)
     return { ok: false, code: 'name-too-long', why: `a name of more than ${limits.name} bytes` };
+  if (PLAIN.test(raw)) {
+    let depth = 1;
+    for (let i = raw.indexOf('/'); i >= 0; i = raw.indexOf('/', i + 1)) depth++;
+    if (depth <= limits.depth) return { ok: true, path: raw };
+  }
   if (CONTROL.test(raw)) return { ok: false, code: 'name-control', why: 'control characters or NUL in its name' };
   if (raw.startsWith('/')) return { ok: false, code: 'name-absolute', why: 'an absolute name' };
   if (/^[A-Za-z]:/.test(raw)) return { ok: false, code: 'name-drive', why: 'a drive letter in its name' };

@@ -162,6 +162,7 @@ describe('what the manifest says', () => {
       'manifest-altered',
     ],
     ['a removed record', { manifest: (t: string) => t.replace(/\n\{"id":"ip.addr".*/, '') }, 'manifest-count'],
+    ['text after its end', { manifest: (t: string) => `${t}{"id":"x"}\n` }, 'manifest-unreadable'],
     ['an interrupted collector', { end: { complete: false } }, 'interrupted'],
     ['no SHA256SUMS', { sums: null }, 'no-sums'],
     ['SHA256SUMS without the manifest', { sums: (t: string) => t.replace(/.*manifest.json\n/, '') }, 'sums-manifest'],
@@ -227,6 +228,19 @@ describe('what the manifest says', () => {
     expect(deep.complete).toBe(false);
     const huge = await readBundleBytes(bundleGz({ manifest: () => '['.repeat(1_000_000) }));
     expect(huge.ok && huge.bundle.complete).toBe(false);
+  });
+
+  it.each([
+    ['empty lines', '\n'.repeat(20_000_000)],
+    ['one line', `{"evidence":[${'{},'.repeat(6_000_000)}{}]}`],
+    ['objects', `[\n${'{}\n'.repeat(5_000_000)}`],
+  ])('is not stopped by a manifest of %s', async (_, text) => {
+    const t = performance.now();
+    const r = await readBundleBytes(bundleTar({ manifest: () => text }));
+    expect(r.ok && r.bundle.complete).toBe(false);
+    expect(performance.now() - t).toBeLessThan(2000);
+    const sums = await readBundleBytes(bundleTar({ sums: () => text.slice(0, 15_000_000) }));
+    expect(sums.ok && sums.bundle.complete).toBe(false);
   });
 
   it('leaves out records with unsafe or repeated paths', async () => {
