@@ -20,7 +20,8 @@
     const button = document.createElement('button');
     button.type = 'button';
     button.textContent = 'Copy';
+    button.setAttribute('aria-label', `Copy: ${pre.getAttribute('aria-label')}`);
     button.addEventListener('click', () => copy(pre.textContent));
-    pre.after(button);
+    pre.previousElementSibling.append(' ', button);
   }
 })();

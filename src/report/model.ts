@@ -3,7 +3,8 @@ import type { AnalysisFinding } from '../engine/analysis.ts';
 import type { ResolvedCite } from '../engine/excerpt.ts';
 import type { Confidence, Remediation, Severity } from '../rule/index.ts';
 import type { Analysis, LogPlace } from './analysis.ts';
-import { byNumber, names, plural, ranges } from './names.ts';
+import { byNumber, names, plural } from './names.ts';
+import { bundleRows, collectionWindow, nodeGroups, SEVERITY_WORDS, timeline, uncheckedRows } from './sections.ts';
 import type { TopologyPicture } from './topology.ts';
 import { topologyPicture } from './topology.ts';
 import { decided } from './verdict.ts';
@@ -37,6 +38,7 @@ export interface CauseModel {
   readonly hiddenFigures: number;
   readonly symptoms: readonly { readonly anchor: string; readonly message: string }[];
   readonly others: readonly string[];
+  readonly hiddenOthers: number;
   readonly remediation: readonly Remediation[];
   readonly references: readonly string[];
   readonly accepted: string;
@@ -58,6 +60,7 @@ export interface ReportModel {
   readonly title: string;
   readonly verdict: {
     readonly severity: Severity | 'none';
+    readonly mark: Severity | 'pass' | 'unchecked';
     readonly word: string;
     readonly sentence: string;
     readonly why: string;
@@ -98,6 +101,7 @@ export interface ReportModel {
     readonly nodes: string;
   }[];
   readonly bundles: Analysis['bundles'];
+  readonly bundleCount: number;
   readonly rules: readonly {
     readonly id: string;
     readonly title: string;
@@ -107,57 +111,68 @@ export interface ReportModel {
   readonly leftOut: readonly string[];
 }
 
-export const SEVERITY_WORDS: Record<Severity | 'none' | 'pass' | 'unchecked', string> = {
-  critical: 'Critical',
-  high: 'High',
-  medium: 'Medium',
-  low: 'Low',
-  info: 'Note',
-  none: 'No fault found',
-  pass: 'No fault found',
-  unchecked: 'Not checked',
-};
-
 const CONFIDENCE_WHY: Record<Confidence, string> = {
   proven: 'the collected files state it, or the packet was followed through them',
   likely: 'one line of evidence and the rule say so',
   possible: 'only the pattern fits; confirm before acting',
 };
 
-const FIGURES = 6;
+/** How much a report shows; `html.ts` gives it up step by step when a report is too large. */
+export interface Detail {
+  /** Lines each side of a cited line. */
+  readonly context: number;
+  /** Evidence figures a finding. */
+  readonly figures: number;
+  /** Causes, and as many further findings. */
+  readonly findings: number;
+}
 
-/** `context` is how many lines around a cite are kept: the first thing given up when a report is too large. */
-export function buildReportModel(analysis: Analysis, place: LogPlace, context = 3): ReportModel {
+export const FULL: Detail = { context: 3, figures: 6, findings: 1000 };
+
+const OTHERS = 20;
+
+export function buildReportModel(analysis: Analysis, place: LogPlace, detail = FULL): ReportModel {
   const nodes = [...new Set(analysis.bundles.filter((b) => b.current).map((b) => b.node))].sort(byNumber);
   const anchors = new Map(
     analysis.findings.map((f) => [f.id, `f-${createHash('sha256').update(f.id).digest('hex').slice(0, 10)}`]),
   );
   const byId = new Map(analysis.findings.map((f) => [f.id, f]));
   const make = (f: AnalysisFinding, rank: number, explains: readonly string[], alsoOn: readonly string[]) =>
-    causeModel(f, rank, explains, alsoOn, analysis, anchors, byId, context);
-  const causes = analysis.causes.flatMap((c) => {
+    causeModel(f, rank, explains, alsoOn, analysis, anchors, byId, detail);
+  const causes = analysis.causes.slice(0, detail.findings).flatMap((c) => {
     const f = byId.get(c.finding);
     return f === undefined ? [] : [make(f, c.rank, c.explains, c.alsoOn)];
   });
   const shown = new Set(analysis.causes.flatMap((c) => [c.finding, ...c.alsoOn]));
-  const notes = analysis.findings.filter((f) => !shown.has(f.id)).map((f) => make(f, 0, [], []));
+  const rest = analysis.findings.filter((f) => !shown.has(f.id));
+  const notes = rest.slice(0, detail.findings).map((f) => make(f, 0, [], []));
   const { undecided } = decided(analysis);
-  const collected = analysis.bundles.flatMap((b) => (b.collectedAt === null ? [] : [b.collectedAt])).sort();
   const top = causes[0];
+  const mark = verdictMark(analysis);
+  const bundles = bundleRows(analysis);
+  const leftOut: string[] = [];
+  if (detail.context < FULL.context)
+    leftOut.push(
+      detail.context === 0
+        ? 'the lines around the cited lines'
+        : `lines around the cited lines but ${detail.context} each side`,
+    );
+  const hidden = analysis.causes.length - causes.length + rest.length - notes.length;
+  if (hidden > 0) leftOut.push(`${plural(hidden, 'finding')} after the gravest ${detail.findings}`);
+  if (bundles.length < analysis.bundles.length)
+    leftOut.push(`the list of ${plural(analysis.bundles.length - bundles.length, 'whole bundle')} without a finding`);
   const model: ReportModel = {
     modelVersion: 1,
-    title: `${SEVERITY_WORDS[analysis.verdict.severity]}: ${top?.message ?? analysis.verdict.sentence}`,
+    title: `${SEVERITY_WORDS[mark]}: ${top?.message ?? analysis.verdict.sentence}`,
     verdict: {
       severity: analysis.verdict.severity,
-      word: SEVERITY_WORDS[analysis.verdict.severity],
+      mark,
+      word: SEVERITY_WORDS[mark],
       sentence: analysis.verdict.sentence,
       why: top === undefined ? '' : `${top.confidence}: ${top.why}`,
       first: top?.remediation[0]?.step ?? '',
     },
-    window:
-      collected.length === 0
-        ? 'time of collection unknown'
-        : `${collected[0]} to ${collected.at(-1)} (UTC, by the nodes’ clocks)`,
+    window: collectionWindow(analysis.bundles),
     tool: analysis.tool,
     place,
     numbers: [
@@ -176,31 +191,31 @@ export function buildReportModel(analysis: Analysis, place: LogPlace, context = 
     notes,
     groups: nodeGroups(analysis, nodes, anchors),
     topology: topologyPicture(analysis, nodes),
-    timeline: analysis.bundles
-      .map((b) => ({
-        at: b.collectedAt ?? 'unknown',
-        node: b.node,
-        what: b.complete ? 'bundle collected' : 'bundle collected, incomplete',
-        source: b.source,
-      }))
-      .sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : byNumber(a.node, b.node))),
+    timeline: timeline(analysis.bundles),
     unchecked: uncheckedRows(analysis),
     missingNodes: analysis.missingNodes.map((m) => ({
       node: m.node,
       because: m.because,
-      figures: m.cites.map((c, i) => figure(c, i, context)),
+      figures: m.cites.map((c, i) => figure(c, i, detail.context)),
     })),
     problems: analysis.problems,
     gaps: analysis.gaps.map((g) => ({ ...g, nodes: names(g.nodes) })),
-    bundles: [...analysis.bundles].sort((a, b) => byNumber(a.node, b.node) || (a.sha256 < b.sha256 ? -1 : 1)),
+    bundles,
+    bundleCount: analysis.bundles.length,
     rules: analysis.rules
       .filter((r) => analysis.verdicts[r.id] !== undefined)
       .map((r) => ({ id: r.id, title: r.title.good, counts: analysis.verdicts[r.id] as Analysis['verdicts'][string] })),
     redactions: analysis.bundles.reduce((sum, b) => sum + b.redactions, 0),
-    leftOut:
-      context < 3 ? [`lines around cited lines: only ${context} each side are shown; all are in the case file`] : [],
+    leftOut,
   };
   return visibleDeep(model);
+}
+
+/** Green only when something was decided and nothing was left open; a case without a bundle was not checked. */
+function verdictMark(analysis: Analysis): Severity | 'pass' | 'unchecked' {
+  if (analysis.verdict.severity !== 'none') return analysis.verdict.severity;
+  const { decided: yes, undecided } = decided(analysis);
+  return yes > 0 && undecided === 0 ? 'pass' : 'unchecked';
 }
 
 function causeModel(
@@ -211,7 +226,7 @@ function causeModel(
   analysis: Analysis,
   anchors: ReadonlyMap<string, string>,
   byId: ReadonlyMap<string, AnalysisFinding>,
-  context: number,
+  detail: Detail,
 ): CauseModel {
   const rule = analysis.rules.find((r) => r.id === f.rule);
   const all = [...f.nodes, ...alsoOn.flatMap((id) => byId.get(id)?.nodes ?? [])];
@@ -230,13 +245,14 @@ function causeModel(
     why: CONFIDENCE_WHY[f.confidence],
     explanation: rule?.explanation ?? '',
     disprove: f.disprove ?? '',
-    figures: f.cites.slice(0, FIGURES).map((c, i) => figure(c, i, context)),
-    hiddenFigures: Math.max(0, f.cites.length - FIGURES),
+    figures: f.cites.slice(0, detail.figures).map((c, i) => figure(c, i, detail.context)),
+    hiddenFigures: Math.max(0, f.cites.length - detail.figures),
     symptoms: explains.flatMap((id) => {
       const s = byId.get(id);
       return s === undefined ? [] : [{ anchor: anchors.get(id) ?? '', message: s.message }];
     }),
-    others: alsoOn.flatMap((id) => byId.get(id)?.message ?? []).slice(0, 20),
+    others: alsoOn.flatMap((id) => byId.get(id)?.message ?? []).slice(0, OTHERS),
+    hiddenOthers: Math.max(0, alsoOn.length - OTHERS),
     remediation: f.remediation ?? rule?.remediation ?? [],
     references: rule?.references ?? [],
     accepted:
@@ -252,63 +268,4 @@ function figure(cite: ResolvedCite, index: number, around: number): FigureModel 
     (c) => c.cited || (c.line >= cite.line - around && c.line <= cite.endLine + around),
   );
   return { ...base, lines, absent: '', context };
-}
-
-/** Nodes with the same results stand together; the worst first. A node with open questions and no finding is not a pass. */
-function nodeGroups(analysis: Analysis, nodes: readonly string[], anchors: ReadonlyMap<string, string>): NodeGroup[] {
-  const groups = new Map<string, { members: string[]; group: Omit<NodeGroup, 'names' | 'count'> }>();
-  const severities = ['critical', 'high', 'medium', 'low', 'info'] as const;
-  for (const node of nodes) {
-    const mine = analysis.findings.filter((f) => f.nodes.includes(node) && f.severity !== 'info');
-    const open = Object.entries(analysis.matrix).flatMap(([rule, row]) =>
-      ['unknown', 'missing', 'error'].includes(row[node] ?? '') ? [rule] : [],
-    );
-    const passed = Object.values(analysis.matrix).some((row) => row[node] === 'pass');
-    const worst = severities.find((s) => mine.some((f) => f.severity === s));
-    const mark = worst ?? (passed && open.length === 0 ? 'pass' : 'unchecked');
-    const word =
-      worst !== undefined
-        ? SEVERITY_WORDS[worst]
-        : mark === 'pass'
-          ? 'No fault found'
-          : passed
-            ? 'No fault found in what was checked'
-            : 'Not checked';
-    const titles = new Map<string, NodeGroup['findings'][number]>();
-    for (const f of mine) {
-      const title = analysis.rules.find((r) => r.id === f.rule)?.title.bad ?? f.rule;
-      if (!titles.has(f.rule)) titles.set(f.rule, { anchor: anchors.get(f.id) ?? '', title, severity: f.severity });
-    }
-    const key = JSON.stringify([mark, [...titles.keys()].sort(), open]);
-    const known = groups.get(key);
-    if (known !== undefined) known.members.push(node);
-    else groups.set(key, { members: [node], group: { mark, word, findings: [...titles.values()], undecided: open } });
-  }
-  const order = [...severities, 'unchecked', 'pass'];
-  return [...groups.values()]
-    .map(({ members, group }) => ({ ...group, names: ranges(members).join(', '), count: members.length }))
-    .sort((a, b) => order.indexOf(a.mark) - order.indexOf(b.mark) || a.count - b.count || byNumber(a.names, b.names));
-}
-
-function uncheckedRows(analysis: Analysis): ReportModel['unchecked'] {
-  return analysis.unknown.map((u) => {
-    const rule = analysis.rules.find((r) => r.id === u.rule);
-    const commands = u.evidence
-      .map((id) => analysis.gaps.find((g) => g.evidence === id)?.command ?? '')
-      .filter((c) => c !== '');
-    const how =
-      u.evidence.length === 0
-        ? ''
-        : commands.length > 0
-          ? `${u.evidence.join(', ')}: ${[...new Set(commands)].join('; ')}`
-          : u.evidence.join(', ');
-    return {
-      rule: u.rule,
-      title: rule?.title.good ?? u.rule,
-      nodes: `${names(u.nodes)} (${plural(u.nodes.length, 'node')})`,
-      because: u.because,
-      how,
-      kind: u.kind,
-    };
-  });
 }

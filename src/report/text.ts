@@ -1,5 +1,6 @@
 import type { Analysis, LogPlace } from './analysis.ts';
 import { names, plural } from './names.ts';
+import { decided } from './verdict.ts';
 import { terminal } from './visible.ts';
 
 const MARKS: Record<string, string> = {
@@ -14,7 +15,10 @@ const MARKS: Record<string, string> = {
 /** Plain text at 78 columns, ASCII marks: what `analyze` prints. */
 export function renderText(analysis: Analysis, place: LogPlace): string {
   const out: string[] = [];
-  const mark = MARKS[analysis.verdict.severity] ?? '';
+  const { decided: answered, undecided: open } = decided(analysis);
+  // [OK] only when something was checked and nothing was left open
+  const mark =
+    analysis.verdict.severity === 'none' && (answered === 0 || open > 0) ? '[ ?? ]' : MARKS[analysis.verdict.severity];
   out.push(...wrap(`${mark} ${terminal(analysis.verdict.sentence)}`, '', '       '));
   const byId = new Map(analysis.findings.map((f) => [f.id, f]));
   for (const cause of analysis.causes) {

@@ -1,13 +1,13 @@
 import type { Analysis, LogPlace } from './analysis.ts';
 import type { CauseModel, ReportModel } from './model.ts';
-import { buildReportModel } from './model.ts';
+import { buildReportModel, FULL } from './model.ts';
 import { codeBlock, templates } from './templates.ts';
 
 const MOST_CHARACTERS = 4000;
 
 /** Markdown for a ticket or chat box: verdict, causes with file:line, commands; at most 4,000 characters. */
 export function renderMarkdown(analysis: Analysis, place: LogPlace): string {
-  const model = buildReportModel(analysis, place, 0);
+  const model = buildReportModel(analysis, place, { ...FULL, context: 0 });
   let text = '';
   for (let causes = 3; causes >= 1; causes -= 1) {
     text = render(model, causes);

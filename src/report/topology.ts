@@ -45,6 +45,7 @@ const WIDTH = 960;
 const GAP = 16;
 const MOST_SUBNETS = 4;
 const MOST_NODES = 8;
+const SUBNET_HEIGHT = 68;
 
 export function topologyPicture(analysis: Analysis, nodes: readonly string[]): TopologyPicture | null {
   const known = nodes.filter(
@@ -66,7 +67,7 @@ export function topologyPicture(analysis: Analysis, nodes: readonly string[]): T
   const boxes: Box[] = [];
   const links: TopologyPicture['links'][number][] = [];
   const overlays = overlayText(known.map((n) => analysis.topology[n] as NodeTopology));
-  const overlayHeight = 22 + 18 * Math.max(1, overlays.length);
+  const overlayHeight = 32 + 18 * Math.max(1, overlays.length);
   boxes.push(box(GAP, GAP, WIDTH - 2 * GAP, overlayHeight, 'lane', ['Overlay', ...overlays]));
   const subnetY = GAP + overlayHeight + 40;
   const columns = subnetList.slice(0, MOST_SUBNETS);
@@ -77,7 +78,7 @@ export function topologyPicture(analysis: Analysis, nodes: readonly string[]): T
     const broken = members.filter((m) => severityOf.has(m)).length;
     const text = broken === 0 ? 'no finding' : `${plural(broken, 'node')} with findings`;
     boxes.push(
-      box(x, subnetY, subnetWidth, 64, broken > 0 ? 'broken' : 'lane', [
+      box(x, subnetY, subnetWidth, SUBNET_HEIGHT, broken > 0 ? 'broken' : 'lane', [
         `Underlay ${subnet}`,
         plural(members.length, 'node'),
         text,
@@ -87,10 +88,10 @@ export function topologyPicture(analysis: Analysis, nodes: readonly string[]): T
     centre.set(subnet, middle);
     links.push({ x1: middle, y1: GAP + overlayHeight, x2: middle, y2: subnetY, broken: false });
   });
-  const nodeY = subnetY + 64 + 48;
+  const nodeY = subnetY + SUBNET_HEIGHT + 48;
   const perRow = Math.min(4, Math.max(1, shown.length));
   const nodeWidth = Math.floor((WIDTH - GAP * (perRow + 1)) / perRow);
-  let bottom = subnetY + 64;
+  let bottom = subnetY + SUBNET_HEIGHT;
   shown.forEach((node, i) => {
     const t = analysis.topology[node] as NodeTopology;
     const x = GAP + (i % perRow) * (nodeWidth + GAP);
@@ -112,7 +113,7 @@ export function topologyPicture(analysis: Analysis, nodes: readonly string[]): T
     if (from !== null && i < perRow)
       links.push({
         x1: from,
-        y1: subnetY + 64,
+        y1: subnetY + SUBNET_HEIGHT,
         x2: x + Math.floor(nodeWidth / 2),
         y2: y,
         broken: severity !== undefined,
