@@ -1,6 +1,6 @@
 import type { BridgePorts } from '../facts/index.ts';
 import { defineParser, type Parsed, type Skipped } from '../facts/parser.ts';
-import { readRecords } from './json-records.ts';
+import { readRecords, skipRecord } from './json-records.ts';
 import { present } from './json-value.ts';
 import { arity, readKeyed, wordsOf } from './keyed-words.ts';
 import { filledLines } from './line-index.ts';
@@ -45,7 +45,7 @@ function readPortJson(text: string): Parsed<BridgePorts> {
   const ports: Port[] = [];
   for (const record of read.records) {
     const name = record.text('ifname');
-    if (name === undefined) skipped.push({ line: record.span.line, why: 'no ifname' });
+    if (name === undefined) skipRecord(skipped, record, 'no ifname');
     else {
       const [ifindex, master] = [record.number('ifindex'), record.text('master')];
       ports.push(present({ ifindex, name, master, ...portOfRecord(record), ...record.span }));

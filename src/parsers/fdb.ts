@@ -1,13 +1,14 @@
 import { parseMac } from '../core/address.ts';
 import type { Fdb } from '../facts/index.ts';
 import { defineParser, type Parsed, type Skipped } from '../facts/parser.ts';
-import { type JsonRecord, readRecords } from './json-records.ts';
+import { type JsonRecord, readRecords, skipRecord } from './json-records.ts';
 import { present } from './json-value.ts';
 import { arity, count, readKeyed, wordsOf } from './keyed-words.ts';
 import { filledLines } from './line-index.ts';
 
 type Entry = Fdb['entries'][number];
 
+const noEntry = 'no forwarding entry';
 const keys = arity('dev dst port vni src_vni via vlan master used link-netnsid nhid state');
 
 /** `bridge fdb show` with any of -d -s -t, and its JSON. A learned entry has no state; `self` is the device's own table, `master` the bridge's. */
@@ -16,12 +17,16 @@ function readFdb(text: string): Parsed<Fdb> {
   const json = /^\s*\[/.test(text) ? readRecords(text) : null;
   if (typeof json === 'string') return { ok: false, why: json };
   const skipped: Skipped[] = [...(json?.skipped ?? [])];
-  const add = (entry: Entry | null, line: number) => {
-    if (entry === null) skipped.push({ line, why: 'no forwarding entry' });
+  for (const record of json?.records ?? []) {
+    const entry = entryOfRecord(record);
+    if (entry === null) skipRecord(skipped, record, noEntry);
     else entries.push(entry);
-  };
-  if (json !== null) for (const record of json.records) add(entryOfRecord(record), record.span.line);
-  else for (const { line, text: raw } of filledLines(text)) add(entryOfLine(wordsOf(raw), line), line);
+  }
+  for (const { line, text: raw } of json === null ? filledLines(text) : []) {
+    const entry = entryOfLine(wordsOf(raw), line);
+    if (entry === null) skipped.push({ line, why: noEntry });
+    else entries.push(entry);
+  }
   if (entries.length === 0 && skipped.length > 0) return { ok: false, why: skipped[0]!.why };
   return { ok: true, value: { entries }, skipped };
 }

@@ -1,4 +1,4 @@
-import { parseIp, parseIp4, parseMac, parsePrefix, samePrefix } from '../core/address.ts';
+import { formatPrefix, parseIp, parseIp4, parseMac, parsePrefix } from '../core/address.ts';
 import type { Links } from '../facts/index.ts';
 import type { Parsed, Skipped } from '../facts/parser.ts';
 import { present } from './json-value.ts';
@@ -22,13 +22,14 @@ export function isIfconfig(text: string): boolean {
 export function readIfconfig(text: string): Parsed<Links> {
   const devices: OpenDevice[] = [];
   const skipped: Skipped[] = [];
+  const subnets = new Set<string>();
   let label = '';
   for (const { line, text: raw } of filledLines(text)) {
     const head = newHead.exec(raw) ?? oldHead.exec(raw);
     const last = devices.at(-1);
     if (head === null) {
       if (last === undefined || !/^\s/.test(raw)) skipped.push({ line, why: 'not below a device' });
-      else readBelow(raw, last, label, line);
+      else readBelow(raw, last, label, subnets, line);
       continue;
     }
     const [, name = '', suffix = '', flags, mtu] = head;
@@ -48,7 +49,7 @@ export function readIfconfig(text: string): Parsed<Links> {
   return { ok: true, value: { devices }, skipped };
 }
 
-function readBelow(raw: string, device: OpenDevice, label: string, line: number): void {
+function readBelow(raw: string, device: OpenDevice, label: string, subnets: Set<string>, line: number): void {
   device.endLine = line;
   const words = wordsOf(raw);
   const after = (key: string) => (words.includes(key) ? words[words.indexOf(key) + 1] : undefined);
@@ -58,19 +59,20 @@ function readBelow(raw: string, device: OpenDevice, label: string, line: number)
     const address = glued('addr:') ?? words[1] ?? '';
     const prefix = mask === null ? null : parsePrefix(`${address}/${after('netmask') ?? glued('Mask:') ?? '32'}`);
     if (prefix === null) return;
-    const earlier = device.addresses.map((a) => parsePrefix(`${a.address}/${a.prefixLength}`));
+    const subnet = `${device.name} ${formatPrefix(prefix)}`;
     device.addresses.push(
       present({
         family: 4 as const,
         address,
         prefixLength: prefix.length,
         scope: address.startsWith('127.') ? 'host' : 'global',
-        secondary: earlier.some((p) => p !== null && samePrefix(p, prefix)),
+        secondary: subnets.has(subnet),
         label,
         peer: after('destination') ?? glued('P-t-P:'),
         line,
       }),
     );
+    subnets.add(subnet);
   } else if (words[0] === 'inet6') {
     const [address = '', glue] = (words[1] === 'addr:' ? (words[2] ?? '') : (words[1] ?? '')).split('/');
     const prefixLength = count(after('prefixlen') ?? glue) ?? 128;

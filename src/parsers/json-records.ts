@@ -50,12 +50,18 @@ export class JsonRecord {
   }
 }
 
+/** Names all lines of an object that could not be used. */
+export function skipRecord(skipped: Skipped[], record: JsonRecord, why: string): void {
+  const { line, endLine = line } = record.span;
+  for (let at = line; at <= endLine; at += 1) skipped.push({ line: at, why });
+}
+
 function recordsOf(value: JsonValue): readonly JsonRecord[] {
   return Array.isArray(value) ? value.filter((v): v is JsonRecord => v instanceof JsonRecord && v.fields.size > 0) : [];
 }
 
 /**
- * The objects of `ip -j` output: one array, or several one after the other. Blank text is an empty list: old iproute2 prints nothing.
+ * The objects of `ip -j` output, which is one array. Blank text is an empty list: old iproute2 prints nothing.
  * In a cut or broken text only what stands whole before the first error counts. A string says why nothing can be read.
  */
 export function readRecords(text: string): { records: readonly JsonRecord[]; skipped: Skipped[] } | string {
@@ -65,32 +71,42 @@ export function readRecords(text: string): { records: readonly JsonRecord[]; ski
   const root = parseTree(text, errors, { disallowComments: true, allowTrailingComma: false });
   const index = new LineIndex(text);
   if (root?.type !== 'array') return 'not a JSON array';
-  const limit = errors[0]?.offset ?? text.length;
-  const skipped = errors.length === 0 ? [] : brokenLines(index, limit, text);
+  const skipped: Skipped[] = [];
   const records: JsonRecord[] = [];
-  for (const child of root.children ?? []) {
-    const whole = child.length > 0 && child.offset + child.length <= limit;
-    const line = index.lineAt(child.offset);
-    if (!whole) {
-      if (errors.length === 0) skipped.push({ line, why: 'JSON: not whole' });
-    } else if (child.type !== 'object') skipped.push({ line, why: 'JSON: no object' });
+  let limit = errors[0]?.offset ?? text.length;
+  const children = (root.children ?? []).filter((child) => child.offset < limit);
+  // what holds the first error, or ends at it without its bracket, is the last one before it
+  const last = children.at(-1);
+  if (errors.length > 0 && last !== undefined && !isWhole(last, limit, text)) limit = (children.pop() as Node).offset;
+  for (const child of children) {
+    if (child.type !== 'object') skipped.push({ line: index.lineAt(child.offset), why: 'JSON: no object' });
     else {
       const record = readValue(child, index) as JsonRecord;
       if (record.fields.size > 0) records.push(record);
     }
   }
+  if (errors.length > 0) skipBroken(skipped, index.lineAt(limit), text);
   if (records.length === 0 && skipped.length > 0) return 'broken JSON';
   return { records, skipped };
 }
 
-/** All filled lines from the first error on: what stands there was not read. */
-function brokenLines(index: LineIndex, offset: number, text: string): Skipped[] {
-  const first = index.lineAt(offset);
+/** It ends before the limit and a strict reader accepts it. */
+function isWhole(node: Node, limit: number, text: string): boolean {
+  const end = node.offset + node.length;
+  if (node.length <= 0 || end > limit) return false;
+  try {
+    JSON.parse(text.slice(node.offset, end));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Names all filled lines from the first error on: what stands there was not read. */
+function skipBroken(skipped: Skipped[], first: number, text: string): void {
   const lines = text.split('\n');
-  const skipped: Skipped[] = [];
   for (let line = first; line <= lines.length; line += 1)
     if (line === first || lines[line - 1]!.trim() !== '') skipped.push({ line, why: 'JSON: broken from here on' });
-  return skipped;
 }
 
 function readValue(node: Node, index: LineIndex): JsonValue {

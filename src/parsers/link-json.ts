@@ -1,7 +1,7 @@
 import { parseIp, parseMac } from '../core/address.ts';
 import type { InterfaceAddress, LinkDevice, Links } from '../facts/index.ts';
 import type { Parsed, Skipped } from '../facts/parser.ts';
-import { type JsonRecord, readRecords } from './json-records.ts';
+import { type JsonRecord, readRecords, skipRecord } from './json-records.ts';
 import { present } from './json-value.ts';
 import { detailsOfRecord, portOfRecord } from './link-details.ts';
 
@@ -13,7 +13,7 @@ export function readLinkJson(text: string): Parsed<Links> {
   const devices: LinkDevice[] = [];
   for (const record of read.records) {
     const device = deviceOf(record, skipped);
-    if (device === null) skipped.push({ line: record.span.line, why: 'no ifindex or ifname' });
+    if (device === null) skipRecord(skipped, record, 'no ifindex or ifname');
     else devices.push(device);
   }
   if (devices.length === 0) return { ok: false, why: 'no device, and there is always lo' };

@@ -1,7 +1,7 @@
 import type { Links, NetnsIds } from '../facts/index.ts';
 import { defineParser, type Parsed, type Skipped } from '../facts/parser.ts';
 import { isIfconfig, readIfconfig } from './ifconfig.ts';
-import { readRecords } from './json-records.ts';
+import { readRecords, skipRecord } from './json-records.ts';
 import { present } from './json-value.ts';
 import { count } from './keyed-words.ts';
 import { filledLines } from './line-index.ts';
@@ -23,7 +23,7 @@ function readNetnsIds(text: string): Parsed<NetnsIds> {
     const skipped = [...read.skipped];
     for (const record of read.records) {
       const nsid = record.number('nsid');
-      if (nsid === undefined) skipped.push({ line: record.span.line, why: 'no nsid' });
+      if (nsid === undefined) skipRecord(skipped, record, 'no nsid');
       else ids.push(present({ nsid, name: record.text('name'), ...record.span }));
     }
     return { ok: true, value: { ids }, skipped };

@@ -1,7 +1,7 @@
 import { parseIp, parseMac } from '../core/address.ts';
 import type { Neighbours } from '../facts/index.ts';
 import { defineParser, type Parsed, type Skipped } from '../facts/parser.ts';
-import { type JsonRecord, readRecords } from './json-records.ts';
+import { type JsonRecord, readRecords, skipRecord } from './json-records.ts';
 import { present } from './json-value.ts';
 import { arity, readKeyed, wordsOf } from './keyed-words.ts';
 import { filledLines } from './line-index.ts';
@@ -20,7 +20,12 @@ function readNeighbours(text: string): Parsed<Neighbours> {
     if (typeof entry === 'string') skipped.push({ line, why: entry });
     else entries.push(entry);
   };
-  if (json !== null) for (const record of json.records) add(entryOfRecord(record), record.span.line);
+  if (json !== null)
+    for (const record of json.records) {
+      const entry = entryOfRecord(record);
+      if (typeof entry === 'string') skipRecord(skipped, record, entry);
+      else entries.push(entry);
+    }
   else {
     let row = ipRow;
     for (const { line, text: raw } of filledLines(text)) {

@@ -1,7 +1,7 @@
 import type { Family } from '../core/address.ts';
 import type { NextHop, Route, Routes } from '../facts/index.ts';
 import type { Parsed } from '../facts/parser.ts';
-import { type JsonRecord, type JsonValue, readRecords } from './json-records.ts';
+import { type JsonRecord, type JsonValue, readRecords, skipRecord } from './json-records.ts';
 import { present } from './json-value.ts';
 import { destination, leadsNowhere, metricOf, tableName } from './routes-text.ts';
 
@@ -13,7 +13,7 @@ export function readRouteJson(text: string, family: Family): Parsed<Routes> {
   const routes: Route[] = [];
   for (const record of read.records) {
     const route = routeOf(record, family);
-    if (typeof route === 'string') skipped.push({ line: record.span.line, why: route });
+    if (typeof route === 'string') skipRecord(skipped, record, route);
     else routes.push(route);
   }
   if (routes.length === 0 && skipped.length > 0) return { ok: false, why: skipped[0]!.why };

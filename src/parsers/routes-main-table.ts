@@ -84,7 +84,7 @@ function readRouteRow(words: readonly string[], line: number): Route | string {
   );
 }
 
-/** Rejecting routes are listed as `unreachable`: here `prohibit` looks the same. A route on device `*` that rejects nothing is a blackhole. */
+/** Rejecting routes are listed as `unreachable`: here `prohibit` looks the same. A route on device `*` that rejects nothing is a blackhole (or, rarer, a `throw`). */
 function routeOf(row: Row, line: number): Route | string {
   const prefix = row.dst === null || row.mask === null ? null : parsePrefix(`${row.dst}/${row.mask}`);
   if (prefix === null) return 'no IPv4 route';

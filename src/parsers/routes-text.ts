@@ -91,6 +91,9 @@ function routeOf(words: readonly string[], family: Family, line: number): Route 
   const { values, bare } = readKeyed(options.words, keys);
   const metric = metricOf(values.get('metric'));
   if (metric === null) return 'the metric is no number';
+  // busybox without -4 lists both families, and `default` is of either
+  const via = parseIp(values.get('via') ?? '');
+  if (via !== null && via.family !== family && !options.foreign) return `no IPv${family} route`;
   return present({
     family,
     type,
@@ -126,6 +129,7 @@ function plain(words: readonly string[]) {
   const out: string[] = [];
   const locked = new Set<string>();
   let encap: string | undefined;
+  let foreign = false;
   for (let i = 0; i < words.length; i += 1) {
     const word = words[i]!;
     if (word === 'encap' && encap === undefined) {
@@ -133,9 +137,10 @@ function plain(words: readonly string[]) {
       while (i + 1 < words.length && !/^(via|dev|table|proto|scope|metric|weight)$/.test(words[i + 1]!)) i += 1;
     } else if (word === 'via' && /^inet6?$/.test(words[i + 1] ?? '') && parseIp(words[i + 2] ?? '') !== null) {
       out.push(word);
+      foreign = true;
       i += 1;
     } else if (word === 'lock' && keys.has(words[i - 1] ?? '')) locked.add(words[i - 1]!);
     else out.push(word);
   }
-  return { words: out, locked, encap };
+  return { words: out, locked, encap, foreign };
 }

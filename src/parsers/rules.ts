@@ -1,6 +1,6 @@
 import type { PolicyRule, PolicyRules } from '../facts/index.ts';
 import { defineParser, type Parsed } from '../facts/parser.ts';
-import { type JsonRecord, readRecords } from './json-records.ts';
+import { type JsonRecord, readRecords, skipRecord } from './json-records.ts';
 import { present } from './json-value.ts';
 import { tableName } from './routes-text.ts';
 import { readRuleText } from './rules-text.ts';
@@ -20,7 +20,7 @@ function readRuleJson(text: string): Parsed<PolicyRules> {
   const rules: PolicyRule[] = [];
   for (const record of read.records) {
     const pref = record.number('priority');
-    if (pref === undefined) skipped.push({ line: record.span.line, why: 'no priority' });
+    if (pref === undefined) skipRecord(skipped, record, 'no priority');
     else rules.push(ruleOf(pref, record));
   }
   if (rules.length === 0 && skipped.length > 0) return { ok: false, why: 'no rule' };
