@@ -14,6 +14,8 @@ export interface InterfaceAddress extends Span {
 export interface VxlanAttributes {
   readonly vni: number;
   readonly dstPort: number;
+  /** The output does not print the port: dstPort is the kernel's default then. */
+  readonly dstPortAssumed?: boolean;
   readonly local?: string;
   /** Lower device. */
   readonly dev?: string;
