@@ -58,16 +58,20 @@ const notKinds = new Set([
 
 function vxlanOf(words: readonly string[]): VxlanAttributes {
   const { values, bare } = readKeyed(words, vxlanKeys);
+  const port = count(values.get('dstport'));
+  // iproute2 4 and 5 print of such a device only `vxlan external`, without a blank behind it
+  const external = bare.some((w) => w === 'external' || w === 'externaladdrgenmode' || w === 'externalnumtxqueues');
   const range = (values.get('srcport') ?? values.get('port') ?? '').split(' ').map((w) => count(w));
   return present({
     vni: count(values.get('id')) ?? 0,
-    dstPort: count(values.get('dstport')) ?? KERNEL_VXLAN_PORT,
+    dstPort: port ?? KERNEL_VXLAN_PORT,
+    dstPortAssumed: port === undefined ? true : undefined,
     local: values.get('local'),
     dev: values.get('dev'),
     remote: values.get('remote'),
     group: values.get('group'),
     learning: !bare.includes('nolearning'),
-    external: bare.includes('external'),
+    external,
     gbp: bare.includes('gbp'),
     srcPort: portRange(range[0], range[1]),
     df: values.get('df'),
@@ -107,10 +111,12 @@ export function detailsOfRecord(kind: string, data: JsonRecord | undefined): Lin
     });
     return { kind, bridge };
   }
+  const port = data.number('port');
   const range = data.record('port_range');
   const vxlan = present({
     vni: data.number('id') ?? 0,
-    dstPort: data.number('port') ?? KERNEL_VXLAN_PORT,
+    dstPort: port ?? KERNEL_VXLAN_PORT,
+    dstPortAssumed: port === undefined ? true : undefined,
     local: data.text('local') ?? data.text('local6'),
     dev: data.text('link'),
     remote: data.text('remote') ?? data.text('remote6'),

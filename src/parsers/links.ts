@@ -9,7 +9,7 @@ import { readLinkJson } from './link-json.ts';
 import { readLinkText } from './link-text.ts';
 
 /** The form is told by the text, not by the file's name: collectors fall back from ip to ifconfig or busybox. */
-export function readLinks(text: string): Parsed<Links> {
+function readLinks(text: string): Parsed<Links> {
   if (/^\s*\[/.test(text)) return readLinkJson(text);
   return isIfconfig(text) ? readIfconfig(text) : readLinkText(text);
 }

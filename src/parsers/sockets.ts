@@ -7,7 +7,7 @@ import { filledLines } from './line-index.ts';
 
 type Listener = Sockets['listeners'][number];
 
-const titles = /^(Netid\s+State\s|Proto\s+Recv-Q\s|Active Internet connections)/;
+const titles = /^(Netid\s+State\s|State\s+Recv-Q\s|Proto\s+Recv-Q\s|Active Internet connections)/;
 
 /**
  * `ss -lntup` with or without title, -e or -H, and `netstat -tulpn`. Sockets that do not listen are skipped. Old ss prints `:::22` for IPv6 and
@@ -16,10 +16,13 @@ const titles = /^(Netid\s+State\s|Proto\s+Recv-Q\s|Active Internet connections)/
 function readSockets(text: string): Parsed<Sockets> {
   const listeners: Listener[] = [];
   const skipped: Skipped[] = [];
-  const old = /^(tcp|udp)\s+(LISTEN|UNCONN)\s+\d+\s+\d+\s+:::/m.test(text);
+  const old = /^(?:(?:tcp|udp)[ \t]+)?(?:LISTEN|UNCONN)[ \t]+\d+[ \t]+\d+[ \t]+:::/m.test(text);
   for (const { line, text: raw } of filledLines(text)) {
     if (titles.test(raw)) continue;
     const words = wordsOf(raw);
+    // `ss -lnt` and `ss -lnu` leave the first column out
+    if (words[0] === 'LISTEN') words.unshift('tcp');
+    else if (words[0] === 'UNCONN') words.unshift('udp');
     const listener = /^\d+$/.test(words[1] ?? '') ? netstatRow(words, line) : ssRow(raw, words, old, line);
     if (typeof listener === 'string') skipped.push({ line, why: listener });
     else listeners.push(listener);

@@ -128,6 +128,14 @@ describe('ip -d -s link', () => {
     expect(device(old, 'sit0').peerName).toBeUndefined();
   });
 
+  test('iproute2 5: an external vxlan does not tell its port', () => {
+    const text =
+      '5: cilium_vxlan: <UP> mtu 1500 state UNKNOWN\n    link/ether 56:12:af:1c:dd:64 brd ff:ff:ff:ff:ff:ff promiscuity 0 \n    vxlan externaladdrgenmode eui64 numtxqueues 1 \n';
+    const { vxlan } = parse('links', text).devices[0]!;
+    expect(vxlan).toMatchObject({ external: true, dstPort: 8472, dstPortAssumed: true });
+    expect(device(links, 'flannel.1').vxlan!.dstPortAssumed).toBeUndefined();
+  });
+
   test('400 devices of JSON in a moment', () => {
     const one = sample('ip.link-json', 'lab').trim().slice(1, -1);
     const text = `[${Array.from({ length: 27 }, () => one).join(',')}]`;

@@ -37,7 +37,7 @@ export const NETWORK_KINDS = [
 
 /** Lines that parsers understand and that hold no value: titles of tables, comments, brackets of printed JSON, and all of a cgroup text. */
 const titles =
-  /^(bridge name\s+bridge id\s|Netid\s+State\s|Proto\s+Recv-Q\s|Active Internet connections|Kernel IP routing table\s*$|Module\s+Size\s+Used by|\s*Destination\s+Gateway\s+Genmask\s+Flags\s+Metric\s|\s*Iface\s+Destination\s+Gateway\s|IP address\s+HW type\s|Address\s+HWtype\s)/;
+  /^(bridge name\s+bridge id\s|Netid\s+State\s|State\s+Recv-Q\s|Proto\s+Recv-Q\s|Active Internet connections|Kernel IP routing table\s*$|Module\s+Size\s+Used by|\s*Destination\s+Gateway\s+Genmask\s+Flags\s+Metric\s|\s*Iface\s+Destination\s+Gateway\s|IP address\s+HW type\s|Address\s+HWtype\s)/;
 const brackets = /^\s*[[\]{},\s]+\s*$/;
 
 interface Place {

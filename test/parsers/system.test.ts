@@ -68,6 +68,14 @@ describe('sockets', () => {
     expect(find(all, 10248, 4)?.processes).toEqual([{ name: 'kubelet', pid: 1200 }]);
   });
 
+  test('ss -lnt has no first column', () => {
+    const text =
+      'State   Recv-Q Send-Q Local Address:Port Peer Address:Port Process\nLISTEN 0 4096 127.0.0.53%lo:53 0.0.0.0:* users:(("x",pid=610,fd=13))\n';
+    expect(parse('sockets', text).listeners).toMatchObject([
+      { proto: 'tcp', port: 53, dev: 'lo', processes: [{ pid: 610 }] },
+    ]);
+  });
+
   test('places', () => {
     const text = 'udp UNCONN 0 0 [fe80::1]%eth0:546 [::]:* users:(("a b",pid=7,fd=3))\n';
     expect(parse('sockets', text).listeners).toEqual([
