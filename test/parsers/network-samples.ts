@@ -91,6 +91,6 @@ export function accounted(kind: FactKind, text: string): { value: unknown; skipp
 function understood(kind: FactKind, raw: string, continued: boolean): boolean {
   if (kind === 'cgroup') return true;
   // comments; of a continued line that is no KEY=value only the first line is named
-  if (kind === 'osRelease') return /^\s*[#;]/.test(raw.replace('\uFEFF', '')) || continued;
+  if (kind === 'osRelease') return /^\s*[#;]/.test(raw.replace('\uFEFF', '')) || continued || /\\\r?$/.test(raw);
   return brackets.test(raw);
 }
