@@ -98,7 +98,8 @@ export function evaluate(
           status: r.reason === undefined ? r.status : `${r.status}: ${r.reason}`,
           nodes: [],
         };
-        gap.nodes.push(b.node);
+        // an item of many instances (network namespaces) is one gap of its node
+        if (gap.nodes.at(-1) !== b.node) gap.nodes.push(b.node);
         gaps.set(key, gap);
       }
     }

@@ -4,7 +4,15 @@ import type { ResolvedCite } from '../engine/excerpt.ts';
 import type { Confidence, Remediation, Severity } from '../rule/index.ts';
 import type { Analysis, LogPlace } from './analysis.ts';
 import { byNumber, names, plural } from './names.ts';
-import { bundleRows, collectionWindow, nodeGroups, SEVERITY_WORDS, timeline, uncheckedRows } from './sections.ts';
+import {
+  bundleRows,
+  collectionWindow,
+  gapRows,
+  nodeGroups,
+  SEVERITY_WORDS,
+  timeline,
+  uncheckedRows,
+} from './sections.ts';
 import type { TopologyPicture } from './topology.ts';
 import { topologyPicture } from './topology.ts';
 import { decided } from './verdict.ts';
@@ -95,13 +103,14 @@ export interface ReportModel {
   }[];
   readonly problems: Analysis['problems'];
   readonly gaps: readonly {
-    readonly evidence: string;
-    readonly command: string;
     readonly status: string;
     readonly nodes: string;
+    readonly items: readonly string[];
+    readonly because: string;
   }[];
   readonly bundles: Analysis['bundles'];
   readonly bundleCount: number;
+  readonly gapCount: number;
   readonly rules: readonly {
     readonly id: string;
     readonly title: string;
@@ -199,9 +208,10 @@ export function buildReportModel(analysis: Analysis, place: LogPlace, detail = F
       figures: m.cites.map((c, i) => figure(c, i, detail.context)),
     })),
     problems: analysis.problems,
-    gaps: analysis.gaps.map((g) => ({ ...g, nodes: names(g.nodes) })),
+    gaps: gapRows(analysis.gaps),
     bundles,
     bundleCount: analysis.bundles.length,
+    gapCount: analysis.gaps.length,
     rules: analysis.rules
       .filter((r) => analysis.verdicts[r.id] !== undefined)
       .map((r) => ({ id: r.id, title: r.title.good, counts: analysis.verdicts[r.id] as Analysis['verdicts'][string] })),

@@ -113,3 +113,20 @@ export function uncheckedRows(analysis: Analysis): ReportModel['unchecked'] {
     };
   });
 }
+
+/** Items that did not come for the same kind of reason from the same nodes stand together. */
+export function gapRows(gaps: Analysis['gaps']): ReportModel['gaps'] {
+  const rows = new Map<string, { status: string; nodes: string; items: string[]; reasons: Set<string> }>();
+  for (const g of gaps) {
+    const [status = '', ...reason] = g.status.split(': ');
+    const key = `${status} ${g.nodes.join(' ')}`;
+    const row = rows.get(key) ?? { status, nodes: names(g.nodes), items: [], reasons: new Set<string>() };
+    if (!row.items.includes(g.evidence)) row.items.push(g.evidence);
+    row.reasons.add(reason.join(': '));
+    rows.set(key, row);
+  }
+  return [...rows.values()].map(({ reasons, ...row }) => ({
+    ...row,
+    because: reasons.size <= 3 ? [...reasons].filter((r) => r !== '').join('; ') : '',
+  }));
+}

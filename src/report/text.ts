@@ -42,7 +42,9 @@ export function renderText(analysis: Analysis, place: LogPlace): string {
   out.push('');
   out.push(
     undecided === 0
-      ? 'Every rule that applies could be decided.'
+      ? analysis.bundles.length === 0
+        ? 'Nothing was checked.'
+        : 'Every rule that applies could be decided.'
       : `${plural(undecided, 'question')} could not be decided:`,
   );
   for (const u of analysis.unknown.slice(0, 8))

@@ -44,8 +44,11 @@ export interface TopologyPicture {
 const WIDTH = 960;
 const GAP = 16;
 const MOST_SUBNETS = 4;
-const MOST_NODES = 8;
+const MOST_NODES = 9;
 const SUBNET_HEIGHT = 68;
+const PER_ROW = 3;
+/** Width of a 13 px monospace character, with room for wide fonts. */
+const CHARACTER = 8;
 
 export function topologyPicture(analysis: Analysis, nodes: readonly string[]): TopologyPicture | null {
   const known = nodes.filter(
@@ -63,7 +66,10 @@ export function topologyPicture(analysis: Analysis, nodes: readonly string[]): T
     const subnet = analysis.topology[n]?.underlay[0]?.subnet ?? 'underlay unknown';
     subnets.set(subnet, [...(subnets.get(subnet) ?? []), n]);
   }
-  const subnetList = [...subnets].sort((a, b) => b[1].length - a[1].length || byNumber(a[0], b[0]));
+  const brokenIn = (members: readonly string[]) => members.filter((m) => severityOf.has(m)).length;
+  const subnetList = [...subnets].sort(
+    (a, b) => brokenIn(b[1]) - brokenIn(a[1]) || b[1].length - a[1].length || byNumber(a[0], b[0]),
+  );
   const boxes: Box[] = [];
   const links: TopologyPicture['links'][number][] = [];
   const overlays = overlayText(known.map((n) => analysis.topology[n] as NodeTopology));
@@ -75,7 +81,7 @@ export function topologyPicture(analysis: Analysis, nodes: readonly string[]): T
   const centre = new Map<string, number>();
   columns.forEach(([subnet, members], i) => {
     const x = GAP + i * (subnetWidth + GAP);
-    const broken = members.filter((m) => severityOf.has(m)).length;
+    const broken = brokenIn(members);
     const text = broken === 0 ? 'no finding' : `${plural(broken, 'node')} with findings`;
     boxes.push(
       box(x, subnetY, subnetWidth, SUBNET_HEIGHT, broken > 0 ? 'broken' : 'lane', [
@@ -89,7 +95,7 @@ export function topologyPicture(analysis: Analysis, nodes: readonly string[]): T
     links.push({ x1: middle, y1: GAP + overlayHeight, x2: middle, y2: subnetY, broken: false });
   });
   const nodeY = subnetY + SUBNET_HEIGHT + 48;
-  const perRow = Math.min(4, Math.max(1, shown.length));
+  const perRow = Math.min(PER_ROW, Math.max(1, shown.length));
   const nodeWidth = Math.floor((WIDTH - GAP * (perRow + 1)) / perRow);
   let bottom = subnetY + SUBNET_HEIGHT;
   shown.forEach((node, i) => {
@@ -151,7 +157,7 @@ export function topologyPicture(analysis: Analysis, nodes: readonly string[]): T
 }
 
 function box(x: number, y: number, w: number, h: number, mark: string, texts: readonly string[]): Box {
-  const most = Math.max(8, Math.floor((w - 16) / 7));
+  const most = Math.max(8, Math.floor((w - 16) / CHARACTER));
   const lines = texts.map((text, i) => ({
     x: x + 10,
     y: y + 20 + i * 18,
