@@ -1,0 +1,73 @@
+import type { Database } from 'better-sqlite3';
+import { statements } from './projection.ts';
+
+/** What one parse of one evidence file is saved under. `ruleset` '' means: of no rule set. */
+export interface FactKey {
+  readonly bundle: string;
+  readonly kind: string;
+  readonly instance: string;
+  readonly evidence: string;
+  readonly parserVersion: string;
+  readonly ruleset?: string;
+}
+
+/** Work saved beside the log; the engine decides what the bytes mean, and any of them may be gone. */
+export class Caches {
+  readonly #sql: ReturnType<typeof statements>;
+
+  constructor(db: Database) {
+    this.#sql = statements(db);
+  }
+
+  putFact(key: FactKey, json: Uint8Array): void {
+    this.#sql('INSERT OR REPLACE INTO fact_cache VALUES (?, ?, ?, ?, ?, ?, ?)').run(...values(key), json);
+  }
+
+  getFact(key: FactKey): Uint8Array | null {
+    const found = this.#sql(
+      `SELECT json FROM fact_cache WHERE bundle = ? AND kind = ? AND instance = ? AND evidence = ? AND parser_version = ? AND ruleset = ?`,
+    )
+      .pluck()
+      .get(...values(key));
+    return (found as Uint8Array | undefined) ?? null;
+  }
+
+  putNodeResult(bundle: string, ruleset: string, node: string, json: Uint8Array): void {
+    this.#sql('INSERT OR REPLACE INTO node_result_cache VALUES (?, ?, ?, ?)').run(bundle, ruleset, node, json);
+  }
+
+  getNodeResult(bundle: string, ruleset: string, node: string): Uint8Array | null {
+    const found = this.#sql('SELECT json FROM node_result_cache WHERE bundle = ? AND ruleset = ? AND node = ?')
+      .pluck()
+      .get(bundle, ruleset, node);
+    return (found as Uint8Array | undefined) ?? null;
+  }
+
+  /** Everything saved for a rule set, one row in memory at a time, in the order of bundle and node. */
+  *nodeResults(
+    ruleset: string,
+  ): Generator<{ readonly bundle: string; readonly node: string; readonly json: Uint8Array }> {
+    const rows = this.#sql('SELECT bundle, node FROM node_result_cache WHERE ruleset = ? ORDER BY bundle, node').all(
+      ruleset,
+    );
+    for (const { bundle, node } of rows as { bundle: string; node: string }[]) {
+      const json = this.getNodeResult(bundle, ruleset, node);
+      if (json !== null) yield { bundle, node, json };
+    }
+  }
+
+  /** Drops what another rule set left behind. */
+  keepOnly(ruleset: string): void {
+    this.#sql('DELETE FROM node_result_cache WHERE ruleset <> ?').run(ruleset);
+    this.#sql("DELETE FROM fact_cache WHERE ruleset NOT IN ('', ?)").run(ruleset);
+  }
+
+  forget(bundle: string): void {
+    for (const table of ['fact_cache', 'node_result_cache'])
+      this.#sql(`DELETE FROM ${table} WHERE bundle = ?`).run(bundle);
+  }
+}
+
+function values(k: FactKey): string[] {
+  return [k.bundle, k.kind, k.instance, k.evidence, k.parserVersion, k.ruleset ?? ''];
+}
