@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Database } from 'better-sqlite3';
 import { statements } from './projection.ts';
 
@@ -20,7 +21,10 @@ export class Caches {
   }
 
   putFact(key: FactKey, json: Uint8Array): void {
-    this.#sql('INSERT OR REPLACE INTO fact_cache VALUES (?, ?, ?, ?, ?, ?, ?)').run(...values(key), json);
+    this.#sql('INSERT OR REPLACE INTO fact_cache VALUES (?, ?, ?, ?, ?, ?, ?)').run(
+      ...values(key),
+      seal(values(key), json),
+    );
   }
 
   getFact(key: FactKey): Uint8Array | null {
@@ -29,18 +33,23 @@ export class Caches {
     )
       .pluck()
       .get(...values(key));
-    return (found as Uint8Array | undefined) ?? null;
+    return unseal(values(key), found);
   }
 
   putNodeResult(bundle: string, ruleset: string, node: string, json: Uint8Array): void {
-    this.#sql('INSERT OR REPLACE INTO node_result_cache VALUES (?, ?, ?, ?)').run(bundle, ruleset, node, json);
+    this.#sql('INSERT OR REPLACE INTO node_result_cache VALUES (?, ?, ?, ?)').run(
+      bundle,
+      ruleset,
+      node,
+      seal([bundle, ruleset, node], json),
+    );
   }
 
   getNodeResult(bundle: string, ruleset: string, node: string): Uint8Array | null {
     const found = this.#sql('SELECT json FROM node_result_cache WHERE bundle = ? AND ruleset = ? AND node = ?')
       .pluck()
       .get(bundle, ruleset, node);
-    return (found as Uint8Array | undefined) ?? null;
+    return unseal([bundle, ruleset, node], found);
   }
 
   /** Everything saved for a rule set, one row in memory at a time, in the order of bundle and node. */
@@ -70,4 +79,21 @@ export class Caches {
 
 function values(k: FactKey): string[] {
   return [k.bundle, k.kind, k.instance, k.evidence, k.parserVersion, k.ruleset ?? ''];
+}
+
+const SEAL = 16;
+
+/** A flipped bit in saved work must not become an answer: the bytes carry a sum over themselves and their key. */
+function seal(key: readonly string[], json: Uint8Array): Uint8Array {
+  return Buffer.concat([sum(key, json), json]);
+}
+
+function unseal(key: readonly string[], stored: unknown): Uint8Array | null {
+  if (!(stored instanceof Uint8Array) || stored.length < SEAL) return null;
+  const json = stored.subarray(SEAL);
+  return sum(key, json).equals(stored.subarray(0, SEAL)) ? json : null;
+}
+
+function sum(key: readonly string[], json: Uint8Array): Buffer {
+  return createHash('sha256').update(JSON.stringify(key)).update(json).digest().subarray(0, SEAL);
 }

@@ -8,7 +8,7 @@ import { finishWriting } from './file.ts';
 import type { Head } from './log.ts';
 import { Log } from './log.ts';
 import { Projections } from './projections.ts';
-import type { Row } from './query.ts';
+import type { QueryLimits, Row } from './query.ts';
 import { queryCase } from './query.ts';
 import type { BundleRow } from './rows.ts';
 import { Rows } from './rows.ts';
@@ -59,7 +59,7 @@ export class CaseFile {
       const known = this.#log.byKey(key);
       if (known !== null) return known as EventOf<T['type']>;
       const added = this.#log.add({ ...event, key } as NewEvent, this.#clock());
-      if (added.type === 'bundle.withdrawn') purgeBundle(this.#db, added.payload.sha256, this);
+      if (added.type === 'bundle.withdrawn') purgeBundle(this.#db, added.payload.sha256, this.#blobs, this.#caches);
       this.#projections.apply(added);
       this.#rows.noteEvent(added);
       return added as EventOf<T['type']>;
@@ -150,11 +150,11 @@ export class CaseFile {
 
   /** What is wrong with the case, a sentence each: chain, gaps, blobs, projections. Empty when it is whole. */
   verify(): string[] {
-    return guarded(() => verifyCase(this.#db, this.#log, this.#blobs));
+    return guarded(() => verifyCase(this.#db));
   }
 
   /** One read-only SELECT over the documented tables; throws QueryError for anything else, too many rows or too slow. */
-  query(sql: string, limits?: { readonly rows?: number; readonly milliseconds?: number }): Row[] {
+  query(sql: string, limits?: QueryLimits): Row[] {
     return guarded(() => queryCase(this.#path ?? this.#db, sql, limits));
   }
 

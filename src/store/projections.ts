@@ -38,12 +38,16 @@ export class Projections {
 
   /** Empties every projected table and fills it from the log. */
   rebuild(log: Log): void {
+    this.reset();
+    for (const event of log.events()) this.apply(event);
+  }
+
+  reset(): void {
     const { sql } = this.#target;
     sql('DELETE FROM projection').run();
     for (const p of this.#list) {
       for (const table of p.tables) sql(`DELETE FROM ${table}`).run();
       sql('INSERT INTO projection VALUES (?, ?, 0)').run(p.name, p.version);
     }
-    for (const event of log.events()) this.apply(event);
   }
 }
