@@ -17,7 +17,7 @@ export function renderSarif(analysis: Analysis, place: LogPlace): string {
   const ruleIndex = new Map(analysis.rules.map((r, i) => [r.id, i]));
   const location = (c: ResolvedCite) => ({
     physicalLocation: {
-      artifactLocation: { uri: encodeURI(`${c.node}/${c.path}`) },
+      artifactLocation: { uri: encodeURI(visible(`${c.node}/${c.path}`)) },
       ...(c.kind === 'lines'
         ? { region: { startLine: c.line, endLine: c.endLine, snippet: { text: c.excerpt?.text ?? '' } } }
         : {}),

@@ -55,12 +55,17 @@ export function contentSecurityPolicy(css: string, js: string): string {
 
 /** Bundle text in Markdown: no markup, no mention, no issue link, no autolink, no HTML. */
 export function markdown(text: string): string {
-  return text
-    .replaceAll('\n', ' ')
-    .replace(/[\\`*_{}[\]<>()#+!|~]/g, '\\$&')
-    .replaceAll('@', '@\u2060')
-    .replace(/(https?):\/\//g, '$1:\u2060//')
-    .replace(/www\./g, 'www\u2060.');
+  return (
+    text
+      .replaceAll('\n', ' ')
+      .replace(/[\\`*_{}[\]<>()#+!|~]/g, '\\$&')
+      .replaceAll('@', '@\u2060')
+      // trackers look for issue numbers in the rendered text, where a backslash is gone
+      .replaceAll('#', '#\u2060')
+      .replace(/GH-/gi, (t) => `${t.slice(0, 2)}\u2060-`)
+      .replace(/(https?):\/\//g, '$1:\u2060//')
+      .replace(/www\./g, 'www\u2060.')
+  );
 }
 
 /** A code span whose fence is longer than any run of backticks inside. */

@@ -31,7 +31,9 @@ export function renderText(analysis: Analysis, place: LogPlace): string {
     );
     for (const c of f.cites.slice(0, 4)) {
       if (c.kind === 'absent')
-        out.push(...wrap(`${terminal(c.node)} ${c.path} does not hold: ${terminal(c.absent)}`, '   ', '     '));
+        out.push(
+          ...wrap(`${terminal(c.node)} ${terminal(c.path)} does not hold: ${terminal(c.absent)}`, '   ', '     '),
+        );
       else
         out.push(
           `   ${terminal(c.node)} ${terminal(c.path)}:${c.line}  ${terminal((c.excerpt?.text ?? '').trim().slice(0, 120))}`,
