@@ -1,0 +1,236 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { netcase, root } from '../support/analyse.ts';
+
+const dir = mkdtempSync(join(tmpdir(), 'nc-commands-'));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+const fixture = (name: string) => join(root, 'fixtures/bundles', name);
+const demo = fixture('demo');
+const bundles = readdirSync(demo)
+  .filter((n) => n.endsWith('.tar.gz'))
+  .sort()
+  .map((n) => join(demo, n));
+const kase = join(dir, 'demo.netcase');
+const bin = join(root, 'bin/netcase.mjs');
+let made = 0;
+const fresh = () => {
+  made += 1;
+  const folder = join(dir, String(made));
+  mkdirSync(folder);
+  return folder;
+};
+
+beforeAll(async () => {
+  const ran = await netcase([
+    'analyze',
+    demo,
+    '--case',
+    kase,
+    '--format',
+    'html',
+    '--format',
+    'json',
+    '-o',
+    join(dir, 'demo.html'),
+  ]);
+  expect(ran).toMatchObject({ code: 1, stdout: '' });
+});
+
+describe('exit codes', () => {
+  const codes: Record<string, [number, readonly string[] | (() => readonly string[])]> = {
+    'clean is 0': [0, () => ['analyze', fixture('healthy-vxlan'), '--case', join(fresh(), 'c')]],
+    'a finding is 1': [1, () => ['analyze', demo, '--case', join(fresh(), 'c')]],
+    'a finding under --fail-on is 0': [
+      0,
+      () => ['analyze', fixture('bundle-incomplete'), '--case', join(fresh(), 'c'), '--fail-on', 'critical'],
+    ],
+    'an unknown command is 2': [2, ['nonsense']],
+    'an unknown flag is 2': [2, ['analyze', '--nonsense']],
+    'a bad flag value is 2': [2, ['analyze', demo, '--format', 'pdf']],
+    'no case is 2': [2, ['findings', '--case', join(dir, 'none')]],
+    'an unknown rule is 2': [2, ['explain', 'nonsense']],
+    'an unreadable input is 3': [3, () => ['analyze', join(dir, 'nothing.tar.gz'), '--case', join(fresh(), 'c')]],
+    'no bundle is 3': [
+      3,
+      () => {
+        const folder = fresh();
+        writeFileSync(join(folder, 'x.tar.gz'), 'not an archive');
+        return ['analyze', join(folder, 'x.tar.gz'), '--case', join(folder, 'c')];
+      },
+    ],
+    'too little evidence is 4': [
+      4,
+      () => {
+        const folder = fresh();
+        mkdirSync(join(folder, 'in/host/sys'), { recursive: true });
+        writeFileSync(join(folder, 'in/host/sys/hostname.txt'), 'web-1\n');
+        return ['analyze', join(folder, 'in'), '--node', 'web-1', '--case', join(folder, 'c')];
+      },
+    ],
+    'a file that is no case is 5': [
+      5,
+      () => {
+        const file = join(fresh(), 'c');
+        writeFileSync(file, 'this is not a case file, it is some text\n'.repeat(200));
+        return ['findings', '--case', file];
+      },
+    ],
+  };
+  for (const [name, [code, args]] of Object.entries(codes)) {
+    it(name, async () => {
+      const ran = await netcase(typeof args === 'function' ? args() : args);
+      expect(ran.code, ran.stderr).toBe(code);
+      if (code >= 2) expect(ran.stderr).not.toBe('');
+      expect(ran.stderr).not.toContain('internal error');
+    });
+  }
+
+  it('an old Node is told so in one sentence: 70', () => {
+    const old = '/usr/bin/node';
+    if (!existsSync(old) || !execFileSync(old, ['-v'], { encoding: 'utf8' }).startsWith('v20')) return;
+    const ran = spawnSync(old, [bin, 'rules'], { encoding: 'utf8' });
+    expect(ran.status).toBe(70);
+    expect(ran.stdout).toBe('');
+    expect(ran.stderr.trim().split('\n')).toHaveLength(1);
+    expect(ran.stderr).toContain('needs Node 22');
+  });
+});
+
+describe('inputs', () => {
+  const nodes = async (args: readonly string[], more: Parameters<typeof netcase>[1] = {}) => {
+    const ran = await netcase(
+      ['analyze', ...args, '--case', join(fresh(), 'c'), '--format', 'json', '-o', '-', '-q'],
+      more,
+    );
+    const json = JSON.parse(ran.stdout) as { nodes: { id: string }[]; problems: unknown[] };
+    return { code: ran.code, ids: json.nodes.map((n) => n.id).sort(), stderr: ran.stderr };
+  };
+  it('stdin, a quoted glob, a folder', async () => {
+    expect((await nodes(['-'], { input: readFileSync(bundles[0] as string) })).ids).toEqual(['node-a']);
+    expect((await nodes([join(demo, '*.tar.gz')])).ids).toEqual(['node-a', 'node-b', 'node-c']);
+    expect((await nodes([demo])).ids).toEqual(['node-a', 'node-b', 'node-c']);
+  });
+  it('an unpacked bundle, and loose files with --node', async () => {
+    const folder = fresh();
+    execFileSync('tar', ['-C', folder, '-xzf', bundles[1] as string]);
+    const inner = join(folder, readdirSync(folder)[0] as string);
+    expect((await nodes([inner])).ids).toEqual(['node-b']);
+    const loose = join(fresh(), 'pasted');
+    mkdirSync(join(loose, 'host'), { recursive: true });
+    for (const part of ['fw', 'ip']) cpSync(join(inner, 'host', part), join(loose, 'host', part), { recursive: true });
+    expect((await nodes([loose, '--node', 'web-1'])).ids).toEqual(['web-1']);
+  });
+  it('a refused input beside good ones: the others are analysed, exit 3', async () => {
+    const bad = join(fresh(), 'bad.tar.gz');
+    writeFileSync(
+      bad,
+      readFileSync(bundles[0] as string)
+        .subarray(0, 900)
+        .fill(7),
+    );
+    const { code, ids, stderr } = await nodes([...bundles.slice(1), bad]);
+    expect({ code, ids }).toEqual({ code: 3, ids: ['node-b', 'node-c'] });
+    expect(stderr).toContain('bad.tar.gz');
+  });
+});
+
+describe('outputs', () => {
+  it('JSON validates against the schema that ships', async () => {
+    const schema = JSON.parse(readFileSync(join(root, 'schema/analysis.v1.json'), 'utf8'));
+    const check = new Ajv2020({ allErrors: true, strict: false }).compile(schema);
+    for (const name of ['demo', 'healthy-vxlan', 'bundle-incomplete', 'pod-cidr-duplicate']) {
+      const ran = await netcase([
+        'analyze',
+        fixture(name),
+        '--case',
+        join(fresh(), 'c'),
+        '--format',
+        'json',
+        '-o',
+        '-',
+        '-q',
+      ]);
+      expect(check(JSON.parse(ran.stdout)), JSON.stringify(check.errors)).toBe(true);
+      expect(ran.stderr).toBe('');
+    }
+  });
+  it('every command that lists prints a table, and JSON with --json', async () => {
+    for (const command of ['findings', 'nodes', 'coverage', 'history']) {
+      const table = await netcase([command, '--case', kase]);
+      expect(table).toMatchObject({ code: 0, stderr: '' });
+      expect(table.stdout.split('\n').length).toBeGreaterThan(2);
+      expect(table.stdout).not.toContain('\u001b');
+      JSON.parse((await netcase([command, '--case', kase, '--json'])).stdout);
+    }
+    expect((await netcase(['why', 'forward-drops-pod-traffic', '--node', 'node-b', '--case', kase])).stdout).toContain(
+      'FORWARD DROP',
+    );
+    expect((await netcase(['rules'])).stdout).toContain('forward-drops-pod-traffic');
+    expect((await netcase(['explain', 'forward-drops-pod-traffic'])).code).toBe(0);
+    expect((await netcase(['--help'])).code).toBe(0);
+  });
+  it('a link or a FIFO as output is refused', async () => {
+    const folder = fresh();
+    symlinkSync(join(folder, 'elsewhere'), join(folder, 'link.html'));
+    execFileSync('mkfifo', [join(folder, 'fifo.html')]);
+    for (const name of ['link.html', 'fifo.html']) {
+      const ran = await netcase(['report', '--case', kase, '-o', join(folder, name)]);
+      expect(ran.code).toBe(3);
+      expect(ran.stderr).toContain('not a regular file');
+    }
+    expect(existsSync(join(folder, 'elsewhere'))).toBe(false);
+  });
+  it('a closed pipe is no error', () => {
+    const ran = spawnSync(
+      'sh',
+      ['-c', '("$0" "$1" report --case "$2" --format html -o -; echo $? >&2) | head -1', process.execPath, bin, kase],
+      { encoding: 'utf8' },
+    );
+    expect(ran.stderr.trim()).toBe('0');
+  });
+});
+
+describe('the case file', () => {
+  it('the same bundles twice change nothing', async () => {
+    const again = await netcase(['analyze', demo, '--case', kase, '--format', 'json', '-o', '-', '-q']);
+    expect(JSON.parse(again.stdout).case).toEqual(JSON.parse(readFileSync(join(dir, 'demo.json'), 'utf8')).case);
+  });
+  it('verify knows a true report, and an altered one: 5', async () => {
+    expect((await netcase(['verify', '--case', kase, join(dir, 'demo.html')])).code).toBe(0);
+    const altered = join(fresh(), 'demo.html');
+    writeFileSync(altered, readFileSync(join(dir, 'demo.html'), 'utf8').replace('Critical', 'Low'));
+    expect((await netcase(['verify', '--case', kase, altered])).code).toBe(5);
+  });
+  it('opens when copied elsewhere; replay gives the same verdict', async () => {
+    const copy = join(fresh(), 'moved.netcase');
+    cpSync(kase, copy);
+    expect((await netcase(['findings', '--case', copy])).stdout).toBe(
+      (await netcase(['findings', '--case', kase])).stdout,
+    );
+    expect((await netcase(['replay', '--case', copy])).code).toBe(0);
+  });
+  it('needs no network', () => {
+    const ran = spawnSync(
+      'unshare',
+      ['-n', process.execPath, bin, 'analyze', demo, '--case', join(fresh(), 'c'), '-q'],
+      { encoding: 'utf8' },
+    );
+    if (ran.stderr.includes('unshare failed')) return;
+    expect(ran.status, ran.stderr).toBe(1);
+  });
+});
