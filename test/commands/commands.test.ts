@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   cpSync,
   existsSync,
@@ -13,6 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
+import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { netcase, root } from '../support/analyse.ts';
 
@@ -99,6 +100,35 @@ describe('exit codes', () => {
       expect(ran.stderr).not.toContain('internal error');
     });
   }
+
+  it('a locked case is 6', async () => {
+    const file = join(fresh(), 'c');
+    cpSync(kase, file);
+    const db = new Database(file);
+    db.exec('begin immediate');
+    try {
+      const ran = await netcase(['ingest', fixture('healthy-vxlan'), '--case', file]);
+      expect(ran.code, ran.stderr).toBe(6);
+    } finally {
+      db.close();
+    }
+  });
+
+  it('interrupted is 130', async () => {
+    const child = spawn(process.execPath, [bin, 'analyze', '-', '--case', join(fresh(), 'c')], {
+      stdio: ['pipe', 'ignore', 'ignore'],
+    });
+    setTimeout(() => child.kill('SIGINT'), 700);
+    expect(await new Promise((resolve) => child.on('exit', resolve))).toBe(130);
+  });
+
+  it('ingest and query work; a query that writes is refused: 2', async () => {
+    const file = join(fresh(), 'c');
+    expect((await netcase(['ingest', demo, '--case', file])).code).toBe(0);
+    const rows = await netcase(['query', 'select 1 as one', '--case', file, '--json']);
+    expect(JSON.parse(rows.stdout)).toEqual([{ one: 1 }]);
+    expect((await netcase(['query', 'create table x(y)', '--case', file])).code).toBe(2);
+  });
 
   it('an old Node is told so in one sentence: 70', () => {
     const old = '/usr/bin/node';
