@@ -1,7 +1,7 @@
 import Database from 'better-sqlite3';
 import { Blobs } from './blobs.ts';
 import { CaseFile } from './case-file.ts';
-import { guarded } from './error.ts';
+import { CaseError, guarded } from './error.ts';
 import type { Mode } from './file.ts';
 import { createSchema, openFile } from './file.ts';
 import { Log } from './log.ts';
@@ -30,7 +30,13 @@ export function openCase(path: string, { mode, clock }: OpenOptions): CaseFile {
       const log = new Log(db);
       log.refuseNewer();
       const projections = new Projections(db, new Blobs(db));
-      if (!projections.areCurrent(log.head().position)) {
+      const { position } = log.head();
+      if (projections.areAhead(position))
+        throw new CaseError(
+          'damaged',
+          `the log ends at event ${position}, but the case knew later ones: its end was cut off`,
+        );
+      if (!projections.areCurrent(position)) {
         if (mode === 'read') return rebuiltInMemory(db, clock);
         db.transaction(() => projections.rebuild(log)).immediate();
       }

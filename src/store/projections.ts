@@ -36,6 +36,11 @@ export class Projections {
     return rows.length === this.#list.length && this.#list.every(current);
   }
 
+  /** The tables know of events that the log does not have: its end was cut off. */
+  areAhead(position: number): boolean {
+    return this.#target.sql('SELECT 1 FROM projection WHERE position > ?').get(position) !== undefined;
+  }
+
   /** Empties every projected table and fills it from the log. */
   rebuild(log: Log): void {
     this.reset();
