@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import type { Base } from './delta.ts';
+import { applyDelta, encodeDelta } from './delta.ts';
 
-export type BlobCodec = 'raw' | 'zstd';
+export type BlobCodec = 'raw' | 'zstd' | 'delta';
 
 /** A blob as stored: content address of the plain bytes, and the bytes in their stored form. */
 export interface EncodedBlob {
@@ -10,34 +12,75 @@ export interface EncodedBlob {
   /** Bytes before compression. */
   readonly size: number;
   readonly bytes: Uint8Array;
+  /** sha256 of the blob that a delta is of. */
+  readonly base?: string | null;
 }
 
 /** Below this a compressed blob is hardly smaller, and the call costs more than the bytes. */
 const RAW_BELOW = 300;
 /** No evidence file or analysis is larger; a stored size above it is a lie. */
 const LARGEST = 512 * 1024 * 1024;
-const OPTIONS = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+const LEVEL = { [constants.ZSTD_c_compressionLevel]: 1 };
 
 /** Pure, so that worker threads compress and the writer only inserts. `sha256`: when the caller has hashed the bytes already. */
 export function encodeBlob(bytes: Uint8Array, sha256 = sha256Of(bytes)): EncodedBlob {
   const size = bytes.length;
   if (size >= RAW_BELOW) {
-    const packed = zstdCompressSync(bytes, OPTIONS);
+    const packed = compress(bytes);
     if (packed.length < size) return { sha256, codec: 'zstd', size, bytes: packed };
   }
   // a copy: a view would keep the whole bundle in memory
   return { sha256, codec: 'raw', size, bytes: new Uint8Array(bytes) };
 }
 
-/** The plain bytes; throws when they are not what `sha256` says. */
-export function decodeBlob({ sha256, codec, size, bytes }: EncodedBlob): Uint8Array {
-  const plain = codec === 'raw' ? bytes : unpack(bytes, size);
+/** A blob told by another one, whose plain bytes `base` has; null when it is not worth it. */
+export function encodeAgainst(base: Base, baseSha256: string, bytes: Uint8Array, sha256: string): EncodedBlob | null {
+  const delta = encodeDelta(base, bytes);
+  // evidence that cannot be read again is lost: look before it is stored
+  if (delta === null || !applyDelta(base.bytes, delta, bytes.length).equals(bytes)) return null;
+  const head = Buffer.alloc(4);
+  head.writeUInt32LE(delta.length);
+  return {
+    sha256,
+    codec: 'delta',
+    size: bytes.length,
+    bytes: Buffer.concat([head, compress(delta)]),
+    base: baseSha256,
+  };
+}
+
+function compress(bytes: Uint8Array): Uint8Array {
+  // told the size, zstd takes less memory for small files; the chunk is the one buffer for the result
+  return zstdCompressSync(bytes, {
+    params: LEVEL,
+    chunkSize: Math.max(1024, bytes.length),
+    pledgedSrcSize: bytes.length,
+  });
+}
+
+/** The plain bytes; throws when they are not what `sha256` says. `readBase` gives the plain bytes of a delta's base. */
+export function decodeBlob(
+  { sha256, codec, size, bytes, base }: EncodedBlob,
+  readBase: (sha256: string) => Uint8Array = () => {
+    throw new Error('its base is not here');
+  },
+): Uint8Array {
+  if (!(size <= LARGEST)) throw new Error('its size is impossible');
+  const plain =
+    codec === 'raw'
+      ? bytes
+      : codec === 'zstd'
+        ? unpack(bytes, size)
+        : applyDelta(
+            readBase(base ?? ''),
+            unpack(bytes.subarray(4), Math.min(LARGEST, Buffer.from(bytes).readUInt32LE())),
+            size,
+          );
   if (sha256Of(plain) !== sha256) throw new Error('its bytes are not those that were stored');
   return plain;
 }
 
 function unpack(bytes: Uint8Array, size: number): Uint8Array {
-  if (!(size <= LARGEST)) throw new Error('its size is impossible');
   return zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, size) });
 }
 

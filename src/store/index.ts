@@ -9,7 +9,9 @@ import { Projections } from './projections.ts';
 
 export type { BlobCodec, EncodedBlob } from './blob.ts';
 export { decodeBlob, encodeBlob } from './blob.ts';
+export type { FactKey } from './caches.ts';
 export type { CaseFile } from './case-file.ts';
+export { BlobEncoder } from './encoder.ts';
 export { CaseError, type CaseErrorCode } from './error.ts';
 export type { CaseEvent, EventOf, EventType, NewEvent, Payload } from './event-types.ts';
 export { QueryError } from './query.ts';

@@ -13,7 +13,7 @@ const LOG = [
   `CREATE TRIGGER event_gapless BEFORE INSERT ON event
   WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM event) OR EXISTS (SELECT 1 FROM event WHERE key = NEW.key)
   BEGIN SELECT RAISE(ABORT, 'events are added at the end, once'); END`,
-  `CREATE TABLE blob(sha256 BLOB PRIMARY KEY, codec TEXT NOT NULL, size INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT`,
+  `CREATE TABLE blob(sha256 BLOB PRIMARY KEY, codec TEXT NOT NULL, size INTEGER NOT NULL, base BLOB, bytes BLOB NOT NULL) STRICT`,
 ];
 
 /** Computed from the log by replay; documented in docs/tables.md. */

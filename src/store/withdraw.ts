@@ -28,5 +28,5 @@ export function purgeBundle(db: Database, bundle: string, blobs: Blobs, caches: 
   for (const sha256 of db.prepare('SELECT blob FROM analysis').pluck().all() as string[])
     if (!usesBundle(blobs.json(sha256), bundle)) kept.add(sha256);
   // whatever is left is of this bundle, or of no record that could ever be read
-  for (const sha256 of blobs.all()) if (!kept.has(sha256)) blobs.remove(sha256);
+  blobs.keepOnly(kept);
 }

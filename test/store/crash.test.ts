@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { openCase } from '../../src/store/index.ts';
 import { clock, folder } from './samples.ts';
 
@@ -122,11 +122,14 @@ describe('two processes', () => {
   });
 });
 
-const mounted = join(folderForMount(), 'small');
-const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', mounted]);
-
-describe.skipIf(mount.status !== 0)('a full disk', () => {
-  it('is said in words, and what was acknowledged stays', async () => {
+describe('a full disk', () => {
+  it('is said in words, and what was acknowledged stays', async ({ skip }) => {
+    const mounted = folder();
+    const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', mounted]);
+    if (mount.status !== 0) skip('this user may not mount a tmpfs');
+    onTestFinished(() => {
+      spawnSync('umount', [mounted]);
+    });
     const path = join(mounted, 'a.netcase');
     const lines = await write(path, 'w', { times: 10_000, size: 20_000 });
     const last = lines.at(-1);
@@ -143,13 +146,3 @@ describe.skipIf(mount.status !== 0)('a full disk', () => {
     expect(existsSync(join(home, 'a.netcase-wal'))).toBe(false);
   });
 });
-
-function folderForMount(): string {
-  const dir = join('/tmp', `netcase-full-${process.pid}`);
-  mkdirSync(join(dir, 'small'), { recursive: true });
-  process.on('exit', () => {
-    spawnSync('umount', [join(dir, 'small')]);
-    rmSync(dir, { recursive: true, force: true });
-  });
-  return dir;
-}
