@@ -1,6 +1,16 @@
 import type { Ip, Prefix } from '../core/address.ts';
 import { parseIp, parsePrefix, prefixContains } from '../core/address.ts';
-import type { Fact, FactKind, IptChain, IptMatch, IptRule, IptTable, ManyKind, MissingFact, Route } from '../facts/index.ts';
+import type {
+  Fact,
+  FactKind,
+  IptChain,
+  IptMatch,
+  IptRule,
+  IptTable,
+  ManyKind,
+  MissingFact,
+  Route,
+} from '../facts/index.ts';
 
 /** Reads facts by kind. */
 export interface NetSource {
@@ -8,7 +18,17 @@ export interface NetSource {
   get<K extends NetKind>(kind: K): Fact<K> | MissingFact<K>;
 }
 
-export const NET_KINDS = ['addresses', 'links', 'routes4', 'iptables', 'iptablesNft', 'iptablesLegacy', 'legacyTables', 'nftJson', 'nftText'] as const satisfies readonly Exclude<FactKind, ManyKind>[];
+export const NET_KINDS = [
+  'addresses',
+  'links',
+  'routes4',
+  'iptables',
+  'iptablesNft',
+  'iptablesLegacy',
+  'legacyTables',
+  'nftJson',
+  'nftText',
+] as const satisfies readonly Exclude<FactKind, ManyKind>[];
 export type NetKind = (typeof NET_KINDS)[number];
 
 /** A packet at one hook of the node's own namespace. */
@@ -52,7 +72,10 @@ interface Packet {
 }
 
 /** Rulesets that are live on the node, and why the list may not be whole. */
-export function liveRulesets(source: NetSource): { readonly facts: readonly RulesetFact[]; readonly gaps: readonly { because: string; evidence: string }[] } {
+export function liveRulesets(source: NetSource): {
+  readonly facts: readonly RulesetFact[];
+  readonly gaps: readonly { because: string; evidence: string }[];
+} {
   const facts: RulesetFact[] = [];
   const gaps: { because: string; evidence: string }[] = [];
   const main = source.get('iptables');
@@ -65,30 +88,55 @@ export function liveRulesets(source: NetSource): { readonly facts: readonly Rule
   for (const fact of facts) {
     if (!fact.closed) gaps.push({ because: `${fact.path} was not collected whole`, evidence: fact.evidence });
     const incompatible = fact.value.markers.find((m) => m.kind === 'incompatible-table');
-    if (incompatible !== undefined) gaps.push({ because: `iptables-save could not print table ${incompatible.table ?? ''}`, evidence: 'fw.nft' });
+    if (incompatible !== undefined)
+      gaps.push({ because: `iptables-save could not print table ${incompatible.table ?? ''}`, evidence: 'fw.nft' });
   }
   if (backend !== 'legacy' && legacy.missing) {
     const names = source.get('legacyTables');
-    const none = names.missing ? names.lookedFor && names.because.startsWith('absent') : names.closed && names.value.tables.length === 0;
-    if (!none) gaps.push({ because: `legacy tables were not collected (${legacy.because})`, evidence: 'fw.iptables-legacy-save' });
+    const none = names.missing
+      ? names.lookedFor && names.because.startsWith('absent')
+      : names.closed && names.value.tables.length === 0;
+    if (!none)
+      gaps.push({
+        because: `legacy tables were not collected (${legacy.because})`,
+        evidence: 'fw.iptables-legacy-save',
+      });
   }
   if (backend !== 'nft' && nft.missing && backend !== 'unknown') {
     const json = source.get('nftJson');
-    if (json.missing && !json.lookedFor) gaps.push({ because: `iptables-nft tables were not collected (${nft.because})`, evidence: 'fw.iptables-nft-save' });
+    if (json.missing && !json.lookedFor)
+      gaps.push({
+        because: `iptables-nft tables were not collected (${nft.because})`,
+        evidence: 'fw.iptables-nft-save',
+      });
   }
-  if (main.missing && nft.missing && legacy.missing) gaps.push({ because: `no ruleset was collected (${main.because})`, evidence: 'fw.iptables-save' });
+  if (main.missing && nft.missing && legacy.missing)
+    gaps.push({ because: `no ruleset was collected (${main.because})`, evidence: 'fw.iptables-save' });
   return { facts, gaps };
 }
 
 /** Base chains of native nft tables at a hook, which iptables-save does not print. */
 function nativeChains(source: NetSource, hook: string): { readonly because: string; readonly drop: Decider | null }[] {
   const json = source.get('nftJson');
-  if (json.missing) return json.lookedFor ? [] : [{ because: `nftables rules were not collected (${json.because})`, drop: null }];
+  if (json.missing)
+    return json.lookedFor ? [] : [{ because: `nftables rules were not collected (${json.because})`, drop: null }];
   const iptables = /^(filter|nat|mangle|raw|security)$/;
   return json.value.chains
-    .filter((c) => c.hook === hook && !((c.family === 'ip' || c.family === 'ip6') && iptables.test(c.table)) && (c.family === 'ip' || c.family === 'inet'))
-    .filter((c) => c.policy === 'drop' || json.value.rules.some((r) => r.family === c.family && r.table === c.table && r.chain === c.name))
-    .map((c) => ({ because: `nft table ${c.family} ${c.table} chain ${c.name} also sees the packet and is not evaluated yet`, drop: null }));
+    .filter(
+      (c) =>
+        c.hook === hook &&
+        !((c.family === 'ip' || c.family === 'ip6') && iptables.test(c.table)) &&
+        (c.family === 'ip' || c.family === 'inet'),
+    )
+    .filter(
+      (c) =>
+        c.policy === 'drop' ||
+        json.value.rules.some((r) => r.family === c.family && r.table === c.table && r.chain === c.name),
+    )
+    .map((c) => ({
+      because: `nft table ${c.family} ${c.table} chain ${c.name} also sees the packet and is not evaluated yet`,
+      drop: null,
+    }));
 }
 
 /** FORWARD of every live ruleset: a drop anywhere is final, an accept ends only its own ruleset. */
@@ -103,7 +151,11 @@ export function forwardVerdict(source: NetSource, sample: SamplePacket): HookVer
     for (const name of ['raw', 'mangle', 'filter', 'security']) {
       const table = fact.value.tables.get(name);
       if (table === undefined) continue;
-      for (const hook of name === 'raw' ? ['PREROUTING'] : name === 'mangle' ? ['PREROUTING', 'FORWARD'] : ['FORWARD']) {
+      for (const hook of name === 'raw'
+        ? ['PREROUTING']
+        : name === 'mangle'
+          ? ['PREROUTING', 'FORWARD']
+          : ['FORWARD']) {
         const result = walk(fact, table, hook, packet);
         if (result.verdict === 'drop') return result;
         if (result.verdict === 'unknown') {
@@ -156,8 +208,16 @@ function makePacket(source: NetSource, sample: SamplePacket): Packet | null {
   const dst = parseIp(sample.dst);
   if (src === null || dst === null) return null;
   const addresses = source.get('addresses');
-  const own = new Set(addresses.missing ? [] : addresses.value.devices.flatMap((d) => d.addresses.map((a) => a.address)));
-  return { src, dst, sample, mark: 0, local: (ip) => own.has(ip === src ? sample.src : sample.dst) || (ip.family === 4 && ip.value >> 24n === 127n) };
+  const own = new Set(
+    addresses.missing ? [] : addresses.value.devices.flatMap((d) => d.addresses.map((a) => a.address)),
+  );
+  return {
+    src,
+    dst,
+    sample,
+    mark: 0,
+    local: (ip) => own.has(ip === src ? sample.src : sample.dst) || (ip.family === 4 && ip.value >> 24n === 127n),
+  };
 }
 
 type Step = { readonly kind: 'verdict'; readonly value: HookVerdict } | { readonly kind: 'return' };
@@ -169,7 +229,13 @@ function walk(fact: RulesetFact, table: IptTable, hook: string, packet: Packet):
   const step = walkChain(fact, table, chain, packet, 0);
   if (step.kind === 'verdict') return step.value;
   const policy = { fact, line: chain.line, text: `:${chain.name} ${chain.policy ?? '-'}`, chain: chain.name };
-  return { verdict: chain.policy === 'DROP' ? 'drop' : 'accept', target: chain.policy ?? 'none', deciders: [policy], because: `policy ${chain.policy}`, evidence: [] };
+  return {
+    verdict: chain.policy === 'DROP' ? 'drop' : 'accept',
+    target: chain.policy ?? 'none',
+    deciders: [policy],
+    because: `policy ${chain.policy}`,
+    evidence: [],
+  };
 }
 
 function walkChain(fact: RulesetFact, table: IptTable, chain: IptChain, packet: Packet, depth: number): Step {
@@ -192,11 +258,40 @@ function walkChain(fact: RulesetFact, table: IptTable, chain: IptChain, packet: 
   return { kind: 'return' };
 }
 
-const NON_TERMINAL = new Set(['LOG', 'NFLOG', 'ULOG', 'TCPMSS', 'TTL', 'TOS', 'DSCP', 'CLASSIFY', 'CHECKSUM', 'AUDIT', 'TRACE', 'SET', 'CONNMARK', 'CONNSECMARK', 'SECMARK', 'RATEEST']);
+const NON_TERMINAL = new Set([
+  'LOG',
+  'NFLOG',
+  'ULOG',
+  'TCPMSS',
+  'TTL',
+  'TOS',
+  'DSCP',
+  'CLASSIFY',
+  'CHECKSUM',
+  'AUDIT',
+  'TRACE',
+  'SET',
+  'CONNMARK',
+  'CONNSECMARK',
+  'SECMARK',
+  'RATEEST',
+]);
 
 /** null: the packet goes on with the next rule. */
-function act(fact: RulesetFact, table: IptTable, rule: IptRule, action: string, at: Decider, packet: Packet, depth: number, truth: Truth): Step | null {
-  const end = (verdict: 'accept' | 'drop'): Step => ({ kind: 'verdict', value: { verdict, target: action, deciders: [at], because: rule.text, evidence: [] } });
+function act(
+  fact: RulesetFact,
+  table: IptTable,
+  rule: IptRule,
+  action: string,
+  at: Decider,
+  packet: Packet,
+  depth: number,
+  truth: Truth,
+): Step | null {
+  const end = (verdict: 'accept' | 'drop'): Step => ({
+    kind: 'verdict',
+    value: { verdict, target: action, deciders: [at], because: rule.text, evidence: [] },
+  });
   switch (action) {
     case 'ACCEPT':
       return end('accept');
@@ -210,10 +305,15 @@ function act(fact: RulesetFact, table: IptTable, rule: IptRule, action: string, 
     case 'NETMAP':
       return end('accept');
     case 'MARK': {
-      if (truth === null) return { kind: 'verdict', value: open(`whether line ${rule.line} sets the mark is not known`, [fact.evidence]) };
+      if (truth === null)
+        return {
+          kind: 'verdict',
+          value: open(`whether line ${rule.line} sets the mark is not known`, [fact.evidence]),
+        };
       const option = rule.target?.options.find((o) => o.flag === '--set-xmark' || o.flag === '--set-mark');
       const [value, mask] = (option?.values[0] ?? '').split('/');
-      if (option === undefined || value === undefined) return { kind: 'verdict', value: open(`MARK in line ${rule.line} is not understood`, [fact.evidence]) };
+      if (option === undefined || value === undefined)
+        return { kind: 'verdict', value: open(`MARK in line ${rule.line} is not understood`, [fact.evidence]) };
       packet.mark = ((packet.mark & ~Number(mask ?? 0xffffffff)) ^ Number(value)) >>> 0;
       return null;
     }
@@ -221,7 +321,8 @@ function act(fact: RulesetFact, table: IptTable, rule: IptRule, action: string, 
   }
   if (NON_TERMINAL.has(action)) return null;
   const next = table.chains.get(action);
-  if (next === undefined) return { kind: 'verdict', value: open(`target ${action} in line ${rule.line} is not understood`, [fact.evidence]) };
+  if (next === undefined)
+    return { kind: 'verdict', value: open(`target ${action} in line ${rule.line} is not understood`, [fact.evidence]) };
   const step = walkChain(fact, table, next, packet, depth + 1);
   if (step.kind === 'verdict') return step;
   return rule.target?.kind === 'goto' ? { kind: 'return' } : null;
@@ -240,7 +341,8 @@ function matches(rule: IptRule, packet: Packet): Truth {
     const prefix: Prefix | null = parsePrefix(text);
     return prefix === null ? null : prefixContains(prefix, ip);
   };
-  const device = (pattern: string, name: string) => (pattern.endsWith('+') ? name.startsWith(pattern.slice(0, -1)) : pattern === name);
+  const device = (pattern: string, name: string) =>
+    pattern.endsWith('+') ? name.startsWith(pattern.slice(0, -1)) : pattern === name;
   if (rule.source) truth = both(truth, not(within(rule.source.value, packet.src), rule.source.negated));
   if (rule.destination) truth = both(truth, not(within(rule.destination.value, packet.dst), rule.destination.negated));
   if (rule.inDevice) truth = both(truth, not(device(rule.inDevice.value, sample.iif), rule.inDevice.negated));
@@ -275,9 +377,11 @@ function match(m: IptMatch, packet: Packet): Truth {
   for (const o of m.options) {
     const value = o.values[0] ?? '';
     let one: Truth = null;
-    if (o.flag === '--dport' || o.flag === '--dports' || o.flag === '--destination-ports') one = ports(value, sample.dport);
+    if (o.flag === '--dport' || o.flag === '--dports' || o.flag === '--destination-ports')
+      one = ports(value, sample.dport);
     else if (o.flag === '--sport' || o.flag === '--sports') one = ports(value, sample.sport);
-    else if (o.flag === '--ctstate' || o.flag === '--state') one = value.split(',').includes(sample.ctstate) ? true : /SNAT|DNAT/.test(value) ? null : false;
+    else if (o.flag === '--ctstate' || o.flag === '--state')
+      one = value.split(',').includes(sample.ctstate) ? true : /SNAT|DNAT/.test(value) ? null : false;
     else if (o.flag === '--mark') {
       const [v, mask] = value.split('/');
       one = (packet.mark & Number(mask ?? 0xffffffff)) >>> 0 === Number(v) >>> 0;

@@ -38,24 +38,18 @@ export function encodeAgainst(base: Base, baseSha256: string, bytes: Uint8Array,
   const delta = encodeDelta(base, bytes);
   // evidence that cannot be read again is lost: look before it is stored
   if (delta === null || !applyDelta(base.bytes, delta, bytes.length).equals(bytes)) return null;
-  const head = Buffer.alloc(4);
-  head.writeUInt32LE(delta.length);
-  return {
-    sha256,
-    codec: 'delta',
-    size: bytes.length,
-    bytes: Buffer.concat([head, compress(delta)]),
-    base: baseSha256,
-  };
+  const packed = compress(delta);
+  const stored = new Uint8Array(4 + packed.length);
+  new DataView(stored.buffer).setUint32(0, delta.length, true);
+  stored.set(packed, 4);
+  return { sha256, codec: 'delta', size: bytes.length, bytes: stored, base: baseSha256 };
 }
 
 function compress(bytes: Uint8Array): Uint8Array {
   // told the size, zstd takes less memory for small files; the chunk is the one buffer for the result
-  return zstdCompressSync(bytes, {
-    params: LEVEL,
-    chunkSize: Math.max(1024, bytes.length),
-    pledgedSrcSize: bytes.length,
-  });
+  const options = { params: LEVEL, chunkSize: Math.max(1024, bytes.length), pledgedSrcSize: bytes.length };
+  // a copy: zlib gives a view of its chunk, and to another thread the whole chunk would go with it
+  return new Uint8Array(zstdCompressSync(bytes, options));
 }
 
 /** The plain bytes; throws when they are not what `sha256` says. `readBase` gives the plain bytes of a delta's base. */

@@ -153,6 +153,11 @@ export class CaseFile {
     return guarded(() => verifyCase(this.#db));
   }
 
+  /** A compiled query of src/store/listings.ts. */
+  run(sql: string, parameters: readonly unknown[]): unknown[] {
+    return guarded(() => this.#db.prepare<unknown[]>(sql).all(...parameters));
+  }
+
   /** One read-only SELECT over the documented tables; throws QueryError for anything else, too many rows or too slow. */
   query(sql: string, limits?: QueryLimits): Row[] {
     return guarded(() => queryCase(this.#path ?? this.#db, sql, limits));
