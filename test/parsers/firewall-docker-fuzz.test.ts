@@ -4,6 +4,7 @@ import type { EvidenceId } from '../../src/core/evidence.ts';
 import type { FactKind } from '../../src/facts/index.ts';
 import type { AnyParser } from '../../src/facts/parser.ts';
 import { PARSERS } from '../../src/parsers/index.ts';
+import { growth, LINEAR } from '../support/linear.ts';
 import { samplesOf } from './firewall-docker-samples.ts';
 
 const KINDS: readonly FactKind[] = [
@@ -151,23 +152,8 @@ describe.each(KINDS.map((kind) => [kind, PARSERS.find((p) => p.fact === kind)!] 
     ];
     for (const seed of seeds) {
       const build = (size: number) => seed.repeat(Math.max(1, Math.ceil(size / seed.length)));
-      const time = (text: string) => {
-        const times = [0, 0, 0].map(() => {
-          const start = performance.now();
-          parser.parse(text);
-          return performance.now() - start;
-        });
-        return times.sort((a, b) => a - b)[1]!;
-      };
-      const [one, two] = [build(80_000), build(160_000)];
-      let ratio = Number.POSITIVE_INFINITY;
-      for (let attempt = 0; attempt < 4 && ratio >= 2.6; attempt += 1) {
-        const base = time(one);
-        const double = time(two);
-        // below some milliseconds the clock and the collector decide
-        ratio = double < 15 ? 1 : double / base;
-      }
-      expect(ratio, `${kind}: ${JSON.stringify(seed.slice(0, 30))}`).toBeLessThan(2.6);
+      const ratio = growth((text) => parser.parse(text), build, 15);
+      expect(ratio, `${kind}: ${JSON.stringify(seed.slice(0, 30))}`).toBeLessThan(LINEAR);
     }
   }, 60_000);
 });

@@ -94,7 +94,7 @@ export function testRule(rule: AnyRule, table: RuleTable): void {
         const result = judge([rule], c.nodes);
         expect(result.unknown.filter((u) => u.kind === 'error')).toEqual([]);
         expect(result.findings.map((f) => f.message)).toHaveLength(c.expect.length);
-        c.expect.forEach((e, i) => matches(result.findings[i] as AnalysisFinding, e));
+        for (const [i, e] of c.expect.entries()) matches(result.findings[i] as AnalysisFinding, e);
         for (const [node, answer] of Object.entries(c.answers ?? {}))
           expect(`${node} ${result.matrix[rule.id]?.[node]}`).toBe(`${node} ${answer}`);
       });
@@ -153,5 +153,5 @@ function matches(found: AnalysisFinding, e: Expected): void {
     c.kind === 'absent' ? `absent: ${c.absent}` : (c.excerpt?.text ?? '(no text)'),
   );
   expect(shown).toHaveLength(e.cites.length);
-  e.cites.forEach((text, i) => expect(shown[i]).toContain(text));
+  for (const [i, text] of e.cites.entries()) expect(shown[i]).toContain(text);
 }

@@ -19,11 +19,13 @@ const addr = (
 4: vetha@if3: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue master docker0 state UP group default
     link/ether 02:42:00:00:00:02 brd ff:ff:ff:ff:ff:ff link-netnsid 0
 `;
+/** A dump of all tables always has this one: it is what tells it from a dump of the main table. */
+const local = 'local 127.0.0.0/8 dev lo table local proto kernel scope host src 127.0.0.1 \n';
 const node = (docker: string, routes: string, more: Files = {}) => ({
   a: {
     files: {
       'host/ip/addr.txt': addr(docker),
-      'host/ip/route4.txt': routes,
+      'host/ip/route4.txt': routes + local,
       'files/etc/resolv.conf': 'nameserver 192.168.50.2\n',
       ...more,
     },
@@ -100,6 +102,12 @@ testRule(rule, {
     'route list cut': {
       nodes: node('172.17.0.1/16', '', { 'host/ip/route4.txt': { status: 'truncated', text: gateway } }),
       because: /not collected whole/,
+    },
+    'ip route without other tables': {
+      nodes: node('172.17.0.1/16', '', {
+        'host/ip/route4.txt': `${gateway}172.17.0.0/16 dev docker0 proto kernel scope link src 172.17.0.1 \n`,
+      }),
+      because: /only the main routing table/,
     },
   },
 });
