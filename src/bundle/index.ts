@@ -9,20 +9,8 @@ import { asSet, missingNodes } from './set.ts';
 import type { Source } from './source.ts';
 import { bytesSource, errorCode, fileSource } from './source.ts';
 
-export { expandInputs, type FoundInput, type FoundInputs } from './inputs.ts';
-export type {
-  BundleContext,
-  BundleFormat,
-  BundleIdentity,
-  BundleMember,
-  BundleProblem,
-  Limits,
-  ProblemSeverity,
-  ReadBundle,
-  ReadOptions,
-  ReadResult,
-} from './model.ts';
-export { defaultLimits } from './model.ts';
+export { expandInputs } from './inputs.ts';
+export type { BundleProblem, Limits, ReadBundle, ReadOptions, ReadResult } from './model.ts';
 
 /** A set's bundles together may expand to this many bytes. */
 const SET_EXPANDED = 2 * 1024 * 1024 * 1024;

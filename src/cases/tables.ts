@@ -1,6 +1,7 @@
 import { evidenceKind } from '../core/evidence.ts';
 import type { Analysis } from '../report/index.ts';
 import type { CaseFile } from '../store/index.ts';
+import { openListings } from '../store/listings.ts';
 import { Failure } from './failure.ts';
 import { latestAnalysis } from './place.ts';
 import { getResult } from './results.ts';
@@ -12,24 +13,31 @@ export interface Listing {
   readonly data: unknown;
 }
 
-export function listFindings(store: CaseFile): Listing {
-  const { analysis } = latestAnalysis(store);
-  const data = analysis.findings.map((f) => {
-    const first = f.cites[0];
-    const where =
-      first === undefined
-        ? ''
-        : first.kind === 'absent'
-          ? `${first.node}:${first.path} (absent)`
-          : `${first.node}:${first.path}:${first.line}`;
+/** Which rows of a table are asked for; a filter that a table does not have is not in its command. */
+export interface Filter {
+  readonly severity?: string | undefined;
+  readonly rule?: string | undefined;
+  readonly node?: string | undefined;
+  readonly type?: string | undefined;
+}
+
+/** Findings of the newest analysis, the gravest first. */
+export async function listFindings(store: CaseFile, { severity, rule, node }: Filter): Promise<Listing> {
+  analysed(store);
+  const listings = await openListings(store);
+  const cites = new Map(listings.firstCites().map((c) => [c.finding, c]));
+  const accepted = store.accepted();
+  const data = listings.findings({ severity, rule, node }).map((f) => {
+    const cite = cites.get(f.id);
     return {
       id: f.id,
+      rule: f.rule,
       severity: f.severity,
       confidence: f.confidence,
-      nodes: f.nodes,
+      nodes: f.nodes.split(' '),
       message: f.message,
-      cite: where,
-      accepted: analysis.accepted[f.id] ?? null,
+      cite: cite === undefined ? '' : `${cite.node}:${cite.path}${cite.line === null ? ' (absent)' : `:${cite.line}`}`,
+      accepted: accepted[f.id] ?? null,
     };
   });
   return {
@@ -45,55 +53,76 @@ export function listFindings(store: CaseFile): Listing {
   };
 }
 
-export function listNodes(store: CaseFile): Listing {
+/** Every bundle with its node, and peers that are named by others but have none. */
+export async function listNodes(store: CaseFile): Promise<Listing> {
   const { analysis } = latestAnalysis(store);
-  const data = analysis.bundles.map((b) => ({
-    ...b,
-    findings: analysis.findings.filter((f) => f.nodes.includes(b.node) && f.severity !== 'info').length,
+  const listings = await openListings(store);
+  const items = new Map<string, { all: number; ok: number }>();
+  for (const { bundle, status, items: n } of listings.evidenceCounts()) {
+    const count = items.get(bundle) ?? { all: 0, ok: 0 };
+    items.set(bundle, { all: count.all + n, ok: count.ok + (status === 'ok' ? n : 0) });
+  }
+  const findings = new Map<string, number>();
+  for (const f of listings.findings()) {
+    if (f.severity === 'info') continue;
+    for (const node of f.nodes.split(' ')) findings.set(node, (findings.get(node) ?? 0) + 1);
+  }
+  const data = listings.bundles().map((b) => ({
+    node: b.node,
+    sha256: b.sha256,
+    source: b.source,
+    format: b.format,
+    collectedAt: b.collected_at,
+    complete: b.complete === 1,
+    current: b.current === 1,
+    items: items.get(b.sha256)?.all ?? 0,
+    itemsOk: items.get(b.sha256)?.ok ?? 0,
+    findings: b.current === 1 ? (findings.get(b.node) ?? 0) : null,
   }));
   return {
     head: ['NODE', 'COLLECTED', 'BUNDLE', 'ITEMS OK', 'FINDINGS', 'STATE'],
-    rows: data.map((b) => [
-      b.node,
-      b.collectedAt,
-      b.source,
-      `${b.itemsOk}/${b.items}`,
-      b.current ? b.findings : '-',
-      !b.complete ? 'incomplete' : b.current ? 'current' : 'superseded',
-    ]),
+    rows: [
+      ...data.map((b) => [
+        b.node,
+        b.collectedAt ?? 'unknown',
+        b.source,
+        `${b.itemsOk}/${b.items}`,
+        b.findings ?? '-',
+        !b.complete ? 'incomplete' : b.current ? 'current' : 'superseded',
+      ]),
+      ...analysis.missingNodes.map((m) => [m.node, '-', '-', '-', '-', `no bundle: ${m.because}`]),
+    ],
     data: { nodes: data, missing: analysis.missingNodes },
   };
 }
 
-/** Rule by node kind counts, and every evidence item that did not come. */
-export function listCoverage(store: CaseFile): Listing {
+const KINDS = ['findings', 'pass', 'not-applicable', 'unknown', 'missing', 'error'] as const;
+
+/** On how many nodes each rule gave which answer, what is undecided and what would settle it, and every evidence item that did not come. */
+export async function listCoverage(store: CaseFile): Promise<Listing> {
   const { analysis } = latestAnalysis(store);
-  const rows: unknown[][] = Object.entries(analysis.verdicts).map(([rule, v]) => [
-    rule,
-    v.findings,
-    v.pass,
-    v.notApplicable,
-    v.unknown,
-    v.missing,
-    v.error,
-  ]);
+  const listings = await openListings(store);
+  const counts = new Map<string, Map<string, number>>(Object.keys(analysis.verdicts).map((rule) => [rule, new Map()]));
+  for (const { rule, kind, nodes } of listings.coverage()) counts.get(rule)?.set(kind, nodes);
   const unknown = analysis.unknown.map((u) => ({
     ...u,
     collect: u.evidence.flatMap((id) => evidenceKind(id)?.command ?? []),
   }));
   return {
     head: ['RULE', 'FINDINGS', 'PASS', 'N/A', 'UNKNOWN', 'MISSING', 'ERROR'],
-    rows,
+    rows: [...counts].map(([rule, kinds]) => [rule, ...KINDS.map((kind) => kinds.get(kind) ?? 0)]),
     data: { verdicts: analysis.verdicts, unknown, evidence: analysis.gaps },
   };
 }
 
-export function listHistory(store: CaseFile): Listing {
-  const data = [...store.events()].map((e) => ({
+/** The log, an act a row. */
+export async function listHistory(store: CaseFile, { type }: Filter): Promise<Listing> {
+  const listings = await openListings(store);
+  const data = listings.history(type === undefined ? {} : { type }).map((e) => ({
     position: e.seq,
-    at: e.recordedAt,
+    at: e.recorded_at,
     type: e.type,
-    what: summary(e.type, e.payload as Record<string, unknown>),
+    what: summary(e.type, JSON.parse(e.payload) as Record<string, unknown>),
     hash: e.hash,
   }));
   return {
@@ -101,6 +130,11 @@ export function listHistory(store: CaseFile): Listing {
     rows: data.map((e) => [e.position, e.at, e.type, e.what, e.hash.slice(0, 12)]),
     data,
   };
+}
+
+function analysed(store: CaseFile): void {
+  if (store.latestAnalysis() === null)
+    throw new Failure('usage', 'this case has not been analysed yet; run netcase analyze --case FILE');
 }
 
 function summary(type: string, payload: Record<string, unknown>): string {

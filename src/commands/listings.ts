@@ -1,46 +1,91 @@
-import type { Listing } from '../cases/tables.ts';
+import { Flags } from '@oclif/core';
+import type { Filter, Listing } from '../cases/tables.ts';
+import { SEVERITIES } from '../rule/index.ts';
 import type { CaseFile } from '../store/index.ts';
 import { caseFlag, jsonFlag, NetcaseCommand, table } from './base.ts';
 
-/** A command that prints one table of a case. */
-function listing(
-  id: string,
-  summary: string,
-  pick: (tables: typeof import('../cases/tables.ts')) => (store: CaseFile) => Listing,
-) {
-  return class extends NetcaseCommand {
-    static override id = id;
-    static override summary = summary;
-    static override examples = [
-      `<%= config.bin %> ${id} --case acme.netcase`,
-      `<%= config.bin %> ${id} --case acme.netcase --json`,
-    ];
-    static override flags = { case: caseFlag, json: jsonFlag };
+type List = (store: CaseFile, filter: Filter) => Promise<Listing>;
 
-    async run(): Promise<void> {
-      const { flags } = await this.parse(
-        this.ctor as typeof NetcaseCommand & { flags: { case: typeof caseFlag; json: typeof jsonFlag } },
-      );
-      const [{ openForReading }, tables] = await Promise.all([
-        import('../cases/open.ts'),
-        import('../cases/tables.ts'),
-      ]);
-      const store = openForReading(flags['case'] as string);
-      try {
-        const { head, rows, data } = pick(tables)(store);
-        this.out(flags['json'] === true ? JSON.stringify(data, null, 2) : table(head, rows));
-      } finally {
-        store.close();
-      }
+/** A command that prints one table of a case. */
+abstract class ListingCommand extends NetcaseCommand {
+  protected async print(kase: string, json: boolean, load: () => Promise<List>, filter: Filter): Promise<void> {
+    const [{ openForReading }, list] = await Promise.all([import('../cases/open.ts'), load()]);
+    const store = openForReading(kase);
+    try {
+      const { head, rows, data } = await list(store, filter);
+      this.out(json ? JSON.stringify(data, null, 2) : table(head, rows));
+    } finally {
+      store.close();
     }
-  };
+  }
 }
 
-export const Findings = listing('findings', 'List the findings of the newest analysis.', (t) => t.listFindings);
-export const Nodes = listing('nodes', 'List nodes and bundles, and peers without a bundle.', (t) => t.listNodes);
-export const Coverage = listing(
-  'coverage',
-  'What was decided on how many nodes, and what could not be.',
-  (t) => t.listCoverage,
-);
-export const History = listing('history', 'The event log: what happened to this case.', (t) => t.listHistory);
+const examples = (id: string) => [
+  `<%= config.bin %> ${id} --case acme.netcase`,
+  `<%= config.bin %> ${id} --case acme.netcase --json`,
+];
+
+export class Findings extends ListingCommand {
+  static override id = 'findings';
+  static override summary = 'List the findings of the newest analysis.';
+  static override examples = [...examples('findings'), '<%= config.bin %> findings --node node-a --severity critical'];
+  static override flags = {
+    case: caseFlag,
+    json: jsonFlag,
+    severity: Flags.option({ options: SEVERITIES, description: 'only this severity' })(),
+    rule: Flags.string({ description: 'only of this rule', helpValue: 'RULE' }),
+    node: Flags.string({ description: 'only on this node', helpValue: 'NODE' }),
+  };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(Findings);
+    const { severity, rule, node } = flags;
+    await this.print(flags.case, flags.json, async () => (await import('../cases/tables.ts')).listFindings, {
+      severity,
+      rule,
+      node,
+    });
+  }
+}
+
+export class Nodes extends ListingCommand {
+  static override id = 'nodes';
+  static override summary = 'List nodes and bundles, and peers without a bundle.';
+  static override examples = examples('nodes');
+  static override flags = { case: caseFlag, json: jsonFlag };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(Nodes);
+    await this.print(flags.case, flags.json, async () => (await import('../cases/tables.ts')).listNodes, {});
+  }
+}
+
+export class Coverage extends ListingCommand {
+  static override id = 'coverage';
+  static override summary = 'What was decided on how many nodes, and what could not be.';
+  static override examples = examples('coverage');
+  static override flags = { case: caseFlag, json: jsonFlag };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(Coverage);
+    await this.print(flags.case, flags.json, async () => (await import('../cases/tables.ts')).listCoverage, {});
+  }
+}
+
+export class History extends ListingCommand {
+  static override id = 'history';
+  static override summary = 'The event log: what happened to this case.';
+  static override examples = examples('history');
+  static override flags = {
+    case: caseFlag,
+    json: jsonFlag,
+    type: Flags.string({ description: 'only events of this type, as bundle.ingested', helpValue: 'TYPE' }),
+  };
+
+  async run(): Promise<void> {
+    const { flags } = await this.parse(History);
+    await this.print(flags.case, flags.json, async () => (await import('../cases/tables.ts')).listHistory, {
+      type: flags.type,
+    });
+  }
+}

@@ -1,5 +1,5 @@
 import type { EvidenceId, EvidenceRecord } from '../core/evidence.ts';
-import { hasContent } from '../core/evidence.ts';
+import { hasContent, isClosedWorld } from '../core/evidence.ts';
 import type { Fact, FactKind, ManyKind, MissingFact } from '../facts/index.ts';
 import { FACT_SOURCES } from '../facts/index.ts';
 import type { AnyParser, Skipped } from '../facts/parser.ts';
@@ -124,7 +124,7 @@ export class NodeFacts implements FactSource {
       path: record.path,
       ...(record.instance === undefined ? {} : { instance: record.instance }),
       // a line that was not understood may be the very line whose absence a rule would cite
-      closed: record.status === 'ok' && this.evidence.info.complete && parsed.skipped.length === 0,
+      closed: isClosedWorld(record.status) && this.evidence.info.complete && parsed.skipped.length === 0,
       value: parsed.value,
     };
     return fact as Fact<K>;

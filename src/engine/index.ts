@@ -1,6 +1,6 @@
 export * from './analysis.ts';
-export type { Excerpt, ResolvedCite } from './excerpt.ts';
-export type { NodeEvidence, ParseNote } from './facts.ts';
+export type { ResolvedCite } from './excerpt.ts';
+export type { NodeEvidence } from './facts.ts';
 export { NodeFacts } from './facts.ts';
-export type { NodeAnswer, NodeResult, ResolvedFinding } from './node.ts';
+export type { NodeResult } from './node.ts';
 export { judgeNode } from './node.ts';

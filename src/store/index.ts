@@ -7,13 +7,12 @@ import { createSchema, openFile } from './file.ts';
 import { Log } from './log.ts';
 import { Projections } from './projections.ts';
 
-export type { BlobCodec, EncodedBlob } from './blob.ts';
+export type { EncodedBlob } from './blob.ts';
 export { decodeBlob, encodeBlob } from './blob.ts';
-export type { FactKey } from './caches.ts';
 export type { CaseFile } from './case-file.ts';
 export { BlobEncoder } from './encoder.ts';
-export { CaseError, type CaseErrorCode } from './error.ts';
-export type { CaseEvent, EventOf, EventType, NewEvent, Payload } from './event-types.ts';
+export { CaseError } from './error.ts';
+export type { NewEvent } from './event-types.ts';
 export { QueryError } from './query.ts';
 export type { BundleRow } from './rows.ts';
 

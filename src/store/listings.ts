@@ -18,6 +18,7 @@ export interface Tables {
     node: string;
     collected_at: string | null;
     source: string;
+    format: string;
     complete: number;
     current: number;
   };
@@ -34,7 +35,6 @@ export interface Tables {
     blob: string;
     bytes: number | null;
   };
-  analysis: { seq: number };
   finding: {
     analysis_seq: number;
     n: number;
@@ -46,17 +46,18 @@ export interface Tables {
     nodes: string;
     message: string;
   };
+  cite: { analysis_seq: number; n: number; finding: string; node: string; path: string; line: number | null };
   verdict: { analysis_seq: number; rule: string; node: string; kind: string };
 }
 
 export interface FindingFilter {
-  readonly severity?: string;
-  readonly rule?: string;
-  readonly node?: string;
+  readonly severity?: string | undefined;
+  readonly rule?: string | undefined;
+  readonly node?: string | undefined;
 }
 
 /** Filtered reads of the projections for tables that people look at. Kysely is loaded here and on no other path: its import is slow. */
-export async function openListings(store: Pick<CaseFile, 'run'>) {
+export async function openListings(store: Pick<CaseFile, 'run' | 'latestAnalysis'>) {
   const { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler, sql } = await import('kysely');
   // kysely only compiles; the case file executes, synchronously
   const db: Kysely<Tables> = new Kysely<Tables>({
@@ -71,13 +72,15 @@ export async function openListings(store: Pick<CaseFile, 'run'>) {
     const { sql: text, parameters } = query.compile();
     return store.run(text, parameters) as R[];
   };
+  // of a withdrawn bundle's analyses only the row is left: the newest whole one counts
+  const newest = store.latestAnalysis()?.seq ?? 0;
   return {
     /** Findings of the newest analysis, the gravest first. */
     findings({ severity, rule, node }: FindingFilter = {}) {
       let query = db
         .selectFrom('finding')
         .select(['id', 'rule', 'key', 'severity', 'confidence', 'nodes', 'message'])
-        .where('analysis_seq', '=', (e) => e.selectFrom('analysis').select((x) => x.fn.max('seq').as('seq')))
+        .where('analysis_seq', '=', newest)
         .orderBy('n');
       if (severity !== undefined) query = query.where('severity', '=', severity);
       if (rule !== undefined) query = query.where('rule', '=', rule);
@@ -85,6 +88,23 @@ export async function openListings(store: Pick<CaseFile, 'run'>) {
       if (node !== undefined)
         query = query.where(sql<number>`instr(' ' || nodes || ' ', ' ' || ${node} || ' ')`, '>', 0);
       return all(query);
+    },
+    /** Where each finding of the newest analysis is to be seen first. */
+    firstCites() {
+      return all(
+        db
+          .selectFrom('cite')
+          .where('analysis_seq', '=', newest)
+          .where('n', 'in', (e) =>
+            e
+              .selectFrom('cite')
+              .where('analysis_seq', '=', newest)
+              .select((x) => x.fn.min('n').as('n'))
+              .groupBy('finding'),
+          )
+          .select(['finding', 'node', 'path', 'line'])
+          .orderBy('n'),
+      );
     },
     /** Nodes with their current bundle. */
     nodes() {
@@ -95,6 +115,24 @@ export async function openListings(store: Pick<CaseFile, 'run'>) {
           .where('bundle.current', '=', 1)
           .select(['node.id', 'node.bundles', 'node.collected_at', 'bundle.sha256', 'bundle.source', 'bundle.complete'])
           .orderBy('node.id'),
+      );
+    },
+    /** Bundles in the order in which they came, superseded ones too. */
+    bundles() {
+      return all(
+        db
+          .selectFrom('bundle')
+          .select(['sha256', 'node', 'collected_at', 'source', 'format', 'complete', 'current'])
+          .orderBy('seq'),
+      );
+    },
+    /** How many items of each bundle have which status. */
+    evidenceCounts() {
+      return all(
+        db
+          .selectFrom('evidence')
+          .select((e) => ['bundle', 'status', e.fn.countAll<number>().as('items')])
+          .groupBy(['bundle', 'status']),
       );
     },
     /** Evidence items, of current bundles and superseded ones. */
@@ -110,6 +148,7 @@ export async function openListings(store: Pick<CaseFile, 'run'>) {
       return all(
         db
           .selectFrom('verdict')
+          .where('analysis_seq', '=', newest)
           .select((e) => ['rule', 'kind', e.fn.countAll<number>().as('nodes')])
           .groupBy(['rule', 'kind'])
           .orderBy('rule')

@@ -207,6 +207,14 @@ describe('outputs', () => {
       expect(table.stdout).not.toContain('\u001b');
       JSON.parse((await netcase([command, '--case', kase, '--json'])).stdout);
     }
+    const rows = async (...args: string[]) => JSON.parse((await netcase([...args, '--case', kase, '--json'])).stdout);
+    expect(await rows('findings', '--node', 'node-b', '--severity', 'critical')).toMatchObject([
+      { rule: 'forward-drops-pod-traffic', nodes: ['node-b'], cite: 'node-b:host/fw/iptables-save.txt:15' },
+    ]);
+    expect(await rows('findings', '--rule', 'pod-cidr-duplicate')).toEqual([]);
+    expect(await rows('history', '--type', 'bundle.ingested')).toHaveLength(3);
+    expect((await rows('coverage')).verdicts['forward-drops-pod-traffic']).toMatchObject({ findings: 1, pass: 2 });
+    expect((await rows('nodes')).nodes).toMatchObject([{ findings: 1 }, { findings: 1 }, { findings: 0 }]);
     expect((await netcase(['why', 'forward-drops-pod-traffic', '--node', 'node-b', '--case', kase])).stdout).toContain(
       'FORWARD DROP',
     );
