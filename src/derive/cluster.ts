@@ -1,5 +1,6 @@
 import { formatPrefix, parsePrefix, prefixCovers } from '../core/address.ts';
 import type { Source } from './devices.ts';
+import { uplinks } from './devices.ts';
 import { flannelLease } from './flannel.ts';
 
 /**
@@ -30,7 +31,10 @@ export function clusterTies(source: Source<'flannelEnv' | 'links' | 'fdb' | 'rou
     const own = lease?.subnet == null ? null : formatPrefix(lease.subnet.prefix);
     const addresses = source.get('addresses');
     if (own !== null && !addresses.missing) {
+      // docker0 is 172.17.0.1 everywhere: only an uplink's address is the node's own
+      const up = new Set(uplinks(source).map((u) => u.dev));
       for (const d of addresses.value.devices) {
+        if (!up.has(d.name)) continue;
         for (const a of d.addresses) {
           if (a.family !== 4 || a.scope !== 'global') continue;
           // pod-range addresses are the same in every default cluster
