@@ -1,6 +1,8 @@
 import { isNonEmpty } from '../../src/core/span.ts';
-import { containerBridges, isInternal, isUp, overlayDevices, uplinks } from '../../src/derive/devices.ts';
+import { attachedBridges } from '../../src/derive/devices.ts';
+import { ingressDevices } from '../../src/derive/pods.ts';
 import { sysctl } from '../../src/derive/settings.ts';
+import type { Fact } from '../../src/facts/index.ts';
 import type { Finding, LineCite } from '../../src/rule/index.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -28,25 +30,19 @@ export const rule = defineNodeRule({
   ],
   references: [REF.ipSysctl],
   needs: ['sysctl', 'addresses'],
-  wants: ['links', 'bridges', 'sysfs', 'dockerNetworks', 'routes4'],
+  wants: ['links', 'bridges', 'sysfs', 'dockerNetworks', 'routes4', 'flannelEnv'],
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, facts, source }) {
-    const bridges = containerBridges(source).filter((b) => b.ports.length > 0 && isInternal(source, b.name) !== true);
-    const overlays = overlayDevices(source).filter((o) => isUp(o.device));
-    if (bridges.length === 0 && overlays.length === 0)
+    const ingress = ingressDevices(source);
+    if (!ingress.some((i) => i.fact.kind !== 'routes4')) {
+      const { doubt } = attachedBridges(source);
+      if (doubt !== null) return unknown(node.id, doubt, ['ip.addr', 'bridge.brctl-show']);
       return notApplicable('no container bridge with a port and no overlay device on this node');
-    const role = new Map<string, { what: string; cite: LineCite }>();
-    const routes = source.get('routes4');
-    if (!routes.missing)
-      for (const u of uplinks(source)) role.set(u.dev, { what: `uplink (${u.why})`, cite: cite(routes, u) });
-    for (const o of overlays) role.set(o.device.name, { what: 'overlay device', cite: cite(o.fact, o.device) });
-    for (const b of bridges) role.set(b.name, { what: 'container bridge', cite: cite(b.fact, b.device) });
-    const down = new Set(facts.addresses.value.devices.filter((d) => !isUp(d)).map((d) => d.name));
+    }
     const off: Finding[] = [];
     const on: LineCite[] = [];
     const open: string[] = [];
-    for (const [dev, { what, cite: where }] of role) {
-      if (down.has(dev)) continue;
+    for (const { dev, what, fact, span } of ingress) {
       const flag = sysctl(facts.sysctl, `net/ipv4/conf/${dev}/forwarding`);
       if (flag === undefined) open.push(dev);
       else if (flag.value !== '0') on.push(cite(facts.sysctl, flag));
@@ -58,7 +54,7 @@ export const rule = defineNodeRule({
           confidence: 'proven',
           nodes: [node.id],
           message: `Forwarding is off on ${dev} (${what}) of ${node.id} although the node forwards: packets that arrive on ${dev} for containers or other nodes are dropped`,
-          cites: [cite(facts.sysctl, flag), where],
+          cites: [cite(facts.sysctl, flag), cite(fact as Fact<'addresses'>, span)],
           remediation: [
             {
               step: `Turn forwarding on for ${dev}.`,

@@ -1,4 +1,5 @@
-import { containerBridges, isInternal, isUp, overlayDevices, uplinks } from '../../src/derive/devices.ts';
+import { attachedBridges, overlayDevices } from '../../src/derive/devices.ts';
+import { ingressDevices } from '../../src/derive/pods.ts';
 import { sysctl } from '../../src/derive/settings.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -30,13 +31,16 @@ export const rule = defineNodeRule({
   ],
   references: [REF.ipSysctl, REF.dockerFirewall],
   needs: ['sysctl', 'addresses'],
-  wants: ['links', 'bridges', 'sysfs', 'dockerNetworks', 'routes4'],
+  wants: ['links', 'bridges', 'sysfs', 'dockerNetworks', 'routes4', 'flannelEnv'],
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, facts, source }) {
-    const bridges = containerBridges(source).filter((b) => b.ports.length > 0 && isInternal(source, b.name) !== true);
-    const overlays = overlayDevices(source);
+    const { bridges, doubt } = attachedBridges(source);
+    const overlays = overlayDevices(source).filter((o) => o.device.master === undefined);
     const first = bridges[0] ?? overlays[0];
-    if (first === undefined) return notApplicable('no container bridge with a port and no overlay device on this node');
+    if (first === undefined) {
+      if (doubt !== null) return unknown(node.id, doubt, ['ip.addr', 'bridge.brctl-show']);
+      return notApplicable('no container bridge with a port and no overlay device on this node');
+    }
     const { context } = node;
     if (context.netns !== null && context.pid1netns !== null && context.netns !== context.pid1netns) {
       return unknown(
@@ -49,10 +53,11 @@ export const rule = defineNodeRule({
     if (global === undefined)
       return unknown(node.id, 'ip_forward was not collected: egress of containers is not decided', ['sys.sysctl']);
     if (global.value !== '0') return pass(cite(facts.sysctl, global), cite(first.fact, first.device));
-    const names = [...bridges.map((b) => b.name), ...overlays.filter((o) => isUp(o.device)).map((o) => o.device.name)];
-    const ingress = [...new Set([...names, ...uplinks(source).map((u) => u.dev)])];
     // the kernel asks the flag of the device that a packet arrives on; ip_forward is only the switch that sets them all
-    const per = ingress.map((dev) => ({ dev, flag: sysctl(facts.sysctl, `net/ipv4/conf/${dev}/forwarding`) }));
+    const per = ingressDevices(source).map(({ dev }) => ({
+      dev,
+      flag: sysctl(facts.sysctl, `net/ipv4/conf/${dev}/forwarding`),
+    }));
     const on = per.filter((p) => p.flag !== undefined && p.flag.value !== '0');
     if (on.length > 0 && on.length === per.length) {
       return pass(cite(facts.sysctl, on[0]?.flag ?? global));
@@ -67,7 +72,8 @@ export const rule = defineNodeRule({
       {
         key: 'ip_forward',
         severity: 'critical',
-        confidence: 'proven',
+        // a device that nobody asked may forward although the switch is off
+        confidence: per.every((p) => p.flag !== undefined) ? 'proven' : 'likely',
         nodes: [node.id],
         message: `Node ${node.id} does not forward IPv4 (net.ipv4.ip_forward=0): containers on ${cut} are cut off from everything but the node itself`,
         cites: [

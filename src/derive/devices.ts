@@ -1,6 +1,6 @@
 import type { Prefix } from '../core/address.ts';
 import { parsePrefix } from '../core/address.ts';
-import type { Fact, FactKind, LinkDevice, MissingFact } from '../facts/index.ts';
+import type { Fact, FactKind, LinkDevice, MissingFact, Route } from '../facts/index.ts';
 
 /** Reads facts by kind: what derivations need of a rule's view. */
 export interface Source<K extends FactKind> {
@@ -18,7 +18,7 @@ export interface ContainerBridge {
   readonly name: string;
   readonly device: LinkDevice;
   readonly fact: Fact<'addresses'>;
-  /** Enslaved veths; empty: no container is attached. */
+  /** Enslaved veths; empty: no container is attached, or (see `attachedBridges`) nothing collected tells. */
   readonly ports: readonly string[];
   /** IPv4 prefixes of its addresses, with the address and its line. */
   readonly prefixes: readonly { readonly prefix: Prefix; readonly address: string; readonly line: number }[];
@@ -37,12 +37,14 @@ export function containerBridges(source: Source<DeviceKinds>): readonly Containe
   const kinds = new Map(links.missing ? [] : links.value.devices.map((d) => [d.name, d.kind]));
   const known = bridgeNames(source);
   const owned = dockerBridges(source);
+  const portsOf = bridgePorts(source);
   const result: ContainerBridge[] = [];
   for (const device of addresses.value.devices) {
     const kind = kinds.get(device.name) ?? device.kind;
     if (kind !== 'bridge' && !known.has(device.name) && !(kind === undefined && containerNames.test(device.name)))
       continue;
-    const ports = addresses.value.devices.filter((d) => d.master === device.name);
+    const attached = portsOf(device.name);
+    const ports = addresses.value.devices.filter((d) => attached.has(d.name));
     // a port that is no veth is somebody's NIC or VM: then this bridge is a LAN, not a container network
     const foreign = ports.some((p) => {
       const portKind = kinds.get(p.name) ?? p.kind;
@@ -51,12 +53,12 @@ export function containerBridges(source: Source<DeviceKinds>): readonly Containe
         : portKind !== 'veth';
     });
     if (foreign && !owned.has(device.name) && !containerNames.test(device.name)) continue;
-    if (ports.length === 0 && !owned.has(device.name) && !containerNames.test(device.name)) continue;
+    if (attached.size === 0 && !owned.has(device.name) && !containerNames.test(device.name)) continue;
     result.push({
       name: device.name,
       device,
       fact: addresses,
-      ports: ports.map((p) => p.name),
+      ports: [...attached],
       prefixes: device.addresses.flatMap((a) => {
         const prefix = a.family === 4 ? parsePrefix(`${a.address}/${a.prefixLength}`) : null;
         return prefix === null ? [] : [{ prefix, address: a.address, line: a.line }];
@@ -64,6 +66,51 @@ export function containerBridges(source: Source<DeviceKinds>): readonly Containe
     });
   }
   return result;
+}
+
+/**
+ * Container bridges that something is attached to, `--internal` networks left out. `doubt`: why there may be more of them than are listed,
+ * so that "this node has none" is no fact; null when the list is whole.
+ */
+export function attachedBridges(source: Source<DeviceKinds>): {
+  readonly bridges: readonly ContainerBridge[];
+  readonly doubt: string | null;
+} {
+  const addresses = source.get('addresses');
+  const all = containerBridges(source).filter((b) => isInternal(source, b.name) !== true);
+  const bridges = all.filter((b) => b.ports.length > 0);
+  if (addresses.missing) return { bridges, doubt: `the node’s devices are not known (${addresses.because})` };
+  if (!addresses.closed) return { bridges, doubt: 'the list of the node’s devices was not collected whole' };
+  const untold = all.find((b) => b.ports.length === 0 && !tellsPorts(source, b.name));
+  return {
+    bridges,
+    doubt:
+      untold === undefined ? null : `which devices are attached to ${untold.name} is not told by what was collected`,
+  };
+}
+
+/** Names of a bridge's ports, from whatever names them: `ip addr`, `ip link`, `brctl show`. */
+function bridgePorts(source: Source<DeviceKinds>): (bridge: string) => ReadonlySet<string> {
+  const ports = new Map<string, Set<string>>();
+  const note = (bridge: string, port: string) => ports.set(bridge, (ports.get(bridge) ?? new Set()).add(port));
+  for (const kind of ['addresses', 'links'] as const) {
+    const fact = source.get(kind);
+    if (fact.missing) continue;
+    for (const d of fact.value.devices) if (d.master !== undefined) note(d.master, d.name);
+  }
+  const brctl = source.get('bridges');
+  if (!brctl.missing) for (const b of brctl.value.bridges) for (const port of b.ports) note(b.name, port);
+  return (bridge) => ports.get(bridge) ?? new Set();
+}
+
+/** busybox and ifconfig print no masters: a bridge without ports in them may have any number. iproute2 prints a device's state, they do not. */
+function tellsPorts(source: Source<DeviceKinds>, bridge: string): boolean {
+  for (const kind of ['addresses', 'links'] as const) {
+    const fact = source.get(kind);
+    if (!fact.missing && fact.closed && fact.value.devices.some((d) => d.state !== undefined)) return true;
+  }
+  const brctl = source.get('bridges');
+  return !brctl.missing && brctl.closed && brctl.value.bridges.some((b) => b.name === bridge);
 }
 
 function bridgeNames(source: Source<DeviceKinds>): Set<string> {
@@ -103,19 +150,24 @@ export function overlayDevices(source: Source<'addresses' | 'links'>): readonly 
     .map((device) => ({ device, fact: addresses }));
 }
 
-/** Devices that carry the node's traffic to the outside: those of default routes, then those of gateways to other prefixes. */
+/** Devices that carry the node's traffic to the outside: first the one of the default route that wins, then those of gateways to other prefixes. */
 export function uplinks(
   source: Source<'routes4'>,
 ): readonly { readonly dev: string; readonly line: number; readonly why: string }[] {
   const routes = source.get('routes4');
   if (routes.missing) return [];
   const found = new Map<string, { dev: string; line: number; why: string }>();
-  for (const route of routes.value.routes) {
-    if (route.table !== 'main' || route.type !== 'unicast') continue;
+  const isDefault = (route: Route) => route.dst === '0.0.0.0/0';
+  const main = routes.value.routes.filter((r) => r.table === 'main' && r.type === 'unicast');
+  // sort is stable: of equal metrics the first listed wins, as in the kernel
+  const defaults = main.filter(isDefault).sort((a, b) => a.metric - b.metric);
+  for (const route of [...defaults, ...main.filter((r) => !isDefault(r))]) {
     for (const hop of route.nexthops.length > 0 ? route.nexthops : [route]) {
-      if (hop.dev === undefined || hop.via === undefined || /^flannel[.-]/.test(hop.dev)) continue;
-      const why = route.dst === '0.0.0.0/0' ? 'default route' : `route to ${route.dst}`;
-      if (!found.has(hop.dev) || route.dst === '0.0.0.0/0') found.set(hop.dev, { dev: hop.dev, line: route.line, why });
+      // a default route over a point-to-point device has no gateway
+      if (hop.dev === undefined || (hop.via === undefined && !isDefault(route)) || /^flannel[.-]/.test(hop.dev))
+        continue;
+      const why = isDefault(route) ? 'default route' : `route to ${route.dst}`;
+      if (!found.has(hop.dev)) found.set(hop.dev, { dev: hop.dev, line: route.line, why });
     }
   }
   return [...found.values()];

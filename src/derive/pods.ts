@@ -1,8 +1,9 @@
 import type { Prefix } from '../core/address.ts';
 import { addressAt, formatIp, parsePrefix, prefixCovers } from '../core/address.ts';
-import type { Route } from '../facts/index.ts';
+import type { Span } from '../core/span.ts';
+import type { Fact, Route } from '../facts/index.ts';
 import type { ContainerBridge, DeviceKinds, Source } from './devices.ts';
-import { containerBridges, isInternal } from './devices.ts';
+import { attachedBridges, isUp, overlayDevices, uplinks } from './devices.ts';
 import { flannelLease } from './flannel.ts';
 
 export type PodKinds = DeviceKinds | 'routes4' | 'flannelEnv';
@@ -20,16 +21,14 @@ export interface PodNetwork {
 
 export function podNetworks(source: Source<PodKinds>): readonly PodNetwork[] {
   const cluster = flannelLease(source)?.network?.prefix ?? null;
-  return containerBridges(source)
-    .filter((b) => b.ports.length > 0 && isInternal(source, b.name) !== true)
-    .flatMap((bridge) =>
-      bridge.prefixes.slice(0, 1).flatMap(({ prefix, line }) => {
-        const sample = addressAt(prefix, 10);
-        if (sample === null) return [];
-        const clustered = cluster !== null && prefixCovers(cluster, prefix);
-        return [{ bridge, prefix, line, sample: formatIp(sample), clustered }];
-      }),
-    );
+  return attachedBridges(source).bridges.flatMap((bridge) =>
+    bridge.prefixes.slice(0, 1).flatMap(({ prefix, line }) => {
+      const sample = addressAt(prefix, 10);
+      if (sample === null) return [];
+      const clustered = cluster !== null && prefixCovers(cluster, prefix);
+      return [{ bridge, prefix, line, sample: formatIp(sample), clustered }];
+    }),
+  );
 }
 
 /** Routes to other nodes' pod subnets: inside the cluster's range, by a next hop, over the overlay or the underlay. */
@@ -46,4 +45,39 @@ export function peerRoutes(
     const sample = addressAt(prefix, 10);
     return sample === null ? [] : [{ route, dev: route.dev, sample: formatIp(sample) }];
   });
+}
+
+/** A device that packets of containers arrive on, to be forwarded: its forwarding flag decides. */
+export interface Ingress {
+  readonly dev: string;
+  readonly what: string;
+  readonly fact: Fact<'addresses'> | Fact<'links'> | Fact<'routes4'>;
+  readonly span: Span;
+}
+
+/**
+ * Container bridges, overlay devices, and the uplinks that answers come back by: that of the default route and those to other nodes' pods.
+ * Not a device to some other network (nothing of the containers arrives there), a vxlan device that is a bridge's port (its frames
+ * arrive on the bridge), or what is down.
+ */
+export function ingressDevices(source: Source<PodKinds>): readonly Ingress[] {
+  const found = new Map<string, Ingress>();
+  const add = (ingress: Ingress) => {
+    if (!found.has(ingress.dev)) found.set(ingress.dev, ingress);
+  };
+  for (const { name, fact, device } of attachedBridges(source).bridges)
+    add({ dev: name, what: 'container bridge', fact, span: device });
+  for (const { device, fact } of overlayDevices(source))
+    if (device.master === undefined) add({ dev: device.name, what: 'overlay device', fact, span: device });
+  const routes = source.get('routes4');
+  if (!routes.missing) {
+    const [first] = uplinks(source);
+    if (first?.why === 'default route')
+      add({ dev: first.dev, what: `uplink (${first.why})`, fact: routes, span: first });
+    for (const { dev, route } of peerRoutes(source))
+      add({ dev, what: `uplink (route to ${route.dst})`, fact: routes, span: route });
+  }
+  const addresses = source.get('addresses');
+  const down = new Set(addresses.missing ? [] : addresses.value.devices.filter((d) => !isUp(d)).map((d) => d.name));
+  return [...found.values()].filter((i) => !down.has(i.dev));
 }

@@ -20,9 +20,51 @@ testRule(rule, {
       expect: [{ key: 'cni0', cites: ['net/ipv4/conf/cni0/forwarding:0', '4: cni0:'] }],
     },
   },
-  passes: { 'all on': { nodes: { a: overlayNode({ n: 1, peers: [2] }) } } },
+  passes: {
+    'all on': { nodes: { a: overlayNode({ n: 1, peers: [2] }) } },
+    'a management network’s device carries nothing of the pods': {
+      nodes: {
+        a: overlayNode({
+          n: 1,
+          peers: [2],
+          files: {
+            'host/ip/route4.txt':
+              'unicast default via 192.168.50.1 dev eth0 proto static scope global \nunicast 10.99.0.0/16 via 10.98.0.1 dev eth1 proto static scope global \nunicast 10.244.2.0/24 via 10.244.2.0 dev flannel.1 proto boot scope global onlink \nlocal 127.0.0.0/8 dev lo table local proto kernel scope host src 127.0.0.1 \n',
+            'host/sys/sysctl.txt':
+              'net/ipv4/ip_forward:1\nnet/ipv4/conf/eth0/forwarding:1\nnet/ipv4/conf/eth1/forwarding:0\nnet/ipv4/conf/flannel.1/forwarding:1\nnet/ipv4/conf/cni0/forwarding:1\n',
+          },
+        }),
+      },
+    },
+  },
   notApplicable: { 'ip_forward 0 is another rule': { nodes: { a: overlayNode({ n: 1, peers: [2], forward: '0' }) } } },
   unknown: {
+    'docker0 in busybox’s form, which prints no masters: containers may be attached': {
+      nodes: {
+        a: {
+          files: {
+            'host/ip/addr.txt':
+              '1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue qlen 1000\n    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n    inet 127.0.0.1/8 scope host lo\n       valid_lft forever preferred_lft forever\n3: docker0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue \n    link/ether 02:42:00:00:00:01 brd ff:ff:ff:ff:ff:ff\n    inet 172.17.0.1/16 scope global docker0\n       valid_lft forever preferred_lft forever\n',
+            'host/sys/sysctl.txt': 'net/ipv4/ip_forward:0\n',
+          },
+        },
+      },
+      because: /attached to docker0 is not told/,
+    },
+    'device list cut before any bridge': {
+      nodes: {
+        a: {
+          files: {
+            'host/ip/addr.txt': {
+              status: 'truncated',
+              text: '1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000\n    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n',
+            },
+            'host/sys/sysctl.txt': 'net/ipv4/ip_forward:1\n',
+          },
+        },
+      },
+      because: /devices was not collected whole/,
+    },
     'only ip_forward was collected: it proves nothing of the devices': {
       nodes: { a: overlayNode({ n: 1, peers: [2], files: { 'host/sys/sysctl.txt': 'net/ipv4/ip_forward:1\n' } }) },
       because: /per-device/,
