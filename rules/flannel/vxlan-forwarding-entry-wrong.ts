@@ -1,3 +1,5 @@
+import type { ClusterTies } from '../../src/derive/cluster.ts';
+import { clusterGroups } from '../../src/derive/cluster.ts';
 import type { Vtep } from '../../src/derive/overlay.ts';
 import { overlayPeers, vteps } from '../../src/derive/overlay.ts';
 import type { Cite, Finding, LineCite, NodeDigest, Undecided } from '../../src/rule/index.ts';
@@ -81,6 +83,7 @@ export const rule = defineClusterRule({
     const unknown: Undecided[] = [];
     const notApplicable: { nodes: [string]; because: string }[] = [];
     const ownerOf = new Map<string, Owner[]>();
+    const groups = clusterGroups(ties(digests));
     for (const d of digests) {
       for (const vtep of d.digest.vteps)
         for (const a of vtep.addresses) ownerOf.set(a, [...(ownerOf.get(a) ?? []), { node: d.node, vtep }]);
@@ -95,7 +98,7 @@ export const rule = defineClusterRule({
       const before = findings.length;
       let strangers = 0;
       for (const peer of peers) {
-        const owner = ownerAmong(ownerOf.get(peer[2]) ?? [], d.node, peer);
+        const owner = ownerAmong(ownerOf.get(peer[2]) ?? [], d.node, peer, groups);
         const wrong = judge(d, peer, owner);
         if (wrong !== null) findings.push(wrong);
         else if (owner === undefined) strangers += 1;
@@ -120,13 +123,33 @@ interface Owner {
   readonly vtep: Entries['vteps'][number];
 }
 
-/** Two clusters in one case may use the same pod range: the remote or the MAC tells which node is meant. */
-function ownerAmong(all: readonly Owner[], self: string, [, , , , neighbour, remotes]: PeerRow): Owner | undefined {
+/** The pairs of VTEP MAC and underlay address that a node has or knows: two clusters may share a pod range, not these. */
+function* ties(digests: Iterable<NodeDigest<Entries>>): Generator<{ node: string; ties: ClusterTies }> {
+  for (const { node, digest } of digests) {
+    const own = digest.vteps.map((v) => `${v.mac}@${v.local}`);
+    const known = digest.peers.flatMap(([, , , , neighbour, remotes]) =>
+      remotes.map(([dst]) => `${neighbour?.[0]}@${dst}`),
+    );
+    yield { node, ties: { network: null, ties: [...own, ...known] } };
+  }
+}
+
+/**
+ * Whom a peer's gateway address belongs to. Two clusters in one case may use the same pod range: the remote or the MAC tells which node is
+ * meant, and where both are wrong only a node that is tied to this one by other entries can be meant.
+ */
+function ownerAmong(
+  all: readonly Owner[],
+  self: string,
+  [, , , , neighbour, remotes]: PeerRow,
+  groups: ReadonlyMap<string, string | null>,
+): Owner | undefined {
   const others = all.filter((o) => o.node !== self);
+  const tied = others.filter((o) => groups.get(o.node) === groups.get(self));
   return (
     others.find((o) => o.vtep.local !== null && remotes.some(([dst]) => dst === o.vtep.local)) ??
     others.find((o) => o.vtep.mac !== null && o.vtep.mac === neighbour?.[0]) ??
-    (others.length === 1 ? others[0] : undefined)
+    (tied.length === 1 ? tied[0] : undefined)
   );
 }
 

@@ -6,6 +6,8 @@ import { REF } from '../../src/rule/references.ts';
 
 interface Tunnel {
   readonly dev: string;
+  /** Routes to other nodes' pods leave by it. */
+  readonly used: boolean;
   readonly values: Readonly<Record<Parameter, string>>;
   readonly cite: LineCite;
 }
@@ -37,18 +39,23 @@ export const rule = defineClusterRule({
   needs: ['links'],
   wants: ['flannelEnv', 'fdb', 'routes4', 'addresses'],
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
-  extract({ facts, source }): Tunnels {
+  extract({ facts, wants, source }): Tunnels {
+    const used = new Set(
+      wants.routes4.missing
+        ? []
+        : wants.routes4.value.routes.flatMap((r) => (r.via === undefined ? [] : (r.dev ?? []))),
+    );
     const tunnels = facts.links.value.devices.flatMap((d) => {
       if (d.vxlan === undefined) return [];
       const v = d.vxlan;
       const values = {
-        'UDP port': String(v.dstPort),
+        'UDP port': v.dstPortAssumed === true ? 'unset' : String(v.dstPort),
         VNI: String(v.vni),
         'address family': v.local === undefined ? 'unset' : v.local.includes(':') ? 'IPv6' : 'IPv4',
         GBP: v.gbp ? 'on' : 'off',
         'external mode': v.external ? 'on' : 'off',
       };
-      return [{ dev: d.name, values, cite: cite(facts.links, d) }];
+      return [{ dev: d.name, used: used.has(d.name), values, cite: cite(facts.links, d) }];
     });
     return { ...clusterTies(source), tunnels };
   },
@@ -59,13 +66,14 @@ export const rule = defineClusterRule({
     const unknown: Undecided[] = [];
     const passes = [];
     const notApplicable: { nodes: [string]; because: string }[] = [];
-    const peers = new Map<string, { d: NodeDigest<Tunnels>; tunnel: Tunnel }[]>();
+    const peers = new Map<string, Member[]>();
     for (const d of all) {
-      // flannel-v6.1 beside flannel.1: one family of devices each; the VNI in the name may be the very difference
-      for (const tunnel of d.digest.tunnels) {
-        const family = tunnel.dev.replace(/[\d]+$/, '#');
-        const key = `${groups.get(d.node) ?? `network ${d.digest.network}`} ${family}`;
-        peers.set(key, [...(peers.get(key) ?? []), { d, tunnel }]);
+      const group = groups.get(d.node) ?? null;
+      // without any tie, only one flannel network of the same range is taken for one cluster
+      if (group === null && d.digest.network === null) continue;
+      for (const [family, tunnel] of comparable(d.digest.tunnels)) {
+        const key = `${group ?? `network ${d.digest.network}`} ${family}`;
+        peers.set(key, [...(peers.get(key) ?? []), { d, tunnel, tied: group !== null }]);
       }
     }
     const guilty = new Set<string>();
@@ -86,10 +94,10 @@ export const rule = defineClusterRule({
             guilty.add(o.d.node).add(model.d.node);
             findings.push({
               key: `${o.tunnel.dev.replace(/[\d]+$/, '#')} ${parameter} ${value} vs ${majority[0]}`,
-              severity: 'critical',
-              confidence: 'proven',
+              severity: o.tied ? 'critical' : 'high',
+              confidence: o.tied ? 'proven' : 'possible',
               nodes: [o.d.node, model.d.node],
-              message: `${o.d.node} and ${model.d.node} cannot decode each other: VXLAN ${parameter} of ${o.tunnel.dev} is ${value} on ${o.d.node} and ${majority[0]} on ${model.d.node}${majority[1].length > 1 ? ` and ${majority[1].length - 1} further nodes` : ''}`,
+              message: `${o.d.node} and ${model.d.node} cannot decode each other: VXLAN ${parameter} of ${o.tunnel.dev} is ${value} on ${o.d.node} and ${majority[0]} on ${model.d.node}${majority[1].length > 1 ? ` and ${majority[1].length - 1} further nodes` : ''}${o.tied ? '' : '; that they are of one cluster is assumed, their forwarding tables were not collected'}`,
               cites: [o.tunnel.cite, model.tunnel.cite],
               disprove: 'the two devices belong to different overlays',
             });
@@ -116,3 +124,26 @@ export const rule = defineClusterRule({
     return { findings, passes, unknown, notApplicable };
   },
 });
+
+interface Member {
+  readonly d: NodeDigest<Tunnels>;
+  readonly tunnel: Tunnel;
+  readonly tied: boolean;
+}
+
+/**
+ * The devices of a node that can be set beside another node's, by what they are compared as. flannel.1 and flannel.7 are one family: the VNI
+ * in the name may be the very difference. Of several in a family (flanneld leaves the old device behind) the one that routes use speaks;
+ * devices of other makers are many and unlike on one node, so only the same name is the same tunnel.
+ */
+function comparable(tunnels: readonly Tunnel[]): Map<string, Tunnel> {
+  const result = new Map<string, Tunnel>();
+  for (const tunnel of tunnels) {
+    if (!/^flannel[.-]/.test(tunnel.dev)) result.set(tunnel.dev, tunnel);
+    else {
+      const family = tunnel.dev.replace(/\d+$/, '#');
+      if (result.get(family)?.used !== true) result.set(family, tunnel);
+    }
+  }
+  return result;
+}

@@ -70,6 +70,14 @@ testRule(rule, {
   },
   passes: { 'entries match the peer': { nodes: { a: a({}), b } } },
   unknown: {
+    'a node of another cluster with the same pod range is not the peer': {
+      nodes: {
+        a: a({}),
+        z: overlayNode({ n: 5, subnet: 2, peers: [] }),
+      },
+      answers: { z: 'not-applicable' },
+      because: /have no bundle here/,
+    },
     'peer not collected': { nodes: { a: a({}) }, because: /have no bundle here/ },
     'forwarding table cut': {
       nodes: {
