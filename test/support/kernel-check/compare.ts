@@ -26,27 +26,75 @@ export function ways(trace: TraceJson): readonly TraceJson[] {
 
 const describe = (trace: TraceJson): string => {
   const reply = trace.reply ? `, reply ${trace.reply.verdict}: ${trace.reply.because}` : '';
-  return `${trace.verdict}: ${trace.because}${trace.arrived ? ` [server sees ${trace.arrived.src}]` : ''}${reply}`;
+  const arrived = trace.arrived ? ` [${trace.arrived.at} on ${trace.arrived.node} sees ${trace.arrived.src}]` : '';
+  return `${trace.verdict}: ${trace.because}${arrived}${reply}`;
 };
 
-/**
- * Did the trace say what the kernel did? Where the rules balance one of its ways has to be the kernel's. How a packet is lost is not
- * compared: the kernel limits its own error messages.
- */
-export function compare(kernel: ProbeResult, trace: TraceJson): Compared {
-  const candidates = ways(trace).map((way): Comparison => {
-    const state = overall(way);
-    if (state === 'unknown') return 'unknown';
-    if ((kernel.outcome === 'ok') !== (state === 'delivered')) return 'disagreement';
-    const seen = kernel.seenSource;
-    if (kernel.outcome !== 'ok' || seen === undefined || !way.arrived) return 'agreement';
-    return way.arrived.src === seen ? 'agreement' : 'disagreement';
-  });
+/** `ok from 10.244.1.10 at 10.244.2.10:80`, `timeout`; every different one of several tries once. */
+export function kernelWords(results: readonly ProbeResult[]): string {
+  const words = results.map(({ outcome, seenSource, answeredBy }) =>
+    outcome === 'ok' && seenSource !== undefined
+      ? `ok from ${seenSource} at ${answeredBy?.ip}:${answeredBy?.port} (${answeredBy?.place})`
+      : outcome,
+  );
+  return [...new Set(words)].sort().join(' | ');
+}
+
+/** Every place of a lab answers these; elsewhere nobody listens. */
+const SERVED: Readonly<Record<string, number>> = { tcp: 80, udp: 53 };
+
+/** Did one probe go the way that the trace describes? How a packet is lost is not compared: the kernel limits its own error messages. */
+function matches(kernel: ProbeResult, way: TraceJson, proto: string): Comparison {
+  const state = overall(way);
+  if (state === 'unknown') return 'unknown';
+  // nobody listens: the packet arrived, and the refusal came back
+  const port = way.arrived?.dport;
+  if (
+    state === 'delivered' &&
+    port !== undefined &&
+    port !== null &&
+    SERVED[proto] !== undefined &&
+    port !== SERVED[proto]
+  ) {
+    if (kernel.outcome === 'refused') return 'agreement';
+    if (kernel.outcome === 'timeout' && proto === 'udp') return 'agreement';
+  }
+  if ((kernel.outcome === 'ok') !== (state === 'delivered')) return 'disagreement';
+  if (kernel.outcome !== 'ok' || !way.arrived) return 'agreement';
+  if (kernel.seenSource !== undefined && way.arrived.src !== kernel.seenSource) return 'disagreement';
+  const { answeredBy } = kernel;
+  if (answeredBy === undefined) return 'agreement';
+  if (way.arrived.dport !== null && way.arrived.dport !== answeredBy.port) return 'disagreement';
+  return way.arrived.dst === answeredBy.ip ? 'agreement' : 'disagreement';
+}
+
+/** Did the trace say what the kernel did? Where the rules balance one of its ways has to be the kernel's. */
+export function compare(kernel: ProbeResult, trace: TraceJson, proto = 'tcp'): Compared {
+  const candidates = ways(trace).map((way) => matches(kernel, way, proto));
   const order: readonly Comparison[] = trace.branches?.length
     ? ['agreement', 'unknown', 'disagreement']
     : ['disagreement', 'unknown', 'agreement'];
   return { comparison: order.find((c) => candidates.includes(c)) ?? 'unknown', said: describe(trace) };
 }
+
+/** As compare, over several tries of one probe: the worst of them. `because`: why the trace is unknown. */
+export function compareAll(
+  results: readonly ProbeResult[],
+  trace: TraceJson,
+  probe: { readonly proto: string },
+): Compared & { readonly because?: string } {
+  const each = results.map((result) => compare(result, trace, probe.proto).comparison);
+  const comparison = (['disagreement', 'unknown', 'agreement'] as const).find((c) => each.includes(c)) ?? 'unknown';
+  const said = ways(trace).map(describe).slice(0, 4).join(' | ');
+  if (comparison !== 'unknown') return { comparison, said };
+  const open = ways(trace).find((way) => overall(way) === 'unknown') ?? trace;
+  const because = open.verdict === 'unknown' ? open.because : `reply: ${open.reply?.because ?? ''}`;
+  return { comparison, said, because };
+}
+
+/** Is this the reason of a packet that went where nobody collected? */
+export const leavesEvidence = (because: string): boolean =>
+  /outside|no bundle|not collected|no collected|beyond|leaves the/i.test(because);
 
 /** What the place, action or text of a last hop has to mention to be of a kind. */
 const KIND: Readonly<Record<HopKind, RegExp>> = {

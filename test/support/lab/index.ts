@@ -8,4 +8,4 @@ export { Lab, type Probe } from './lab.ts';
 export * from './look-alikes.ts';
 export type { LabNode, LabPod } from './node.ts';
 export type { Place, Ran } from './place.ts';
-export type { LabPlan, LabSpec, NodePlan, NodeSpec, ServiceSpec } from './spec.ts';
+export type { Backend, IptablesBackend, LabPlan, LabSpec, NodePlan, NodeSpec, ServiceSpec } from './spec.ts';

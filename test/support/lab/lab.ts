@@ -4,9 +4,11 @@ import { type Holder, hold } from './holder.ts';
 import { LabNode, type LabPod } from './node.ts';
 import { mountScript, nodeScript } from './node-script.ts';
 import { Place } from './place.ts';
-import { type LabPlan, type LabSpec, labPlan } from './spec.ts';
+import { type LabPlan, type LabSpec, labPlan, nodePlan } from './spec.ts';
 
 const NODE_FLAGS = ['--net', '--mount', '--uts', '--pid', '--fork'];
+
+const OUTSIDE = 'ip link set lo up\necho 0 >/proc/sys/net/ipv4/ip_forward';
 
 export interface Probe {
   readonly from: Place | string;
@@ -29,6 +31,8 @@ export class Lab {
   readonly plan: LabPlan;
   readonly nodes: readonly LabNode[];
   readonly outside: Place;
+  /** The outside host as a node that can be collected; null unless the spec asks for it. */
+  readonly outsideNode: LabNode | null;
   readonly switch: Place;
   readonly #agent: Agent;
   readonly #holders: readonly Holder[];
@@ -41,11 +45,10 @@ export class Lab {
     this.#agent = agent;
     this.#holders = holders;
     this.switch = new Place('switch', null, `/proc/${sw.pid}/ns/net`, [`--target=${sw.pid}`, '--net']);
-    this.outside = new Place('outside', plan.outside, `/proc/${outside.pid}/ns/net`, [
-      `--target=${outside.pid}`,
-      '--net',
-      '--uts',
-    ]);
+    this.outsideNode = plan.outsideNode ? outsideNode(plan, outside) : null;
+    this.outside =
+      this.outsideNode ??
+      new Place('outside', plan.outside, `/proc/${outside.pid}/ns/net`, [`--target=${outside.pid}`, '--net', '--uts']);
     this.nodes = nodes.map((holder, i) => new LabNode(plan, plan.nodes[i]!, holder));
   }
 
@@ -54,7 +57,9 @@ export class Lab {
     const agent = new Agent();
     const started = await Promise.allSettled([
       hold(['--net'], 'ip link set lo up'),
-      hold(['--net', '--uts'], 'hostname outside\nip link set lo up\necho 0 >/proc/sys/net/ipv4/ip_forward'),
+      plan.outsideNode
+        ? hold(NODE_FLAGS, `${mountScript('outside', randomUUID())}\n${OUTSIDE}`)
+        : hold(['--net', '--uts'], `hostname outside\n${OUTSIDE}`),
       ...plan.nodes.map((node) => hold(NODE_FLAGS, mountScript(node.name, randomUUID(), node.binds))),
     ]);
     const holders = started.flatMap((s) => (s.status === 'fulfilled' ? [s.value] : []));
@@ -82,6 +87,7 @@ export class Lab {
       ...nodes.flatMap((node, i) => link(`p-${this.plan.nodes[i]!.name}`, node.pid)),
     ];
     for (const node of this.nodes) node.prepare();
+    this.outsideNode?.prepare();
     await this.switch.sh('ip -batch -', { input: wires.join('\n') });
     const address = `addr add ${this.plan.outside}/${this.plan.underlayLength} brd + dev eth0\nlink set eth0 up`;
     await Promise.all([
@@ -199,6 +205,11 @@ export class Lab {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.destroy();
   }
+}
+
+function outsideNode(plan: LabPlan, holder: Holder): LabNode {
+  const own = nodePlan({ name: 'outside', address: plan.outside, pods: [], controlPlane: false }, 98, {});
+  return new LabNode({ ...plan, backend: 'none' }, own, holder);
 }
 
 function idOf(place: Place | string): string {

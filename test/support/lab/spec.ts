@@ -25,6 +25,8 @@ export interface NodeSpec {
   readonly address?: string;
   /** Pod subnet, a /24; default 10.244.1.0/24, 10.244.2.0/24 ... */
   readonly podSubnet?: string;
+  /** Address of flannel.1; default by the node's place in the list. */
+  readonly vtepMac?: string;
   /** Last octets of the pods' addresses; default [10]: one pod, `pod-1`. */
   readonly pods?: readonly number[];
   /** What `iptables` means on the node; default the lab's. */
@@ -51,6 +53,8 @@ export interface LabSpec {
   /** Underlay, a /24, and where the outside host is in it. */
   readonly underlay?: string;
   readonly outside?: string;
+  /** Makes the outside host a node of its own, which can be collected (Lab.outsideNode). */
+  readonly outsideNode?: boolean;
   readonly clusterCidr?: string;
   readonly serviceCidr?: string;
   /** kubelet, containerd and flanneld processes and their files (default true). */
@@ -65,6 +69,7 @@ export interface LabPlan {
   readonly services: readonly ServiceSpec[] | null;
   readonly underlayLength: number;
   readonly outside: string;
+  readonly outsideNode: boolean;
   readonly clusterCidr: string;
   readonly serviceCidr: string;
   readonly processes: boolean;
@@ -132,7 +137,7 @@ export function nodePlan(spec: NodeSpec, index: number, lab: LabSpec): NodePlan 
     podPrefix,
     podSubnet,
     gateway: `${podPrefix}.1`,
-    vtepMac: `0e:00:00:00:00:${serial}`,
+    vtepMac: spec.vtepMac ?? `0e:00:00:00:00:${serial}`,
     machineId: `${serial.repeat(4)}5ca1ab1e4000800000${serial.repeat(3)}`,
     pods: (spec.pods ?? [10]).map((host, i) => podPlan(podPrefix, host, i)),
     files: spec.files ?? {},
@@ -151,6 +156,7 @@ export function labPlan(spec: LabSpec): LabPlan {
     services: spec.services ?? null,
     underlayLength: Number((spec.underlay ?? '192.168.50.0/24').split('/')[1]),
     outside: spec.outside ?? `${underlay}.100`,
+    outsideNode: spec.outsideNode ?? false,
     clusterCidr: spec.clusterCidr ?? '10.244.0.0/16',
     serviceCidr: spec.serviceCidr ?? '10.96.0.0/12',
     processes: spec.processes ?? true,

@@ -1,0 +1,123 @@
+import { mkdirSync, rmSync } from 'node:fs';
+import type { ProbeResult } from '../lab/index.ts';
+import { type Comparison, compareAll, kernelWords, leavesEvidence } from './compare.ts';
+import { nodeIp, OUTSIDE_IP, type Plan, type PlannedProbe, placesOf } from './plan.ts';
+import { PlannedLab } from './run-lab.ts';
+import { type TraceJson, type TraceRequest, traceAll } from './tracer.ts';
+
+/** outside: unknown, as it has to be, for the packet leaves the evidence. unstable: the kernel did not do the same twice. */
+export type Judged = Comparison | 'outside' | 'unstable';
+
+export interface Checked {
+  readonly probe: PlannedProbe;
+  readonly judged: Judged;
+  /** What the kernel did and what the trace said, in a few words. */
+  readonly kernel: string;
+  readonly trace: string;
+  /** Why the trace is unknown. */
+  readonly because?: string;
+}
+
+export interface LabResult {
+  readonly seed: number;
+  readonly checked: readonly Checked[];
+  readonly bundles: readonly string[];
+  /** Milliseconds for building, probing, collecting, tracing. */
+  readonly ms: { readonly build: number; readonly probe: number; readonly collect: number; readonly trace: number };
+  readonly complaints: readonly string[];
+}
+
+/** What to ask the trace for a probe of a plan. */
+export function requestOf(plan: Plan, probe: PlannedProbe): TraceRequest {
+  const place = placesOf(plan).find((p) => p.id === probe.from);
+  const isNode = place?.kind === 'node' || place?.kind === 'outside';
+  const collected = place?.kind !== 'outside' || plan.outsideCollected;
+  return {
+    from: isNode && collected ? probe.from : (place?.ip ?? probe.from),
+    to: probe.to,
+    proto: probe.proto,
+    port: probe.port,
+    size: probe.size,
+    df: probe.df,
+  };
+}
+
+/** Does the probe start or end where nobody collected? */
+function touchesOutside(plan: Plan, probe: PlannedProbe): boolean {
+  const dark = new Set<string>(plan.outsideCollected ? [] : ['outside', OUTSIDE_IP]);
+  for (const place of placesOf(plan)) {
+    const node = plan.nodes.find((n) => n.name === place.node);
+    if (node !== undefined && !node.collected) for (const name of [place.id, place.ip, nodeIp(node)]) dark.add(name);
+  }
+  return dark.has(probe.from) || dark.has(probe.to);
+}
+
+const isDark = (plan: Plan): boolean => !plan.outsideCollected || plan.nodes.some((n) => !n.collected);
+
+function judge(plan: Plan, probe: PlannedProbe, results: readonly ProbeResult[], trace: TraceJson): Checked {
+  const { comparison, said, because } = compareAll(results, trace, probe);
+  const outside =
+    comparison === 'unknown' && (touchesOutside(plan, probe) || (isDark(plan) && leavesEvidence(because ?? '')));
+  return {
+    probe,
+    judged: outside ? 'outside' : comparison,
+    kernel: kernelWords(results),
+    trace: said,
+    ...(because === undefined ? {} : { because }),
+  };
+}
+
+/** Builds the lab, asks the kernel and the trace, and compares; the bundles stay in `dir`. */
+export async function checkLab(plan: Plan, dir: string): Promise<LabResult> {
+  rmSync(dir, { recursive: true, force: true });
+  mkdirSync(dir, { recursive: true });
+  let last = performance.now();
+  const lap = () => {
+    const now = performance.now();
+    const took = Math.round(now - last);
+    last = now;
+    return took;
+  };
+  const lab = await PlannedLab.build(plan);
+  const ms = { build: lap(), probe: 0, collect: 0, trace: 0 };
+  try {
+    const early = plan.collectFirst ? await lab.collect(dir) : [];
+    ms.collect += lap();
+    const results = await lab.probeAll();
+    ms.probe = lap();
+    const bundles = plan.collectFirst ? early : await lab.collect(dir);
+    ms.collect += lap();
+    const traces = await traceAll(
+      bundles,
+      plan.probes.map((probe) => requestOf(plan, probe)),
+    );
+    ms.trace = lap();
+    const checked = plan.probes.map((probe, i) => judge(plan, probe, results[i]!, traces[i]!));
+    const steady = await confirm(lab, checked, traces);
+    return { seed: plan.seed, checked: steady, bundles, ms, complaints: lab.complaints };
+  } finally {
+    await lab.destroy();
+  }
+}
+
+/** Asks the kernel twice more where it and the trace differ: a lost packet can be bad luck. */
+async function confirm(lab: PlannedLab, checked: readonly Checked[], traces: readonly TraceJson[]): Promise<Checked[]> {
+  const doubtful = checked.flatMap((c, i) => (c.judged === 'disagreement' ? [i] : []));
+  if (doubtful.length === 0) return [...checked];
+  const out = [...checked];
+  const probes = doubtful.map((i) => checked[i]!.probe);
+  for (let round = 0; round < 2; round++) {
+    const again = await lab.probeAll(probes, 1.2);
+    doubtful.forEach((at, k) => {
+      const old = out[at]!;
+      if (old.judged !== 'disagreement') return;
+      const now = judge(lab.plan, old.probe, again[k]!, traces[at]!);
+      if (
+        now.judged !== 'disagreement' ||
+        (now.kernel.startsWith('ok') !== old.kernel.startsWith('ok') && old.probe.tries === undefined)
+      )
+        out[at] = { ...old, judged: 'unstable', kernel: `${old.kernel}, then ${now.kernel}` };
+    });
+  }
+  return out;
+}

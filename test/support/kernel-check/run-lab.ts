@@ -1,0 +1,123 @@
+import { Lab, type LabNode, type LabPod, type Place, type Probe, type ProbeResult } from '../lab/index.ts';
+import { containerNetns, dockerDevices } from './docker-style.ts';
+import { type NodePart, nodeIp, type Plan, type PlannedProbe, podPrefix } from './plan.ts';
+
+/** What nobody models and everybody has: no redirects, which would make the second packet take another way. */
+const QUIET = `for f in /proc/sys/net/ipv4/conf/*/accept_redirects /proc/sys/net/ipv4/conf/*/send_redirects; do echo 0 >$f; done`;
+
+/** Seconds. In a lab an answer needs well below a millisecond. */
+const TIMEOUT = 0.4;
+
+/** The lab of a plan, built and changed. */
+export class PlannedLab {
+  readonly plan: Plan;
+  readonly lab: Lab;
+  /** What the changes that failed said. */
+  readonly complaints: readonly string[];
+  readonly #places: ReadonlyMap<string, Place>;
+
+  private constructor(plan: Plan, lab: Lab, places: ReadonlyMap<string, Place>, complaints: readonly string[]) {
+    this.plan = plan;
+    this.lab = lab;
+    this.complaints = complaints;
+    this.#places = places;
+  }
+
+  static async build(plan: Plan): Promise<PlannedLab> {
+    const lab = await Lab.create({
+      backend: plan.backend,
+      flannelRules: false,
+      processes: false,
+      outsideNode: plan.outsideCollected,
+      nodes: plan.nodes.map((node) => ({
+        name: node.name,
+        address: nodeIp(node),
+        podSubnet: `${podPrefix(node)}.0/24`,
+        vtepMac: `0e:00:00:00:00:0${node.index + 1}`,
+        pods: node.pods,
+        iptables: node.iptables,
+        controlPlane: node.index === 0,
+        setup: `${dockerDevices(node)}\n${QUIET}`,
+      })),
+    });
+    try {
+      await Promise.all(plan.nodes.map((node) => addContainers(lab, node)));
+      const places = new Map<string, Place>(lab.places().map((place) => [place.id, place]));
+      return new PlannedLab(plan, lab, places, await applySteps(plan, places));
+    } catch (e) {
+      await lab.destroy();
+      throw e;
+    }
+  }
+
+  /** Every probe of the plan, at once, each as often as it asks. */
+  async probeAll(probes: readonly PlannedProbe[] = this.plan.probes, timeout = TIMEOUT): Promise<ProbeResult[][]> {
+    const wire = probes.flatMap((probe) => Array.from({ length: probe.tries ?? 1 }, () => wireProbe(probe, timeout)));
+    const results = await this.lab.probeAll(wire);
+    let next = 0;
+    return probes.map((probe) => {
+      const from = next;
+      next += probe.tries ?? 1;
+      return results.slice(from, next);
+    });
+  }
+
+  /** Bundles of every node whose evidence is in the case. */
+  async collect(dir: string): Promise<string[]> {
+    const nodes = this.lab.nodes.filter((node) =>
+      this.plan.nodes.some((part) => part.name === node.id && part.collected),
+    );
+    const all: LabNode[] = [...nodes, ...(this.lab.outsideNode === null ? [] : [this.lab.outsideNode])];
+    return Promise.all(all.map((node) => node.collect(dir, ['--quick'])));
+  }
+
+  place(id: string): Place | undefined {
+    return this.#places.get(id);
+  }
+
+  async destroy(): Promise<void> {
+    await this.lab.destroy();
+  }
+}
+
+function wireProbe({ from, to, proto, port, size, df }: PlannedProbe, timeout: number): Probe {
+  return {
+    from,
+    to,
+    proto,
+    timeout,
+    ...(port === undefined ? {} : { port }),
+    ...(size === undefined ? {} : { size }),
+    ...(df === undefined ? {} : { df }),
+  };
+}
+
+async function addContainers(lab: Lab, part: NodePart): Promise<void> {
+  const node = lab.node(part.name);
+  await lab.serve(node, 'tcp', 80);
+  await lab.serve(node, 'udp', 53);
+  for (const bridge of part.bridges)
+    for (let i = 0; i < bridge.containers.length; i++) {
+      const id = `${part.name}/${bridge.name}-${i + 1}`;
+      await lab.addPlace(id, node.path(`/run/netns/${containerNetns(bridge, i)}`));
+      await lab.serve(id, 'tcp', 80);
+      await lab.serve(id, 'udp', 53);
+    }
+}
+
+/** Place by place in their order; one that fails has no effect and does not end the others. */
+async function applySteps(plan: Plan, places: ReadonlyMap<string, Place | LabPod>): Promise<string[]> {
+  const byPlace = Map.groupBy(plan.steps, (step) => step.at);
+  const ran = await Promise.all(
+    [...byPlace].map(async ([at, steps]) => {
+      const place = places.get(at);
+      if (place === undefined) return [];
+      const { stderr } = await place.run(steps.map((step) => step.sh).join('\n'));
+      return stderr
+        .split('\n')
+        .filter((line) => line.trim() !== '')
+        .map((line) => `${at}: ${line}`);
+    }),
+  );
+  return ran.flat();
+}
