@@ -44,12 +44,16 @@ export const rule = defineNodeRule({
     const found: Finding[] = [];
     const cites: Cite[] = [];
     const seen = new Set<number>();
+    const other = otherPorts();
+    const asked = new Set(configuredHosts().map(({ value }) => tcpHost(value)?.port));
     if (!sockets.missing) {
       for (const l of sockets.value.listeners) {
         if (l.proto !== 'tcp' || !l.processes.some((p) => p.name === 'dockerd')) continue;
-        if (swarmPort(l.port)) continue;
+        if (swarmPort(l.port) || other.has(l.port)) continue;
         seen.add(l.port);
-        add(`${l.address}:${l.port}`, l.address, [cite(sockets, l)], true);
+        // on a port that nobody asked for (socket activation, a setting of a later version) it need not be the API
+        const sure = l.port === 2375 || l.port === 2376 || asked.has(l.port);
+        add(`${l.address}:${l.port}`, l.address, [cite(sockets, l)], true, sure ? 'proven' : 'likely');
       }
       // without root, ss cannot name processes: a bare 2375 is then the only sign
       for (const l of sockets.value.listeners) {
@@ -59,16 +63,16 @@ export const rule = defineNodeRule({
       }
     }
     for (const { value, at } of configuredHosts()) {
-      const match = /^tcp:\/\/(\[[^\]]*\]|[^:/]*)(?::(\d+))?/.exec(value);
-      if (match === null) continue;
-      const port = Number(match[2] ?? 2375);
+      const host = tcpHost(value);
+      if (host === null) continue;
+      const { address, port } = host;
       if (seen.has(port)) {
         const known = found.find((f) => f.key.endsWith(`:${port}`));
         if (known !== undefined) found[found.indexOf(known)] = { ...known, cites: [...known.cites, at] };
         continue;
       }
       seen.add(port);
-      add(`${match[1] || '0.0.0.0'}:${port}`, match[1] || '0.0.0.0', [at], false);
+      add(`${address}:${port}`, address, [at], false);
     }
     if (isNonEmpty(found)) return findings(found);
     if (sockets.missing && dockerdArgs.missing && daemonJson.missing)
@@ -81,6 +85,9 @@ export const rule = defineNodeRule({
         'sock.ss-listen',
       ]);
     if (!isClosed(sockets)) return unknown(node.id, 'the list of listening sockets is not whole', ['sock.ss-listen']);
+    const tcp = sockets.value.listeners.filter((l) => l.proto === 'tcp');
+    if (tcp.length > 0 && tcp.every((l) => l.processes.length === 0))
+      return unknown(node.id, 'who listens on which port was not collected: that takes root', ['sock.ss-listen']);
     return pass(absent(sockets, 'a TCP listener of dockerd without client verification'), ...cites);
 
     function add(
@@ -121,7 +128,27 @@ export const rule = defineNodeRule({
         const on = setting(daemonJson.value, 'tlsverify');
         if (on?.value === true) return cite(daemonJson, on);
       }
-      return null;
+      // not running: what the unit would start it with
+      const start = dockerdArgs.missing ? startLine() : null;
+      return start !== null && /\s--?tlsverify(=true)?(\s|$)/.test(start.value) ? start.cite : null;
+    }
+
+    function startLine(): { value: string; cite: Cite } | null {
+      if (dockerUnit.missing) return null;
+      const start = dockerUnit.value.entries.findLast((e) => e.section === 'Service' && e.key === 'ExecStart');
+      return start === undefined ? null : { value: start.value, cite: cite(dockerUnit, start) };
+    }
+
+    /** Ports that dockerd opens for something else: metrics, the network's diagnostics. */
+    function otherPorts(): Set<number> {
+      const ports = new Set<number>();
+      const take = (text: unknown) => ports.add(Number(/(\d+)$/.exec(String(text))?.[1] ?? 0));
+      for (const name of ['metrics-addr', 'network-diagnostic-port']) {
+        if (!dockerdArgs.missing) for (const f of flags(dockerdArgs.value, name)) take(f.value);
+        const written = daemonJson.missing ? undefined : setting(daemonJson.value, name);
+        if (written !== undefined) take(written.value);
+      }
+      return ports;
     }
 
     function configuredHosts(): { value: string; at: Cite }[] {
@@ -132,11 +159,9 @@ export const rule = defineNodeRule({
         for (const h of elements(daemonJson.value, 'hosts'))
           if (typeof h.value === 'string') hosts.push({ value: h.value, at: cite(daemonJson, h) });
       }
-      if (!dockerUnit.missing && dockerdArgs.missing) {
-        const start = dockerUnit.value.entries.findLast((e) => e.section === 'Service' && e.key === 'ExecStart');
-        for (const m of start?.value.matchAll(/(?:-H|--host)[= ]\s*(tcp:\S+)/g) ?? [])
-          if (start !== undefined) hosts.push({ value: m[1] ?? '', at: cite(dockerUnit, start) });
-      }
+      const start = dockerdArgs.missing ? startLine() : null;
+      for (const m of start?.value.matchAll(/(?:-H|--host)[= ]?\s*"?(tcp:[^\s"]+)/g) ?? [])
+        if (start !== null) hosts.push({ value: m[1] ?? '', at: start.cite });
       return hosts;
     }
   },
@@ -144,3 +169,8 @@ export const rule = defineNodeRule({
 
 /** 2377 (swarm management) and 7946 (gossip) belong to dockerd too, with their own mutual TLS. */
 const swarmPort = (port: number) => port === 2377 || port === 7946;
+
+function tcpHost(value: string): { address: string; port: number } | null {
+  const match = /^tcp:\/\/(\[[^\]]*\]|[^:/]*)(?::(\d+))?/.exec(value);
+  return match === null ? null : { address: match[1] || '0.0.0.0', port: Number(match[2] ?? 2375) };
+}

@@ -61,6 +61,13 @@ testRule(rule, {
         'cmdline/dockerd.txt': 'dockerd\n',
       }),
     },
+    'the metrics port is not the API': {
+      nodes: node({
+        'host/sock/ss-listen.txt': ss(ssh, api('0.0.0.0:9323')),
+        'files/etc/docker/daemon.json': '{"metrics-addr": "0.0.0.0:9323"}\n',
+        'cmdline/dockerd.txt': 'dockerd\n-H\nfd://\n',
+      }),
+    },
     'swarm ports have their own mutual TLS': {
       nodes: node({
         'host/sock/ss-listen.txt': ss(api('0.0.0.0:2377'), api('0.0.0.0:7946')),
@@ -78,6 +85,13 @@ testRule(rule, {
     },
   },
   unknown: {
+    'without root, nobody knows who listens': {
+      nodes: node({
+        'cmdline/dockerd.txt': 'dockerd\n-H\nfd://\n',
+        'host/sock/ss-listen.txt': ss('tcp   LISTEN 0      4096         0.0.0.0:4243       0.0.0.0:*'),
+      }),
+      because: /takes root/,
+    },
     'sockets were not collected': {
       nodes: node({ 'cmdline/dockerd.txt': 'dockerd\n', 'host/sock/ss-listen.txt': { status: 'denied' } }),
       because: /not collected/,
