@@ -1,4 +1,4 @@
-import { kubeletDriver, kubeletFollowsRuntime, runtimeDriver } from '../../src/derive/cgroup.ts';
+import { kubeletDriver, mayFollowRuntime, runtimeDriver } from '../../src/derive/cgroup.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
@@ -50,7 +50,7 @@ export const rule = defineNodeRule({
     if (runtime === null) {
       return unknown(
         node.id,
-        'the runtime’s cgroup driver is not known: neither docker info nor a containerd or CRI-O setting was collected',
+        'the runtime’s cgroup driver is not known: no setting of the runtime that the kubelet uses was collected, or docker and containerd differ and nothing says which one it uses',
         ['docker.info-json', 'cri.containerd-config', 'cri.info'],
       );
     }
@@ -59,18 +59,13 @@ export const rule = defineNodeRule({
     if (first === undefined)
       return unknown(node.id, 'no line states either driver', ['kubelet.config', 'docker.info-json']);
     if (kubelet.driver === runtime.driver) return pass(first, ...rest);
-    const follows = kubeletFollowsRuntime(source);
+    const follows = runtime.name === 'docker' ? null : mayFollowRuntime(source);
     if (follows !== null) {
-      return findings([
-        {
-          key: 'configured-but-followed',
-          severity: 'info',
-          confidence: 'likely',
-          nodes: [node.id],
-          message: `kubelet is configured for ${kubelet.driver} and ${runtime.name} uses ${runtime.driver} on ${node.id}, but ${follows}`,
-          cites: [first, ...rest],
-        },
-      ]);
+      return unknown(
+        node.id,
+        `kubelet is set to ${kubelet.driver} and ${runtime.name} to ${runtime.driver}, but ${follows}`,
+        ['k8s.node'],
+      );
     }
     const dockershim = runtime.name === 'docker';
     return findings([

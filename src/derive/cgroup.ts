@@ -73,17 +73,29 @@ export function kubeletDriver(source: Source<KubeletKinds>): DriverChoice | null
   };
 }
 
-/** The runtime that the kubelet talks to, by its endpoint; docker where dockershim or no endpoint is named. */
+/**
+ * The driver of the runtime that the kubelet talks to. Its endpoint names the runtime; where none is named, both docker (dockershim) and
+ * containerd may be meant, and only an answer that both give is one.
+ */
 export function runtimeDriver(source: Source<RuntimeKinds>): DriverChoice | null {
   const endpoint = runtimeEndpoint(source);
-  const docker = endpoint === null || /docker/.test(endpoint);
-  if (docker) {
-    const choice = dockerDriver(source);
-    if (choice !== null || endpoint !== null) return choice;
-  }
+  if (endpoint !== null && /docker/.test(endpoint)) return dockerDriver(source);
+  if (endpoint !== null) return /containerd/.test(endpoint) ? containerdDriver(source) : null;
+  const docker = dockerDriver(source);
+  const containerd = containerdDriver(source);
+  if (docker === null || containerd === null) return docker ?? containerd;
+  return docker.driver === containerd.driver ? docker : null;
+}
+
+/** runc's options of the runtime that pods get by default; null where containerd's file does not decide (its CRI is off, it imports others). */
+function containerdDriver(source: Source<'containerdConfig'>): DriverChoice | null {
   const containerd = source.get('containerdConfig');
-  if (containerd.missing || (endpoint !== null && !/containerd/.test(endpoint))) return null;
-  const setting = containerd.value.settings.find((s) => /(^|\.)SystemdCgroup$/.test(s.path) && /runc/.test(s.path));
+  if (containerd.missing) return null;
+  const all = containerd.value.settings;
+  if (all.some((s) => /^disabled_plugins(\.|$)/.test(s.path) && /(^|\.)cri$/.test(String(s.value)))) return null;
+  const byDefault = all.find((s) => s.path.endsWith('.default_runtime_name'))?.value;
+  const runtime = typeof byDefault === 'string' && byDefault !== '' ? byDefault : 'runc';
+  const setting = all.find((s) => s.path.endsWith(`.runtimes.${runtime}.options.SystemdCgroup`));
   if (setting !== undefined && typeof setting.value === 'boolean') {
     return {
       driver: setting.value ? 'systemd' : 'cgroupfs',
@@ -92,7 +104,7 @@ export function runtimeDriver(source: Source<RuntimeKinds>): DriverChoice | null
       sure: true,
     };
   }
-  if (!containerd.closed) return null;
+  if (!containerd.closed || all.some((s) => /^imports\.\d/.test(s.path))) return null;
   return {
     driver: 'cgroupfs',
     name: 'containerd',
@@ -148,13 +160,25 @@ function runtimeEndpoint(source: Source<'kubeletArgs' | 'kubeadmFlags' | 'kubele
   return /--container-runtime-endpoint[= ]([^\s"]+)/.exec(value)?.[1] ?? null;
 }
 
-/** A sentence when the kubelet takes the driver from the runtime (RuntimeConfig of the CRI), else null. */
-export function kubeletFollowsRuntime(source: Source<'criInfo' | 'kubeletConfig'>): string | null {
+/** Flags that a kubelet of 1.27 or later refuses to start with: this one is older, and cannot ask the runtime for its driver. */
+const REMOVED_FLAGS = ['container-runtime', 'network-plugin', 'cni-bin-dir', 'docker-endpoint'];
+
+/**
+ * Why the kubelet may take the driver from the runtime in spite of its own setting (RuntimeConfig of the CRI: kubelet 1.31, or 1.28 with
+ * the gate, and containerd 2 or CRI-O 1.28), else null. A bundle does not say the kubelet's version.
+ */
+export function mayFollowRuntime(source: Source<'criInfo' | 'kubeletArgs' | 'containerdConfig'>): string | null {
+  const args = source.get('kubeletArgs');
+  if (!args.missing && flag(args.value, ...REMOVED_FLAGS) !== undefined) return null;
   const info = source.get('criInfo');
-  if (info.missing) return null;
-  const told = info.value.settings.find(
-    (s) => /(^|\.)cgroupDriver$/i.test(s.path) && /runtimeConfig|linux/i.test(s.path),
-  );
-  if (told === undefined) return null;
-  return 'the runtime reports its driver over the CRI, which kubelet 1.31 and later follows';
+  const told =
+    !info.missing &&
+    info.value.settings.some((s) => /(^|\.)cgroupDriver$/i.test(s.path) && /runtimeConfig|linux/i.test(s.path));
+  const containerd = source.get('containerdConfig');
+  const second = !containerd.missing && Number(setting(containerd.value, 'version')?.value ?? 0) >= 3;
+  if (!told && !second) return null;
+  const how = told
+    ? 'the runtime reports its driver over the CRI'
+    : 'this is containerd 2, which reports its driver over the CRI';
+  return `${how}: kubelet 1.31 and later follows it, an older one does not, and the kubelet’s version is not in the bundle`;
 }

@@ -47,6 +47,21 @@ testRule(rule, {
     },
   },
   passes: {
+    'the default runtime of containerd decides, not runc': {
+      nodes: node({
+        'cmdline/kubelet.txt': args('--container-runtime-endpoint=unix:///run/containerd/containerd.sock'),
+        'files/var/lib/kubelet/config.yaml': config('systemd'),
+        'files/etc/containerd/config.toml': `${containerd(false)}[plugins."io.containerd.grpc.v1.cri".containerd]\n  default_runtime_name = "nvidia"\n[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.nvidia.options]\n  SystemdCgroup = true\n`,
+      }),
+    },
+    'containerd’s CRI is off: dockershim': {
+      nodes: node({
+        'cmdline/kubelet.txt': args(),
+        'files/var/lib/kubelet/config.yaml': config('systemd'),
+        'docker/info.json': info('systemd'),
+        'files/etc/containerd/config.toml': 'disabled_plugins = ["cri"]\n',
+      }),
+    },
     'both systemd': {
       nodes: node({
         'cmdline/kubelet.txt': args(),
@@ -73,6 +88,32 @@ testRule(rule, {
     },
   },
   unknown: {
+    'docker and containerd differ, and nothing says which one the kubelet uses': {
+      nodes: node({
+        'cmdline/kubelet.txt': args(),
+        'files/var/lib/kubelet/config.yaml': config('systemd'),
+        'docker/info.json': info('cgroupfs'),
+        'files/etc/containerd/config.toml': containerd(true),
+      }),
+      because: /docker and containerd differ/,
+    },
+    'containerd 2 may tell the kubelet': {
+      nodes: node({
+        'cmdline/kubelet.txt': args('--container-runtime-endpoint=unix:///run/containerd/containerd.sock'),
+        'files/var/lib/kubelet/config.yaml': config('systemd'),
+        'files/etc/containerd/config.toml':
+          "version = 3\n[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]\n  SystemdCgroup = false\n",
+      }),
+      because: /kubelet’s version is not in the bundle/,
+    },
+    'the setting may be in an imported file': {
+      nodes: node({
+        'cmdline/kubelet.txt': args('--container-runtime-endpoint=unix:///run/containerd/containerd.sock'),
+        'files/var/lib/kubelet/config.yaml': config('systemd'),
+        'files/etc/containerd/config.toml': 'version = 2\nimports = ["/etc/containerd/conf.d/*.toml"]\n',
+      }),
+      because: /runtime’s cgroup driver is not known/,
+    },
     'the runtime side was not collected': {
       nodes: node({ 'cmdline/kubelet.txt': args(), 'files/var/lib/kubelet/config.yaml': config('systemd') }),
       because: /runtime’s cgroup driver is not known/,
