@@ -2,7 +2,7 @@ import { formatPrefix, parsePrefix, prefixCovers, prefixesOverlap } from '../../
 import { flannelLease } from '../../src/derive/flannel.ts';
 import { serviceRange } from '../../src/derive/services.ts';
 import { elements, flag, setting } from '../../src/derive/settings.ts';
-import type { Fact } from '../../src/facts/index.ts';
+import type { Fact, MissingFact } from '../../src/facts/index.ts';
 import type { Finding, LineCite, Undecided } from '../../src/rule/index.ts';
 import { cite, defineClusterRule } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -19,6 +19,8 @@ interface Ranges {
   readonly lease: string | null;
   readonly ranges: readonly Range[];
   readonly kubernetes: boolean;
+  /** Why docker may have networks here that are not in `ranges`; else null. */
+  readonly unread: string | null;
 }
 
 export const rule = defineClusterRule({
@@ -139,7 +141,13 @@ export const rule = defineClusterRule({
         });
       }
     }
-    return { pod, lease: lease?.subnet == null ? null : formatPrefix(lease.subnet.prefix), ranges, kubernetes };
+    return {
+      pod,
+      lease: lease?.subnet == null ? null : formatPrefix(lease.subnet.prefix),
+      ranges,
+      kubernetes,
+      unread: unreadNetworks(wants.dockerNetworks, facts.addresses),
+    };
   },
   evaluate(digests) {
     const findings: Finding[] = [];
@@ -154,12 +162,16 @@ export const rule = defineClusterRule({
         services.set(d.digest.pod, service);
     }
     for (const d of digests) {
-      const { ranges, pod, lease, kubernetes } = d.digest;
+      const { ranges, pod, lease, kubernetes, unread } = d.digest;
       const borrowed = pod === null || ranges.some((r) => r.what === 'service network') ? undefined : services.get(pod);
       const all = borrowed === undefined ? ranges : [...ranges, borrowed];
       const owned = all.filter((r) => r.what !== 'node network');
       const [first] = owned;
       if (first === undefined) {
+        if (unread !== null) {
+          unknown.push({ nodes: [d.node], because: unread, evidence: ['docker.network-inspect', 'ip.addr'] });
+          continue;
+        }
         notApplicable.push({ nodes: [d.node], because: 'no docker, pod or service network is known on this node' });
         continue;
       }
@@ -175,12 +187,28 @@ export const rule = defineClusterRule({
         const because =
           'the service range is not known: no --service-cluster-ip-range and no ClusterIP rule was collected';
         unknown.push({ nodes: [d.node], because, evidence: ['kubelet.staticpods', 'fw.iptables-save'] });
-      } else if (findings.length === before)
+      }
+      if (unread !== null)
+        unknown.push({ nodes: [d.node], because: unread, evidence: ['docker.network-inspect', 'ip.addr'] });
+      if (!open && unread === null && findings.length === before)
         passes.push({ node: d.node, cites: [first.cite, ...owned.slice(1).map((r) => r.cite)] as const });
     }
     return { findings, passes, unknown, notApplicable };
   },
 });
+
+/** Docker's networks are known from its own list; without that, only a whole device list without docker's bridges says that there are none. */
+function unreadNetworks(
+  networks: Fact<'dockerNetworks'> | MissingFact<'dockerNetworks'>,
+  addresses: Fact<'addresses'>,
+): string | null {
+  if (!networks.missing) return networks.closed ? null : 'docker’s list of networks was not collected whole';
+  if (networks.lookedFor) return null;
+  const bridge = addresses.value.devices.find((d) => /^(docker0|docker_gwbridge|br-[0-9a-f]{12})$/.test(d.name));
+  if (bridge !== undefined)
+    return `docker has networks here (${bridge.name}), but their list is not there (${networks.because})`;
+  return addresses.closed ? null : `docker’s networks are not known (${networks.because})`;
+}
 
 function clash(a: Range, b: Range, lease: string | null): boolean {
   const [pa, pb] = [parsePrefix(a.prefix), parsePrefix(b.prefix)];
@@ -194,7 +222,9 @@ function clash(a: Range, b: Range, lease: string | null): boolean {
   if (kinds.includes('docker network') && kinds.includes('pod network')) {
     const docker = a.what === 'docker network' ? pa : pb;
     const own = lease === null ? null : parsePrefix(lease);
-    return own === null || !prefixCovers(own, docker);
+    // with no lease to compare, docker's default bridge inside the pod network may be just that
+    if (own === null) return (a.what === 'docker network' ? a : b).name !== 'bridge';
+    return !prefixCovers(own, docker);
   }
   return true;
 }

@@ -1,6 +1,8 @@
+import { parsePrefix, prefixCovers } from '../../src/core/address.ts';
 import { overlayDevices } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import { flag } from '../../src/derive/settings.ts';
+import type { LinkDevice } from '../../src/facts/index.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
@@ -38,12 +40,18 @@ export const rule = defineNodeRule({
     const { subnet } = lease;
     if (subnet === null) return unknown(node.id, 'subnet.env holds no readable FLANNEL_SUBNET', ['flannel.subnet-env']);
     const plugins = wants.cniConf.flatMap((conf) => conf.value.plugins.map((plugin) => ({ plugin, conf })));
-    const foreign = plugins.find(({ plugin }) => /calico|cilium|weave|kube-router/.test(plugin.type));
+    // of several files the runtime takes the first by name: what another program left behind there decides nothing
+    const [effective] = wants.cniConf.filter((conf) => conf.value.plugins.length > 0).sort(byPath);
+    const foreign = plugins.find(
+      ({ plugin, conf }) => conf === effective && /calico|cilium|weave|kube-router/.test(plugin.type),
+    );
     if (foreign !== undefined)
       return notApplicable(`${foreign.plugin.type} makes the pods’ links, not a bridge`, [
         cite(foreign.conf, foreign.plugin),
       ]);
-    const named = plugins.find(({ plugin }) => plugin.type === 'flannel' || plugin.type === 'bridge');
+    const named =
+      plugins.find(({ plugin, conf }) => conf === effective && /^(flannel|bridge)$/.test(plugin.type)) ??
+      plugins.find(({ plugin }) => plugin.type === 'flannel');
     const own = named?.plugin.type === 'bridge' && named.plugin.subnets.length > 0;
     if (named !== undefined && own)
       return notApplicable('the CNI configuration sets its own subnet', [cite(named.conf, named.plugin)]);
@@ -51,10 +59,20 @@ export const rule = defineNodeRule({
     const wanted = typeof delegate === 'string' ? delegate : 'cni0';
     const bip = wants.dockerdArgs.missing ? undefined : flag(wants.dockerdArgs.value, 'bip');
     const devices = facts.addresses.value.devices;
+    // docker + flannel without CNI: docker0 was given a lease's address, by --bip or (an address of the pod network says it) otherwise
+    const inPodNetwork = (d: LinkDevice) =>
+      d.addresses.some((a) => {
+        const ip = a.family === 4 ? parsePrefix(a.address) : null;
+        return ip !== null && lease.network !== null && prefixCovers(lease.network.prefix, ip);
+      });
     const bridge =
       devices.find((d) => d.name === wanted) ??
-      (bip === undefined ? undefined : devices.find((d) => d.name === 'docker0'));
+      devices.find((d) => d.name === 'docker0' && (bip !== undefined || inPodNetwork(d)));
     if (bridge === undefined) {
+      if (!facts.addresses.closed)
+        return unknown(node.id, `whether ${wanted} exists is not known: the list of devices was not collected whole`, [
+          facts.addresses.evidence,
+        ]);
       return notApplicable(`${wanted} does not exist yet: no pod needs it`, [cite(lease.fact, subnet)]);
     }
     const four = bridge.addresses.filter((a) => a.family === 4);
@@ -93,3 +111,5 @@ export const rule = defineNodeRule({
     ]);
   },
 });
+
+const byPath = (a: { readonly path: string }, b: { readonly path: string }) => (a.path < b.path ? -1 : 1);

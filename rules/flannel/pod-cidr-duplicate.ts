@@ -94,13 +94,18 @@ export const rule = defineClusterRule({
       } else findings.push(finding(clash, ga !== null && ga === gb));
       named.add(a.node).add(b.node);
     }
+    const clusterOf = (d: NodeDigest<Claims>) => groups.get(d.node) ?? d.digest.network ?? '';
     const size = new Map<string, number>();
-    for (const d of judged) size.set(d.digest.network ?? '', (size.get(d.digest.network ?? '') ?? 0) + 1);
+    for (const d of judged) size.set(clusterOf(d), (size.get(clusterOf(d)) ?? 0) + 1);
     for (const d of judged) {
       const [first] = d.digest.claims;
       if (named.has(d.node) || first === undefined) continue;
-      if ((size.get(d.digest.network ?? '') ?? 0) < 2) {
-        notApplicable.push({ nodes: [d.node], because: 'no other node of this flannel network is in the case' });
+      if ((size.get(clusterOf(d)) ?? 0) < 2) {
+        unknown.push({
+          nodes: [d.node],
+          because: 'no bundle of another node of this cluster is in the case',
+          evidence: ['flannel.subnet-env'],
+        });
       } else passes.push({ node: d.node, cites: [first.cite] as const });
     }
     return { findings, passes, unknown, notApplicable };

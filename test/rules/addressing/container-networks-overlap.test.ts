@@ -73,6 +73,14 @@ testRule(rule, {
   },
   notApplicable: { 'no container network at all': { nodes: nodes({}) } },
   unknown: {
+    'docker hung: its bridge is there, its list of networks is not': {
+      nodes: nodes({
+        'host/ip/addr.txt': `${addr}3: docker0: <NO-CARRIER,BROADCAST,MULTICAST,UP> mtu 1500 qdisc noqueue state DOWN group default \n    link/ether 02:42:00:00:00:01 brd ff:ff:ff:ff:ff:ff\n    inet 172.17.0.1/16 scope global docker0\n       valid_lft forever preferred_lft forever\n`,
+        'docker/network-inspect.json': { status: 'timeout' },
+        'files/run/flannel/subnet.env': lease,
+      }),
+      because: /docker has networks here \(docker0\)/,
+    },
     'kubernetes node, service range not known': {
       nodes: nodes({ 'files/run/flannel/subnet.env': lease, 'cmdline/kubelet.txt': '/usr/bin/kubelet\n' }),
       because: /service range is not known/,

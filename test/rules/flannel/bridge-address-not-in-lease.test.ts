@@ -4,6 +4,20 @@ import { testRule } from '../../support/rule-table.ts';
 
 testRule(rule, {
   finds: {
+    'docker0 without CNI kept an address of another lease': {
+      nodes: {
+        a: overlayNode({
+          n: 1,
+          peers: [2],
+          files: {
+            'host/ip/addr.txt': (
+              overlayNode({ n: 1, peers: [2], cni0: '10.244.9.1/24' }).files['host/ip/addr.txt'] as string
+            ).replaceAll('cni0', 'docker0'),
+          },
+        }),
+      },
+      expect: [{ key: 'docker0', cites: ['inet 10.244.9.1/24 scope global docker0', 'FLANNEL_SUBNET=10.244.1.1/24'] }],
+    },
     'cni0 kept an old address (S23)': {
       nodes: { a: overlayNode({ n: 1, peers: [2], cni0: '10.244.9.1/24' }) },
       expect: [
@@ -17,7 +31,24 @@ testRule(rule, {
       ],
     },
   },
-  passes: { 'the leased address': { nodes: { a: overlayNode({ n: 1, peers: [2] }) } } },
+  passes: {
+    'what podman left in net.d decides nothing': {
+      nodes: {
+        a: overlayNode({
+          n: 1,
+          peers: [2],
+          files: {
+            'files/etc/cni/net.d/10-flannel.conflist':
+              '{"name":"cbr0","plugins":[{"type":"flannel","delegate":{"isDefaultGateway":true}}]}\n',
+            'files/etc/cni/net.d/87-podman-bridge.conflist':
+              '{"name":"podman","plugins":[{"type":"bridge","bridge":"cni-podman0","ipam":{"type":"host-local","ranges":[[{"subnet":"10.88.0.0/16"}]]}}]}\n',
+            'files/etc/cni/net.d/99-calico-old.conflist': '{"name":"k8s","plugins":[{"type":"calico"}]}\n',
+          },
+        }),
+      },
+    },
+    'the leased address': { nodes: { a: overlayNode({ n: 1, peers: [2] }) } },
+  },
   notApplicable: {
     'no subnet.env and no flannel device': {
       nodes: {

@@ -60,9 +60,9 @@ testRule(rule, {
       },
       answers: { b: 'pass', 'b-again': 'pass' },
     },
-    'the only node of its network': { nodes: { a } },
   },
   unknown: {
+    'the only node of its network': { nodes: { a }, because: /no bundle of another node/ },
     'two clusters with the default range that know nothing of each other': {
       nodes: {
         b: overlayNode({ n: 2, peers: [] }),
