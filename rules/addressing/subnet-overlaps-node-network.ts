@@ -57,13 +57,28 @@ export const rule = defineNodeRule({
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external', 'vxlan-forwarding-entry-wrong'],
   evaluate({ node, facts, wants, source }) {
     const bridges = containerBridges(source);
-    if (bridges.length === 0) return notApplicable('no container bridge on this node');
-    const routes = facts.routes4.value.routes.filter((r) => r.table === 'main' && r.type === 'unicast');
+    if (bridges.length === 0) {
+      if (isClosed(facts.addresses)) return notApplicable('no container bridge on this node');
+      return unknown(node.id, 'the list of the node’s devices was not collected whole', [facts.addresses.evidence]);
+    }
+    // each next hop of a multipath route is a way of its own
+    const unicast = facts.routes4.value.routes
+      .filter((r) => r.type === 'unicast')
+      .flatMap((r) => (r.nexthops.length === 0 ? [r] : r.nexthops.map((hop) => ({ ...r, ...hop, flags: r.flags }))));
+    const routes = unicast.filter((r) => r.table === 'main');
     const cluster = flannelLease(source)?.network?.prefix ?? null;
     const bridgeNames = new Set(bridges.map((b) => b.name));
     const found: Finding[] = [];
+    const elsewhere = new Set<string>();
     for (const bridge of bridges) {
       for (const own of bridge.prefixes) {
+        for (const r of unicast) {
+          const dst = /^(main|local|default)$/.test(r.table) || r.dev === bridge.name ? null : parsePrefix(r.dst);
+          if (dst !== null && dst.length > 0 && prefixesOverlap(dst, own.prefix))
+            elsewhere.add(
+              `routing table ${r.table} has ${r.dst} by ${r.dev ?? 'a next hop'}, which overlaps ${bridge.name}: the policy rules decide which one wins`,
+            );
+        }
         const ownRoute = routes.find((r) => r.dev === bridge.name && same(r.dst, own.prefix));
         for (const other of routes) {
           const dst = parsePrefix(other.dst);
@@ -78,7 +93,12 @@ export const rule = defineNodeRule({
         }
       }
     }
-    if (isNonEmpty(found)) return findings(found, openTables());
+    const open = [...elsewhere].map((because) => ({
+      nodes: [node.id] as const,
+      because,
+      evidence: ['ip.route4', 'ip.rule4'],
+    }));
+    if (isNonEmpty(found)) return findings(found, [...open, ...openTables()]);
     if (!isClosed(facts.routes4) || !isClosed(facts.addresses)) {
       return unknown(node.id, 'the route or address list was not collected whole', ['ip.route4', 'ip.addr']);
     }
@@ -86,6 +106,7 @@ export const rule = defineNodeRule({
       return unknown(node.id, 'only the main routing table was collected: tables of VPNs are not decided', [
         'ip.route4',
       ]);
+    if (isNonEmpty(open)) return { kind: 'unknown', unknown: open };
     const proof = absent(
       facts.routes4,
       `a route of another device that overlaps ${bridges.flatMap((b) => b.prefixes.map((p) => `${p.address}/${p.prefix.length}`)).join(', ')}`,

@@ -63,6 +63,16 @@ testRule(rule, {
         { key: 'docker0 10.20.0.0/16 eth0', severity: 'high', cites: ['inet 10.20.5.1/24', '10.20.0.0/16 via'] },
       ],
     },
+    'one way of a multipath route': {
+      nodes: node(
+        '10.20.5.1/24',
+        `${gateway}unicast 10.20.0.0/16 proto static scope global \n\tnexthop via 192.168.50.200 dev eth0 weight 1 \n\tnexthop via 192.168.60.200 dev eth1 weight 1 \nunicast 10.20.5.0/24 dev docker0 proto kernel scope link src 10.20.5.1 \n`,
+      ),
+      expect: [
+        { key: 'docker0 10.20.0.0/16 eth0', cites: ['inet 10.20.5.1/24', '10.20.0.0/16 proto static'] },
+        { key: 'docker0 10.20.0.0/16 eth1', cites: ['inet 10.20.5.1/24', '10.20.0.0/16 proto static'] },
+      ],
+    },
     'equal prefix, LAN listed first, containers attached': {
       nodes: node(
         '192.168.50.1/24',
@@ -99,6 +109,13 @@ testRule(rule, {
     },
   },
   unknown: {
+    'a VPN’s table holds a part of the range': {
+      nodes: node(
+        '172.17.0.1/16',
+        `${gateway}unicast 172.17.0.0/16 dev docker0 proto kernel scope link src 172.17.0.1 \nunicast 172.17.8.0/21 dev tun0 table 220 proto static scope link \n`,
+      ),
+      because: /routing table 220 has 172\.17\.8\.0\/21 by tun0/,
+    },
     'route list cut': {
       nodes: node('172.17.0.1/16', '', { 'host/ip/route4.txt': { status: 'truncated', text: gateway } }),
       because: /not collected whole/,
