@@ -1,0 +1,112 @@
+import { formatAddr } from './addr.ts';
+import type { Absence } from './doubt.ts';
+import { describe, endpoint, hasPorts, makePacket, type Packet, TCP, UDP } from './packet.ts';
+import { proxyTarget } from './proxy.ts';
+import { end, type Inner, lost, type Run } from './run.ts';
+import { listenerFor } from './sockets.ts';
+import type { Space } from './space.ts';
+import { untunnel } from './tunnel.ts';
+import { add, closeLeg, type End, type Leg, step, type Way } from './way.ts';
+import type { Port } from './wire.ts';
+
+/** A packet for the namespace itself, behind INPUT. */
+export function deliver(run: Run, way: Way, port: Port, packet: Packet, inner: Inner | null): readonly End[] {
+  const { space } = port;
+  if (inner !== null) return untunnel(run, way, space, packet, inner);
+  if (way.answering !== null) return answered(way, way.answering, space, packet);
+  if (hasPorts(packet.proto) && (packet.proto === TCP || packet.proto === UDP)) return toSocket(run, way, port, packet);
+  const text = `${describe(packet)} arrives at ${space.label}`;
+  return arrived(add(way, step(space, 'deliver', 'deliver', text)), space, packet, text);
+}
+
+function toSocket(run: Run, way: Way, port: Port, packet: Packet): readonly End[] {
+  const { space } = port;
+  const proto = packet.proto === TCP ? 'tcp' : 'udp';
+  if (typeof packet.dport !== 'number') return end(way, 'unknown', 'no port was asked for', space, packet, 'socket');
+  const ipvs = ipvsDoubt(space, packet);
+  if (ipvs !== null) return lost(way, ipvs, space, packet, 'ipvs');
+  const found = listenerFor(space, proto, packet.dst, packet.dport, port.device.name);
+  if (found.kind === 'listens') {
+    const { listener } = found;
+    if (listener.process !== null && /^(docker-proxy|rootlessport|rootlesskit)/.test(listener.process))
+      return throughProxy(
+        run,
+        add(
+          way,
+          step(space, 'socket', 'proxy', `${listener.process} listens on ${proto}/${packet.dport}`, [listener.cite]),
+        ),
+        space,
+        packet,
+      );
+    const text = `${describe(packet)} reaches ${listener.process ?? 'the socket'} on ${space.label}`;
+    return arrived(add(way, step(space, 'socket', 'deliver', text, [listener.cite])), space, packet, text);
+  }
+  if (found.kind === 'unknown') {
+    const text = `${describe(packet)} arrives at ${space.label}; whether something listens is not known: ${found.reason.because}`;
+    return arrived(add(way, step(space, 'socket', 'deliver', text)), space, packet, text);
+  }
+  const absence: Absence = {
+    node: space.node.id,
+    evidence: found.evidence,
+    path: found.path,
+    absent: `a ${proto} listener on port ${packet.dport}`,
+  };
+  const because = `nothing listens on ${endpoint(packet.dst, packet.dport)}/${proto} of ${space.label}: the sender is refused`;
+  return end(way, 'rejected', because, space, packet, 'socket', [absence]);
+}
+
+function arrived(way: Way, space: Space, packet: Packet, because: string): readonly End[] {
+  return [{ verdict: 'delivered', because, way: { ...way, legs: closeLeg(way.legs, space, packet) }, packet, space }];
+}
+
+/** A process on the node takes the connection and makes one of its own to the container: the client's address is lost [V42]. */
+function throughProxy(run: Run, way: Way, space: Space, packet: Packet): readonly End[] {
+  const target = proxyTarget(space, packet);
+  if ('because' in target) return lost(way, target, space, packet, 'socket');
+  const closed = closeLeg(way.legs, space, packet);
+  const next = makePacket({
+    src: target.addr,
+    dst: target.addr,
+    proto: packet.proto,
+    sport: EPHEMERAL,
+    dport: target.port,
+    size: packet.size,
+  });
+  const leg: Leg = { client: space, sent: next, named: false, server: null, seen: next };
+  return run.send({ ...way, legs: [...closed, leg] }, space, next, null, null, null);
+}
+
+const EPHEMERAL: readonly [number, number] = [32768, 60999];
+
+/** The answer arrives somewhere: is it the client, and does it come from whom he asked? */
+function answered(way: Way, leg: Leg, space: Space, packet: Packet): readonly End[] {
+  if (space !== leg.client) {
+    const because = `the answer to ${endpoint(packet.dst, packet.dport)} arrives at ${space.label}, which did not ask`;
+    return end(way, 'dropped', because, space, packet, 'client address');
+  }
+  if (packet.dst !== leg.sent.src) {
+    const because = `the answer is for ${formatAddr(packet.dst)}, the client used ${formatAddr(leg.sent.src)}`;
+    return end(way, 'dropped', because, space, packet, 'client address');
+  }
+  if (packet.src !== leg.sent.dst || String(packet.sport) !== String(leg.sent.dport)) {
+    const because = `the client asked ${endpoint(leg.sent.dst, leg.sent.dport)} and gets an answer from ${endpoint(packet.src, packet.sport)}: it resets the connection`;
+    return end(way, 'dropped', because, space, packet, 'client address');
+  }
+  const text = `the answer arrives from ${endpoint(packet.src, packet.sport)}`;
+  return end(way, 'delivered', text, space, packet, 'client');
+}
+
+/** ipvs answers for its service addresses before any socket does; its tables are not followed. */
+function ipvsDoubt(space: Space, packet: Packet): { because: string; evidence: readonly string[] } | null {
+  if (space.inode !== null) return null;
+  const fact = space.node.facts.get('ipvs');
+  if (fact.missing) return null;
+  const service = endpoint(packet.dst, packet.dport);
+  const line = fact.value.lines.find((l) => /^(-A|TCP|UDP)\s/.test(l.text) && l.text.includes(service));
+  return line === undefined
+    ? null
+    : {
+        because: `${service} is an ipvs service (${fact.path}:${line.line}), which is not followed`,
+        evidence: [fact.evidence],
+      };
+}

@@ -1,0 +1,193 @@
+import type { BridgeAttributes, BridgePortAttributes, Fact, LinkDevice, VxlanAttributes } from '../facts/index.ts';
+import { type Addr, type Net, networkOf, parseAddr } from './addr.ts';
+import { type Cite, cite, missingReason, type Reason } from './doubt.ts';
+import type { Space } from './space.ts';
+
+/** One address of a device; `net` is what the kernel counts as on-link through it. */
+export interface OwnAddress {
+  readonly addr: Addr;
+  readonly net: Net;
+  readonly secondary: boolean;
+  readonly scope: string;
+  readonly dev: string;
+  readonly cite: Cite;
+}
+
+export interface Device {
+  readonly name: string;
+  /** 0: not known. */
+  readonly index: number;
+  /** bridge, veth, vxlan, lo ...; '' when the evidence does not say. */
+  readonly kind: string;
+  /** null: the flags were not printed. */
+  readonly up: boolean | null;
+  readonly mtu: number | null;
+  readonly mac: string | null;
+  readonly master: string | null;
+  readonly peerIndex: number | null;
+  readonly peerName: string | null;
+  readonly netnsId: number | null;
+  readonly netnsName: string | null;
+  readonly vxlan: VxlanAttributes | null;
+  readonly bridge: BridgeAttributes;
+  readonly port: BridgePortAttributes;
+  readonly noArp: boolean;
+  readonly addresses: readonly OwnAddress[];
+  readonly cite: Cite;
+}
+
+export interface DeviceTable {
+  readonly list: readonly Device[];
+  readonly byName: ReadonlyMap<string, Device>;
+  readonly byIndex: ReadonlyMap<number, Device>;
+  /** Every address of the namespace, in order of devices. */
+  readonly addresses: readonly OwnAddress[];
+  readonly own: ReadonlyMap<Addr, OwnAddress>;
+  /** Set: the devices are not known, or not all of them. */
+  readonly gap: Reason | null;
+}
+
+type LinkFact = Fact<'addresses'> | Fact<'links'> | Fact<'linksJson'> | Fact<'netnsAddresses'> | Fact<'netnsLinks'>;
+
+/** The devices of a namespace: what `ip addr`, `ip -d link` and its JSON say of the same device, put together by name. */
+export function readDevices(space: Space): DeviceTable {
+  const { facts } = space.node;
+  const sources: LinkFact[] = [];
+  let gap: Reason | null = null;
+  if (space.inode === null) {
+    const addresses = facts.get('addresses');
+    if (addresses.missing) gap = missingReason('the devices are not known', addresses);
+    else if (!addresses.closed)
+      gap = { because: `${addresses.path} was not collected whole`, evidence: [addresses.evidence] };
+    for (const fact of [addresses, facts.get('links'), facts.get('linksJson')]) if (!fact.missing) sources.push(fact);
+  } else {
+    const mine = <F extends { readonly instance?: string }>(f: F) => f.instance === space.inode;
+    const addresses = facts.all('netnsAddresses').find(mine);
+    if (addresses === undefined)
+      gap = { because: `the addresses of ${space.label} were not collected`, evidence: ['netns.addr-json'] };
+    for (const fact of [addresses, facts.all('netnsLinks').find(mine)]) if (fact !== undefined) sources.push(fact);
+  }
+  const merged = new Map<string, { parts: LinkDevice[]; facts: LinkFact[] }>();
+  for (const fact of sources) {
+    for (const device of fact.value.devices) {
+      const known = merged.get(device.name);
+      if (known === undefined) merged.set(device.name, { parts: [device], facts: [fact] });
+      else {
+        known.parts.push(device);
+        known.facts.push(fact);
+      }
+    }
+  }
+  const masters = new Set([...merged.values()].flatMap((m) => m.parts.flatMap((p) => p.master ?? [])));
+  const ports = portAttributes(space);
+  const list = [...merged].map(([name, m]) => deviceOf(name, m.parts, m.facts, masters.has(name), ports));
+  const addresses = list.flatMap((d) => d.addresses);
+  const own = new Map<Addr, OwnAddress>();
+  for (const a of addresses) if (!own.has(a.addr)) own.set(a.addr, a);
+  return {
+    list,
+    byName: new Map(list.map((d) => [d.name, d])),
+    byIndex: new Map(list.filter((d) => d.index > 0).map((d) => [d.index, d])),
+    addresses,
+    own,
+    gap,
+  };
+}
+
+function first<K extends keyof LinkDevice>(parts: readonly LinkDevice[], key: K): NonNullable<LinkDevice[K]> | null {
+  for (const part of parts) {
+    const value = part[key];
+    if (value !== undefined) return value as NonNullable<LinkDevice[K]>;
+  }
+  return null;
+}
+
+function deviceOf(
+  name: string,
+  parts: readonly LinkDevice[],
+  facts: readonly LinkFact[],
+  isMaster: boolean,
+  ports: Ports,
+): Device {
+  const flags = parts.find((p) => p.flags.length > 0)?.flags ?? [];
+  const vxlan = first(parts, 'vxlan');
+  const stated = first(parts, 'kind');
+  const loop = flags.includes('LOOPBACK') || name === 'lo';
+  // `ip addr` without -d prints no kind: a device that others name as master is a bridge (or a bond, which -d would tell)
+  const kind = stated ?? (vxlan !== null ? 'vxlan' : loop ? 'lo' : isMaster ? 'bridge' : '');
+  const withAddresses = parts.findIndex((p) => p.addresses.length > 0);
+  const fact = facts[Math.max(withAddresses, 0)] as LinkFact;
+  const addresses: OwnAddress[] = [];
+  for (const a of parts[Math.max(withAddresses, 0)]?.addresses ?? []) {
+    const addr = parseAddr(a.address);
+    if (addr === null) continue;
+    const onLink = a.peer === undefined ? addr : (parseAddr(a.peer) ?? addr);
+    addresses.push({
+      addr,
+      net: { base: networkOf(onLink, a.prefixLength), length: a.prefixLength },
+      secondary: a.secondary,
+      scope: a.scope,
+      dev: name,
+      cite: cite(fact, a),
+    });
+  }
+  return {
+    name,
+    index: parts.find((p) => p.ifindex > 0)?.ifindex ?? 0,
+    kind,
+    up: flags.length === 0 ? null : flags.includes('UP'),
+    mtu: first(parts, 'mtu'),
+    mac: first(parts, 'mac'),
+    master: first(parts, 'master'),
+    peerIndex: first(parts, 'peerIfindex'),
+    peerName: first(parts, 'peerName'),
+    netnsId: first(parts, 'linkNetnsId'),
+    netnsName: first(parts, 'linkNetnsName'),
+    vxlan,
+    bridge: { ...ports.bridge.get(name), ...first(parts, 'bridge') },
+    port: { ...ports.port.get(name), ...first(parts, 'port') },
+    noArp: flags.includes('NOARP') || flags.includes('POINTOPOINT') || loop,
+    addresses,
+    cite: cite(facts[0] as LinkFact, parts[0] as LinkDevice),
+  };
+}
+
+interface Ports {
+  readonly port: Map<string, BridgePortAttributes>;
+  readonly bridge: Map<string, BridgeAttributes>;
+}
+
+const STATES = ['disabled', 'listening', 'learning', 'forwarding', 'blocking'];
+
+/** `bridge -d link` and sysfs: for hosts whose `ip link` was collected without -d. */
+function portAttributes(space: Space): Ports {
+  const port = new Map<string, BridgePortAttributes>();
+  const bridge = new Map<string, BridgeAttributes>();
+  if (space.inode !== null) return { port, bridge };
+  const sysfs = space.node.facts.get('sysfs');
+  if (!sysfs.missing) {
+    for (const { dev, attr, value } of sysfs.value.entries) {
+      const more: Record<string, BridgePortAttributes> = {
+        'brport/state': { state: STATES[Number(value)] ?? value },
+        'brport/hairpin_mode': { hairpin: value === '1' },
+        'brport/isolated': { isolated: value === '1' },
+      };
+      if (more[attr] !== undefined) port.set(dev, { ...port.get(dev), ...more[attr] });
+      const ofBridge: Record<string, BridgeAttributes> = {
+        'bridge/nf_call_iptables': { nfCallIptables: value === '1' },
+        'bridge/nf_call_ip6tables': { nfCallIp6tables: value === '1' },
+        'bridge/vlan_filtering': { vlanFiltering: value === '1' },
+      };
+      if (ofBridge[attr] !== undefined) bridge.set(dev, { ...bridge.get(dev), ...ofBridge[attr] });
+    }
+  }
+  const links = space.node.facts.get('bridgePorts');
+  if (!links.missing) {
+    for (const { name, state, hairpin, isolated } of links.value.ports) {
+      const said = { state, hairpin, isolated };
+      const known = Object.fromEntries(Object.entries(said).filter(([, v]) => v !== undefined));
+      port.set(name, { ...port.get(name), ...known });
+    }
+  }
+  return { port, bridge };
+}

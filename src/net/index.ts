@@ -1,0 +1,5 @@
+export { clusterOf, lazyCluster, type NetCluster, type Owner } from './cluster.ts';
+export { buildNode, HOOK_KINDS, type HookKind, type NetFacts, type NetNode } from './model.ts';
+export { PlaceError } from './place.ts';
+export { type TraceCite, type TraceHalf, type TraceHop, type TraceResult, trace } from './result.ts';
+export type { TraceRequest } from './trace.ts';

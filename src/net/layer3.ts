@@ -1,0 +1,385 @@
+import { type Addr, contains, formatAddr, isLoopback, isMulticast, networkOf } from './addr.ts';
+import type { Cite } from './doubt.ts';
+import { ingressDoubt } from './hook.ts';
+import { describe, type Packet } from './packet.ts';
+import type { RouteAnswer, RouteKey } from './routing.ts';
+import {
+  confirm,
+  end,
+  type Frame,
+  hooked,
+  type Inner,
+  lost,
+  type Run,
+  restoreDestination,
+  restoreSource,
+} from './run.ts';
+import { forwards, sourceIsValid } from './source.ts';
+import type { Space } from './space.ts';
+import { add, type End, either, fork, type Leg, step, type Way } from './way.ts';
+import { bridgeOf, type Port } from './wire.ts';
+
+const MAX_PASSED = 200;
+
+export const familyOf = (packet: Packet): 4 | 6 => (typeof packet.src === 'number' ? 4 : 6);
+
+export function receive(run: Run, way: Way, port: Port, frame: Frame): readonly End[] {
+  const { space, device } = port;
+  const { packet } = frame;
+  if (way.passed > MAX_PASSED)
+    return end(way, 'dropped', 'the packet goes round in a loop of bridges', space, packet, `link ${device.name}`, [
+      device.cite,
+    ]);
+  const counted = { ...way, passed: way.passed + 1 };
+  if (device.up === false)
+    return end(counted, 'dropped', `${device.name} is down`, space, packet, `link ${device.name}`, [device.cite]);
+  const ingress = ingressDoubt(space, device.name);
+  if (ingress !== null) {
+    const { holds, fails } = fork(counted, ingress.key, ingress);
+    const rest = fails === undefined ? [] : arrive(run, fails, port, frame);
+    return [
+      ...(holds === undefined
+        ? []
+        : end(holds, 'dropped', ingress.because, space, packet, `nft ingress ${device.name}`)),
+      ...rest,
+    ];
+  }
+  return arrive(run, counted, port, frame);
+}
+
+function arrive(run: Run, way: Way, port: Port, frame: Frame): readonly End[] {
+  const { space, device } = port;
+  const bridge = bridgeOf(port);
+  if (bridge !== null) return run.bridgeReceive(way, port, bridge, frame);
+  if (device.master !== null) {
+    const master = space.device(device.master);
+    if (master !== undefined && (master.kind === 'bond' || master.kind === 'team'))
+      return arrive(run, way, { space, device: master }, frame);
+    return lost(
+      way,
+      { because: `${device.name} of ${space.label} belongs to ${device.master}, which is not followed`, evidence: [] },
+      space,
+      frame.packet,
+      `link ${device.name}`,
+    );
+  }
+  if (frame.mac !== null && device.mac !== null && device.kind !== 'lo' && frame.mac !== device.mac && !device.noArp) {
+    const because = `the frame is for ${frame.mac}, ${device.name} is ${device.mac}`;
+    return end(way, 'dropped', because, space, frame.packet, `mac ${device.name}`, [device.cite]);
+  }
+  return run.receivePacket(way, port, frame.packet, frame.inner, false);
+}
+
+export function receivePacket(
+  run: Run,
+  way: Way,
+  port: Port,
+  packet: Packet,
+  inner: Inner | null,
+  wasHooked: boolean,
+): readonly End[] {
+  const { space, device } = port;
+  if (wasHooked) return routeInput(run, way, port, packet, inner);
+  const arrived: Packet = { ...packet, iif: device.name, oif: '', nexthop: null };
+  return hooked(run, way, space, 'prerouting', arrived, (w, p) => {
+    const back = restoreDestination(w, space, p);
+    return routeInput(run, back.way, port, back.packet, inner);
+  });
+}
+
+export const keyOf = (packet: Packet, iif: string): RouteKey => ({
+  dst: packet.dst,
+  src: packet.src,
+  iif,
+  oif: null,
+  mark: packet.mark,
+  tos: packet.tos,
+  proto: packet.proto,
+  sport: packet.sport,
+  dport: packet.dport,
+});
+
+function routeInput(run: Run, way: Way, port: Port, packet: Packet, inner: Inner | null): readonly End[] {
+  const { space, device } = port;
+  const dev = device.name;
+  // what was sent over lo was routed on its way out
+  if (dev === 'lo') return input(run, way, port, packet, inner, null);
+  const martian = martianDestination(space, dev, packet.dst);
+  if (martian !== null) return end(way, 'dropped', martian.because, space, packet, 'route', martian.cites);
+  return perAnswer(way, space, packet, space.routing(familyOf(packet)).lookup(keyOf(packet, dev)), (w, answer) => {
+    if (answer.type === 'local') {
+      return checkSource(w, space, dev, packet, null, (ok) => input(run, ok, port, packet, inner, answer));
+    }
+    if (answer.type === 'broadcast' || answer.type === 'multicast')
+      return end(
+        w,
+        'dropped',
+        `${formatAddr(packet.dst)} is a ${answer.type} address on ${space.label}`,
+        space,
+        packet,
+        'route',
+        answer.cites,
+      );
+    const allowed = forwards(space, dev, familyOf(packet));
+    return either(
+      w,
+      allowed.truth,
+      `forwarding ${space.id} ${familyOf(packet) === 4 ? dev : 'all'}`,
+      allowed.reason,
+      (on) => {
+        if (answer.type !== 'unicast') return noRoute(on, space, packet, answer);
+        return checkSource(on, space, dev, packet, answer.dev, (ok) => forward(run, ok, port, packet, inner, answer));
+      },
+      (off) =>
+        end(
+          off,
+          'dropped',
+          allowed.truth === 0 ? allowed.because : `forwarding may be off on ${dev}`,
+          space,
+          packet,
+          'forwarding',
+          allowed.cites,
+        ),
+    );
+  });
+}
+
+function martianDestination(space: Space, dev: string, dst: Addr): { because: string; cites: readonly Cite[] } | null {
+  if (typeof dst !== 'number') return null;
+  if (dst >>> 24 === 0) return { because: `${formatAddr(dst)} is no destination (martian)`, cites: [] };
+  if (!isLoopback(dst)) return null;
+  const own = space.sysctl(`net/ipv4/conf/${dev}/route_localnet`);
+  const all = space.sysctl('net/ipv4/conf/all/route_localnet');
+  if (own.value === 1 || all.value === 1) return null;
+  return {
+    because: `a loopback destination came in by ${dev} (route_localnet=0)`,
+    cites: own.cite === null ? [] : [own.cite],
+  };
+}
+
+/** Each answer of a lookup with its share; an unknown one ends there. */
+export function perAnswer(
+  way: Way,
+  space: Space,
+  packet: Packet,
+  answers: readonly RouteAnswer[],
+  next: (way: Way, answer: RouteAnswer) => readonly End[],
+): readonly End[] {
+  return answers.flatMap((answer) => {
+    const shared = answer.share === 1 ? way : { ...way, probability: way.probability * answer.share };
+    if (answer.type === 'unknown')
+      return lost(shared, answer.reason ?? { because: answer.text, evidence: [] }, space, packet, 'route');
+    return next(shared, answer);
+  });
+}
+
+function noRoute(way: Way, space: Space, packet: Packet, answer: RouteAnswer): readonly End[] {
+  const said =
+    answer.type === 'none'
+      ? `no route to ${formatAddr(packet.dst)}`
+      : `the route to ${formatAddr(packet.dst)} is ${answer.type}`;
+  return end(way, 'dropped', said, space, packet, 'route', answer.cites);
+}
+
+function checkSource(
+  way: Way,
+  space: Space,
+  dev: string,
+  packet: Packet,
+  oif: string | null,
+  next: (way: Way) => readonly End[],
+): readonly End[] {
+  const judged = sourceIsValid(space, dev, packet, oif);
+  return either(way, judged.truth, `source ${space.id} ${dev} ${packet.src}`, judged.reason, next, (bad) =>
+    end(
+      bad,
+      'dropped',
+      judged.truth === 0 ? judged.because : `the source may be refused: ${judged.because}`,
+      space,
+      packet,
+      'rp_filter',
+      judged.cites,
+    ),
+  );
+}
+
+function forward(
+  run: Run,
+  way: Way,
+  port: Port,
+  packet: Packet,
+  inner: Inner | null,
+  answer: RouteAnswer,
+): readonly End[] {
+  const { space, device } = port;
+  if (packet.ttl <= 1)
+    return end(way, 'dropped', 'the TTL is used up: a routing loop', space, packet, 'ttl', answer.cites);
+  const out = space.device(answer.dev);
+  const routed = add(way, step(space, 'route', 'forward', answer.text, answer.cites));
+  const mtu = answer.mtu ?? out?.mtu ?? null;
+  if (mtu !== null && packet.size > mtu && (packet.df || familyOf(packet) === 6)) {
+    const because = `${packet.size} bytes do not fit the MTU ${mtu} of ${answer.dev}, and the packet must not be fragmented`;
+    return end(routed, 'dropped', because, space, packet, `mtu ${answer.dev}`, out === undefined ? [] : [out.cite]);
+  }
+  const nexthop = answer.via ?? packet.dst;
+  const going: Packet = { ...packet, ttl: packet.ttl - 1, iif: device.name, oif: answer.dev, nexthop };
+  return hooked(run, routed, space, 'forward', going, (w, p) => leave(run, w, space, p, answer.dev, nexthop, inner));
+}
+
+/** POSTROUTING and out. */
+export function leave(
+  run: Run,
+  way: Way,
+  space: Space,
+  packet: Packet,
+  dev: string,
+  nexthop: Addr,
+  inner: Inner | null,
+): readonly End[] {
+  const going: Packet = { ...packet, oif: dev, nexthop };
+  return hooked(run, way, space, 'postrouting', going, (w, p) => {
+    const back = restoreSource(w, space, p);
+    const kept = confirm(back.way, space, back.packet);
+    const device = space.device(dev);
+    if (device === undefined) {
+      const reason = space.devices.gap ?? {
+        because: `${dev} of ${space.label} is in no list of devices`,
+        evidence: ['ip.addr'],
+      };
+      return lost(kept.way, reason, space, p, `link ${dev}`);
+    }
+    return run.transmit(kept.way, { space, device }, kept.packet, nexthop, inner);
+  });
+}
+
+function input(
+  run: Run,
+  way: Way,
+  port: Port,
+  packet: Packet,
+  inner: Inner | null,
+  answer: RouteAnswer | null,
+): readonly End[] {
+  const { space } = port;
+  const local = answer === null ? way : add(way, step(space, 'route', 'local', answer.text, answer.cites));
+  return hooked(run, local, space, 'input', { ...packet, iif: port.device.name, oif: '' }, (w, p) => {
+    const back = restoreSource(w, space, p);
+    const kept = confirm(back.way, space, back.packet);
+    return run.deliver(kept.way, port, kept.packet, inner);
+  });
+}
+
+const ERRNO: Readonly<Record<string, string>> = {
+  unreachable: 'host unreachable',
+  blackhole: 'invalid argument',
+  prohibit: 'permission denied',
+  none: 'network unreachable',
+};
+
+export function send(
+  run: Run,
+  way: Way,
+  space: Space,
+  packet: Packet,
+  inner: Inner | null,
+  source: Addr | null,
+  oif: string | null,
+): readonly End[] {
+  const family = typeof packet.dst === 'number' ? 4 : 6;
+  const routing = space.routing(family);
+  const first = routing.lookup({ ...keyOf(packet, 'lo'), src: source, oif });
+  return perAnswer(way, space, packet, first, (start, answer) => {
+    let w = start;
+    if (answer.type !== 'local' && answer.type !== 'unicast') {
+      const because = `${answer.type === 'none' ? `no route to ${formatAddr(packet.dst)}` : `the route to ${formatAddr(packet.dst)} is ${answer.type}`}: the sender gets "${ERRNO[answer.type] ?? answer.type}"`;
+      return end(w, 'dropped', because, space, packet, 'route', answer.cites);
+    }
+    if (source !== null) return output(run, w, space, { ...packet, src: source }, inner, answer);
+    const chosen = sourceFor(space, packet.dst, answer);
+    if (chosen.addr === null) {
+      if (chosen.reason !== null) return lost(w, chosen.reason, space, packet, 'route');
+      return end(w, 'dropped', `${space.label} has no address to send from`, space, packet, 'route', answer.cites);
+    }
+    const named = { ...packet, src: chosen.addr };
+    w = { ...w, legs: nameSource(w.legs, space, chosen.addr) };
+    // connect() looks up again with the source that was chosen; only policy rules can tell the two apart
+    const again = routing.customRules ? routing.lookup({ ...keyOf(named, 'lo'), oif }) : [];
+    const other = again.length === 1 && again[0] !== undefined && again[0].text !== answer.text ? again[0] : null;
+    if (other === null || other.type === 'unknown') return output(run, w, space, named, inner, answer);
+    return perAnswer(w, space, packet, [other], (v, second) =>
+      second.type === 'local' || second.type === 'unicast'
+        ? output(run, v, space, named, inner, second)
+        : end(
+            v,
+            'dropped',
+            `the route to ${formatAddr(packet.dst)} is ${second.type}`,
+            space,
+            packet,
+            'route',
+            second.cites,
+          ),
+    );
+  });
+}
+
+/** The connection on its way is this namespace's own: now its source is known. */
+function nameSource(legs: readonly Leg[], space: Space, src: Addr): readonly Leg[] {
+  const last = legs.at(-1);
+  if (last === undefined || last.client !== space || last.server !== null || last.named) return legs;
+  return [...legs.slice(0, -1), { ...last, named: true, sent: { ...last.sent, src } }];
+}
+
+function sourceFor(
+  space: Space,
+  dst: Addr,
+  answer: RouteAnswer,
+): ReturnType<ReturnType<Space['routing']>['sourceAddress']> {
+  if (answer.prefsrc !== null) return { addr: answer.prefsrc, cites: answer.cites, reason: null };
+  if (answer.type === 'local') return { addr: dst, cites: [], reason: null };
+  return space.routing(typeof dst === 'number' ? 4 : 6).sourceAddress(answer.dev, answer.via ?? dst);
+}
+
+function output(
+  run: Run,
+  way: Way,
+  space: Space,
+  packet: Packet,
+  inner: Inner | null,
+  answer: RouteAnswer,
+): readonly End[] {
+  const dev = answer.type === 'local' ? 'lo' : answer.dev;
+  const device = space.device(dev);
+  const routed = add(
+    way,
+    step(
+      space,
+      'route',
+      answer.type === 'local' ? 'local' : 'send',
+      `${describe(packet)}: ${answer.text}`,
+      answer.cites,
+    ),
+  );
+  const mtu = answer.mtu ?? device?.mtu ?? null;
+  if (inner === null && mtu !== null && packet.size > mtu && packet.df) {
+    const because = `${packet.size} bytes do not fit the MTU ${mtu} of ${dev}: the sender gets "message too long"`;
+    return end(routed, 'dropped', because, space, packet, `mtu ${dev}`, device === undefined ? [] : [device.cite]);
+  }
+  const going: Packet = { ...packet, iif: '', oif: dev, nexthop: answer.via ?? packet.dst };
+  return hooked(run, routed, space, 'output', going, (w, p, reroute) => {
+    const back = restoreDestination(w, space, p);
+    const changed = back.packet.dst !== going.dst;
+    if (!reroute && !changed) return leave(run, back.way, space, back.packet, dev, going.nexthop ?? packet.dst, inner);
+    const next = space.routing(familyOf(packet)).lookup(keyOf(back.packet, 'lo'));
+    return perAnswer(back.way, space, back.packet, next, (v, other) => {
+      if (other.type !== 'local' && other.type !== 'unicast') return noRoute(v, space, back.packet, other);
+      const to = other.type === 'local' ? 'lo' : other.dev;
+      const again = add(v, step(space, 'route', 'reroute', `${describe(back.packet)}: ${other.text}`, other.cites));
+      return leave(run, again, space, back.packet, to, other.via ?? back.packet.dst, inner);
+    });
+  });
+}
+
+export const onLink = (space: Space, dev: string, addr: Addr): boolean =>
+  space.device(dev)?.addresses.some((a) => contains(a.net, addr)) ?? false;
+
+export { isMulticast, networkOf };

@@ -1,0 +1,209 @@
+import { type Addr, formatAddr } from './addr.ts';
+import { neighbourEntry, type Resolved, resolve } from './neighbour.ts';
+import { leaveEvidence } from './outside.ts';
+import type { Packet } from './packet.ts';
+import { end, type Frame, type Inner, lost, type Run } from './run.ts';
+import type { Space } from './space.ts';
+import { add, type End, fork, step, type Way } from './way.ts';
+import { isUplink, type Port, peerOf, portsOf, uplinkMacs, uplinkOwners } from './wire.ts';
+
+/** What a Linux device takes beyond its MTU: room for a VLAN tag. */
+const VLAN_TAG = 4;
+
+export function transmit(
+  run: Run,
+  way: Way,
+  port: Port,
+  packet: Packet,
+  nexthop: Addr,
+  inner: Inner | null,
+): readonly End[] {
+  const { space, device } = port;
+  if (device.up === false)
+    return end(way, 'dropped', `${device.name} is down`, space, packet, `link ${device.name}`, [device.cite]);
+  if (device.kind === 'lo' || device.name === 'lo') return run.receivePacket(way, port, packet, inner, false);
+  if (device.noArp || UNFOLLOWED.has(device.kind)) {
+    const because = `what ${device.name} (${device.kind || 'a device without ARP'}) of ${space.label} does with packets is not followed`;
+    return lost(way, { because, evidence: [] }, space, packet, `link ${device.name}`);
+  }
+  const asker = space.devices.own.has(packet.src)
+    ? packet.src
+    : space.routing(typeof nexthop === 'number' ? 4 : 6).sourceAddress(device.name, nexthop).addr;
+  const found = resolve(run.cluster, port, nexthop, asker);
+  if (found.length === 1) return towards(run, way, port, packet, nexthop, inner, found[0] as Resolved);
+  // the same address twice: who answers first is not in the evidence
+  const [first, ...rest] = found;
+  const because = `${formatAddr(nexthop)} is on ${found.length} devices of the wire of ${device.name} of ${space.label}; which one answers is not known`;
+  const { holds, fails } = fork(way, `answer ${space.id} ${device.name} ${nexthop}`, {
+    because,
+    evidence: ['ip.neigh'],
+  });
+  return [
+    ...(holds === undefined || first === undefined ? [] : towards(run, holds, port, packet, nexthop, inner, first)),
+    ...(fails === undefined
+      ? []
+      : rest.slice(0, 1).flatMap((r) => towards(run, fails, port, packet, nexthop, inner, r))),
+  ];
+}
+
+const UNFOLLOWED = new Set([
+  'wireguard',
+  'tun',
+  'tap',
+  'ipip',
+  'sit',
+  'gre',
+  'gretap',
+  'geneve',
+  'macvlan',
+  'ipvlan',
+  'macvtap',
+  'vti',
+  'xfrm',
+  'dummy',
+  'ifb',
+]);
+
+function towards(
+  run: Run,
+  way: Way,
+  port: Port,
+  packet: Packet,
+  nexthop: Addr,
+  inner: Inner | null,
+  found: Resolved,
+): readonly End[] {
+  const { space, device } = port;
+  const place = `neighbour ${device.name}`;
+  switch (found.kind) {
+    case 'nobody':
+      return end(way, 'dropped', found.because, space, packet, place, found.cites);
+    case 'unknown':
+      return lost(way, found.reason, space, packet, place);
+    case 'outside':
+      return leaveEvidence(run, way, found.uplink, packet, nexthop, inner, found.failed);
+    default: {
+      const frame: Frame =
+        found.kind === 'mac'
+          ? { packet, mac: found.mac, to: null, nexthop, inner }
+          : { packet, mac: found.port.device.mac, to: found.port, nexthop, inner };
+      if (device.kind === 'bridge') return run.bridgeTransmit(way, port, frame);
+      const cited =
+        found.cites.length === 0
+          ? way
+          : add(way, step(space, place, 'resolve', `${formatAddr(nexthop)} is ${frame.mac}`, found.cites));
+      if (device.kind === 'vxlan') return run.tunnel(cited, port, frame);
+      return run.emit(cited, port, frame);
+    }
+  }
+}
+
+export function emit(run: Run, way: Way, port: Port, frame: Frame): readonly End[] {
+  const { space, device } = port;
+  if (device.up === false)
+    return end(way, 'dropped', `${device.name} is down`, space, frame.packet, `link ${device.name}`, [device.cite]);
+  if (isUplink(port)) return emitUplink(run, way, port, frame);
+  if (device.kind !== 'veth' && device.peerIndex === null) {
+    const because = `what is behind ${device.name} (${device.kind || 'a device'}) of ${space.label} is not followed`;
+    return lost(way, { because, evidence: [] }, space, frame.packet, `link ${device.name}`);
+  }
+  const peer = peerOf(port);
+  if (peer.kind !== 'peer') {
+    const reason =
+      peer.kind === 'ambiguous'
+        ? peer.reason
+        : {
+            because: `the namespace behind ${device.name} of ${space.label} was not collected`,
+            evidence: ['netns.index'],
+          };
+    return lost(way, reason, space, frame.packet, `link ${device.name}`);
+  }
+  return cross(run, way, port, peer.port, frame);
+}
+
+/** From one device to another on the same wire: marks and connection tracking stay behind where the namespace changes [V88]. */
+function cross(run: Run, way: Way, from: Port, to: Port, frame: Frame): readonly End[] {
+  const { mtu } = to.device;
+  const size =
+    frame.packet.df || from.device.mtu === null ? frame.packet.size : Math.min(frame.packet.size, from.device.mtu);
+  if (mtu !== null && size > mtu + VLAN_TAG) {
+    const because = `${size} bytes arrive at ${to.device.name} of ${to.space.label}, whose MTU is ${mtu}`;
+    if (to.device.kind === 'veth')
+      return end(way, 'dropped', because, to.space, frame.packet, `mtu ${to.device.name}`, [to.device.cite]);
+    return lost(
+      way,
+      { because: `${because}; whether the card takes them is not known`, evidence: [] },
+      to.space,
+      frame.packet,
+      `mtu ${to.device.name}`,
+    );
+  }
+  const mark = from.space === to.space ? frame.packet.mark : 0;
+  const packet: Packet = {
+    ...frame.packet,
+    mark,
+    ct: null,
+    iif: '',
+    oif: '',
+    physIn: '',
+    physOut: '',
+    bridged: false,
+    nexthop: null,
+    srcMac: from.device.mac,
+  };
+  return run.receive(way, to, { ...frame, packet });
+}
+
+function emitUplink(run: Run, way: Way, port: Port, frame: Frame): readonly End[] {
+  const target = uplinkTarget(run, port, frame);
+  if (target === 'outside') {
+    const { entry } = neighbourEntry(port.space, port.device.name, frame.nexthop);
+    const failed = entry !== undefined && (entry.state === 'FAILED' || entry.state === 'INCOMPLETE') ? entry : null;
+    return leaveEvidence(run, way, port, frame.packet, frame.nexthop, frame.inner, failed);
+  }
+  if (target === 'stranger') {
+    const because = `${frame.mac} (${formatAddr(frame.nexthop)} in the neighbour table of ${port.space.label}) is no device of the evidence`;
+    return lost(way, { because, evidence: ['ip.link'] }, port.space, frame.packet, `neighbour ${port.device.name}`);
+  }
+  return cross(run, way, port, entrance(target), frame);
+}
+
+/** A bridge is entered by its uplink. */
+function entrance(port: Port): Port {
+  if (port.device.kind !== 'bridge') return port;
+  const door = portsOf(port.space, port.device.name).find((d) => isUplink({ space: port.space, device: d }));
+  return door === undefined ? port : { space: port.space, device: door };
+}
+
+function uplinkTarget(run: Run, port: Port, frame: Frame): Port | 'outside' | 'stranger' {
+  if (frame.to !== null) return frame.to;
+  const byAddress = uplinkOwners(run.cluster, frame.nexthop, port);
+  if (frame.mac === null) return byAddress[0] ?? 'outside';
+  const byMac = uplinkMacs(run.cluster, frame.mac, port);
+  const both = byMac.find((m) => byAddress.some((a) => a.space === m.space));
+  if (both !== undefined) return both;
+  if (byMac[0] !== undefined) return byMac[0];
+  // the address is known, its device's hardware address is not in the evidence
+  const blank = byAddress.find((a) => a.device.mac === null);
+  if (blank !== undefined) return blank;
+  return byAddress.length > 0 ? 'stranger' : 'outside';
+}
+
+/** The packet comes from outside the evidence to the namespace that has the address on an uplink. */
+export function comeFromOutside(run: Run, way: Way, port: Port, packet: Packet): readonly End[] {
+  const door = entrance(port);
+  const frame: Frame = { packet, mac: port.device.mac, to: port, nexthop: packet.dst, inner: null };
+  return run.receive(way, door, frame);
+}
+
+export const ownersOutside = (run: Run, addr: Addr, nowhere: Space | null): readonly Port[] => {
+  const found: Port[] = [];
+  for (const owner of run.cluster.owners(addr)) {
+    const node = run.cluster.node(owner.node);
+    const space = owner.inode === null ? node?.host : node?.space(owner.inode);
+    const device = space?.device(owner.dev);
+    if (space === undefined || device === undefined || space === nowhere) continue;
+    if (isUplink({ space, device })) found.push({ space, device });
+  }
+  return found;
+};

@@ -1,0 +1,93 @@
+import type { Fact, FactKind, ManyKind, MissingFact } from '../facts/index.ts';
+import type { Reason } from './doubt.ts';
+import { Space } from './space.ts';
+
+/** One node's evidence, read lazily. The engine's NodeFacts is one; a rule's `source` is one of fewer kinds. */
+export interface NetFacts<K extends FactKind = FactKind> {
+  readonly node: string;
+  get<F extends K>(kind: F): Fact<F> | MissingFact<F>;
+  all<F extends K & ManyKind>(kind: F): readonly Fact<F>[];
+}
+
+/** What fwdVerdict, egressNat and route read: a rule that asks them declares these kinds among its needs and wants. */
+export const HOOK_KINDS = [
+  'addresses',
+  'links',
+  'linksJson',
+  'routes4',
+  'rules4',
+  'sysctl',
+  'iptables',
+  'iptablesNft',
+  'iptablesLegacy',
+  'legacyTables',
+  'nftJson',
+  'nftText',
+  'ipsets',
+  'modules',
+] as const satisfies readonly FactKind[];
+export type HookKind = (typeof HOOK_KINDS)[number];
+
+/** A node of the case: its own namespace and one for every container or pod whose namespace was collected. */
+export interface NetNode {
+  readonly id: string;
+  readonly facts: NetFacts;
+  readonly host: Space;
+  /** The host first. */
+  readonly spaces: readonly Space[];
+  /** By the inode in `netns/<inode>/`. */
+  space(inode: string): Space | undefined;
+}
+
+/** What a restricted source does not hold. */
+export function undeclared<K extends FactKind>(node: string, kind: K): MissingFact<K> {
+  return {
+    missing: true,
+    kind,
+    node,
+    evidence: ['collector.log'],
+    because: `${kind} was not asked for`,
+    lookedFor: false,
+  };
+}
+
+/**
+ * The model of one node over its facts. Nothing is read before it is asked for. `kinds` limits what may be read to what the caller
+ * declared; by default everything, with HookKind sources at least HOOK_KINDS.
+ */
+export function buildNode(source: NetFacts<HookKind>, kinds?: readonly FactKind[]): NetNode {
+  const allowed = kinds === undefined ? null : new Set<FactKind>(kinds);
+  const open = source as unknown as NetFacts;
+  const facts: NetFacts =
+    allowed === null
+      ? open
+      : {
+          node: source.node,
+          get: (kind) => (allowed.has(kind) ? open.get(kind) : undeclared(source.node, kind)),
+          all: (kind) => (allowed.has(kind) ? open.all(kind) : []),
+        };
+  let spaces: readonly Space[] | undefined;
+  const node: NetNode = {
+    id: source.node,
+    facts,
+    get host() {
+      return node.spaces[0] as Space;
+    },
+    get spaces() {
+      spaces ??= [new Space(node, null), ...instances(facts).map((inode) => new Space(node, inode))];
+      return spaces;
+    },
+    space: (inode) => node.spaces.find((s) => s.inode === inode),
+  };
+  return node;
+}
+
+/** Inodes of collected namespaces that are not the host's own: a bundle may list the host's as well. */
+function instances(facts: NetFacts): string[] {
+  const found = new Set<string>();
+  for (const kind of ['netnsAddresses', 'netnsLinks', 'netnsRoutes4'] as const)
+    for (const fact of facts.all(kind)) if (fact.instance !== undefined) found.add(fact.instance);
+  return [...found];
+}
+
+export type { Reason };

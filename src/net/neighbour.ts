@@ -1,0 +1,319 @@
+import { type Addr, formatAddr, isMulticast, parseAddr } from './addr.ts';
+import type { NetCluster } from './cluster.ts';
+import type { Device } from './devices.ts';
+import { type Absence, type Cite, cite, type Reason } from './doubt.ts';
+import { answersFor } from './source.ts';
+import type { Space } from './space.ts';
+import { bridgeOf, isUplink, type Port, peerOf, portsOf, uplinkOwners } from './wire.ts';
+
+/** What a namespace's neighbour table says of an address on a device. */
+export interface NeighbourEntry {
+  readonly mac: string | null;
+  /** PERMANENT, REACHABLE ... */
+  readonly state: string;
+  readonly cite: Cite;
+}
+
+interface NeighbourTable {
+  readonly entries: ReadonlyMap<string, NeighbourEntry>;
+  /** Set: not collected, or not whole. */
+  readonly gap: Reason | null;
+}
+
+function tableOf(space: Space): NeighbourTable {
+  const known = space.memo.get('neighbours') as NeighbourTable | undefined;
+  if (known !== undefined) return known;
+  const { facts } = space.node;
+  const host = space.inode === null ? facts.get('neighbours') : undefined;
+  const fact =
+    space.inode === null
+      ? host?.missing === false
+        ? host
+        : undefined
+      : facts.all('netnsNeighbours').find((f) => f.instance === space.inode);
+  const entries = new Map<string, NeighbourEntry>();
+  for (const e of fact?.value.entries ?? []) {
+    const addr = parseAddr(e.ip);
+    if (addr === null || fact === undefined) continue;
+    entries.set(`${addr} ${e.dev}`, { mac: e.mac ?? null, state: e.state[0] ?? '', cite: cite(fact, e) });
+  }
+  const evidence = [space.inode === null ? 'ip.neigh' : 'netns.neigh-json'];
+  const gap =
+    fact === undefined
+      ? { because: `neighbours of ${space.label} were not collected`, evidence }
+      : fact.closed
+        ? null
+        : { because: `${fact.path} was not collected whole`, evidence };
+  const table = { entries, gap };
+  space.memo.set('neighbours', table);
+  return table;
+}
+
+export function neighbourEntry(
+  space: Space,
+  dev: string,
+  addr: Addr,
+): { entry: NeighbourEntry | undefined; gap: Reason | null } {
+  const table = tableOf(space);
+  return { entry: table.entries.get(`${addr} ${dev}`), gap: table.gap };
+}
+
+/** The file that would hold the entry, as proof that it does not. */
+export function noNeighbour(space: Space, dev: string, addr: Addr): Absence | null {
+  const { facts } = space.node;
+  const host = space.inode === null ? facts.get('neighbours') : undefined;
+  const fact =
+    space.inode === null
+      ? host?.missing === false
+        ? host
+        : undefined
+      : facts.all('netnsNeighbours').find((f) => f.instance === space.inode);
+  if (fact === undefined || !fact.closed) return null;
+  return {
+    node: space.node.id,
+    evidence: fact.evidence,
+    path: fact.path,
+    absent: `a neighbour ${formatAddr(addr)} on ${dev}`,
+  };
+}
+
+/** Who stands on the wire of a device: the ends that are in the evidence, and why there may be more. */
+export interface Segment {
+  readonly ends: readonly Port[];
+  /** Frames also leave by an uplink of this device: other nodes and the outside. */
+  readonly uplink: Port | null;
+  /** Set: there are ends that the evidence does not show. */
+  readonly open: Reason | null;
+}
+
+/** Every device that gets a broadcast sent by `port` from inside its namespace. */
+export function segmentOf(port: Port): Segment {
+  const key = `segment ${port.device.name}`;
+  const known = port.space.memo.get(key) as Segment | undefined;
+  if (known !== undefined) return known;
+  const walk = new Flood();
+  walk.send(port, 0);
+  const found = { ends: walk.ends, uplink: walk.uplink, open: walk.open };
+  port.space.memo.set(key, found);
+  return found;
+}
+
+class Flood {
+  readonly ends: Port[] = [];
+  uplink: Port | null = null;
+  open: Reason | null = null;
+
+  send(port: Port, depth: number): void {
+    const { space, device } = port;
+    if (device.kind === 'bridge') this.#bridge(space, device, null, depth);
+    else if (isUplink(port)) this.uplink ??= port;
+    else if (device.kind === 'veth' || device.peerIndex !== null) this.#peer(port, depth);
+    else
+      this.open ??= {
+        because: `what is behind ${device.name} (${device.kind || 'a device'}) of ${space.label} is not followed`,
+        evidence: [],
+      };
+  }
+
+  #peer(port: Port, depth: number): void {
+    const peer = peerOf(port);
+    if (peer.kind === 'ambiguous') this.open ??= peer.reason;
+    else if (peer.kind === 'elsewhere')
+      this.open ??= {
+        because: `the namespace at the other end of ${port.device.name} of ${port.space.label} was not collected`,
+        evidence: ['netns.index'],
+      };
+    else this.#arrive(peer.port, depth + 1);
+  }
+
+  #arrive(port: Port, depth: number): void {
+    if (port.device.up === false) return;
+    const bridge = bridgeOf(port);
+    if (bridge === null) {
+      this.ends.push(port);
+      return;
+    }
+    if (!forwardsFrames(port.device)) return;
+    if (bridge.up !== false) this.ends.push({ space: port.space, device: bridge });
+    this.#bridge(port.space, bridge, port.device, depth);
+  }
+
+  #bridge(space: Space, bridge: Device, from: Device | null, depth: number): void {
+    if (bridge.up === false || depth > 8) return;
+    if (bridge.bridge.vlanFiltering === true) {
+      this.open ??= {
+        because: `VLAN filtering of ${bridge.name} on ${space.label} is not followed`,
+        evidence: ['bridge.vlan-json'],
+      };
+      return;
+    }
+    for (const to of portsOf(space, bridge.name)) {
+      if (to === from || to.up === false || !forwardsFrames(to)) continue;
+      if (from?.port.isolated === true && to.port.isolated === true) continue;
+      this.send({ space, device: to }, depth + 1);
+    }
+  }
+}
+
+/** Bridge ports that spanning tree or an administrator has blocked forward nothing. */
+export const forwardsFrames = (port: Device): boolean =>
+  port.port.state === undefined || port.port.state === 'forwarding' || port.port.state === 'learning';
+
+export type Resolved =
+  /** Sent to this hardware address; `entry` from the neighbour table. */
+  | { readonly kind: 'mac'; readonly mac: string; readonly cites: readonly Cite[] }
+  /** This device answers, or would. */
+  | { readonly kind: 'port'; readonly port: Port; readonly cites: readonly Cite[] }
+  /** Leaves by the uplink to somebody who is not in the evidence. */
+  | { readonly kind: 'outside'; readonly uplink: Port; readonly failed: NeighbourEntry | null }
+  | { readonly kind: 'nobody'; readonly because: string; readonly cites: readonly (Cite | Absence)[] }
+  | { readonly kind: 'unknown'; readonly reason: Reason };
+
+const USABLE = new Set(['PERMANENT', 'REACHABLE', 'STALE', 'DELAY', 'PROBE', 'NOARP']);
+
+/**
+ * The hardware address for a next hop on a device: from the neighbour table, else from whoever would answer. Several answers where more
+ * than one device does (the same address twice).
+ */
+export function resolve(cluster: NetCluster, port: Port, nexthop: Addr, asker: Addr | null): readonly Resolved[] {
+  const { space, device } = port;
+  const { entry, gap } = neighbourEntry(space, device.name, nexthop);
+  if (entry !== undefined && entry.mac !== null && USABLE.has(entry.state)) {
+    // what was learnt can be asked again; what an administrator or flannel put there cannot
+    return [{ kind: 'mac', mac: entry.mac, cites: [entry.cite] }];
+  }
+  if (isMulticast(nexthop))
+    return [{ kind: 'unknown', reason: { because: 'multicast is not followed', evidence: [] } }];
+  if (device.kind === 'vxlan') return [vxlanNeighbour(port, nexthop, entry, gap)];
+  const segment = segmentOf(port);
+  const answering: Port[] = [];
+  const silent: { because: string; cites: readonly Cite[] }[] = [];
+  for (const end of segment.ends) {
+    const answer = answersFor(end.space, end.device.name, nexthop, asker);
+    if (answer.truth === 1) answering.push(end);
+    else if (answer.truth === null) return [{ kind: 'unknown', reason: answer.reason }];
+    else if (end.space.devices.own.has(nexthop)) silent.push(answer);
+  }
+  if (segment.uplink !== null) {
+    for (const end of uplinkOwners(cluster, nexthop, segment.uplink)) {
+      const answer = answersFor(end.space, end.device.name, nexthop, asker);
+      if (answer.truth === 1) answering.push(end);
+      else if (answer.truth === null) return [{ kind: 'unknown', reason: answer.reason }];
+      else silent.push(answer);
+    }
+  }
+  if (answering.length > 0) return answering.map((end) => ({ kind: 'port', port: end, cites: [] }));
+  const failed = entry !== undefined && (entry.state === 'FAILED' || entry.state === 'INCOMPLETE') ? entry : null;
+  const first = silent[0];
+  if (first !== undefined)
+    return [
+      {
+        kind: 'nobody',
+        because: `nobody answers for ${formatAddr(nexthop)} on ${device.name}: ${first.because}`,
+        cites: first.cites,
+      },
+    ];
+  if (segment.uplink !== null) return [{ kind: 'outside', uplink: segment.uplink, failed }];
+  const absence = failed === null ? noNeighbour(space, device.name, nexthop) : null;
+  const cites = failed !== null ? [failed.cite] : absence === null ? [] : [absence];
+  if (segment.open !== null && failed === null) return [{ kind: 'unknown', reason: segment.open }];
+  return [
+    {
+      kind: 'nobody',
+      because: `nobody answers for ${formatAddr(nexthop)} on ${device.name}`,
+      cites: [device.cite, ...cites],
+    },
+  ];
+}
+
+/** flannel writes neighbours of its tunnel itself: what is not there is asked for in the tunnel, where nobody answers [V28]. */
+function vxlanNeighbour(port: Port, nexthop: Addr, entry: NeighbourEntry | undefined, gap: Reason | null): Resolved {
+  const { space, device } = port;
+  if (entry === undefined && gap !== null) return { kind: 'unknown', reason: gap };
+  const floods = floodRemotes(space, device.name);
+  if (floods === null)
+    return {
+      kind: 'unknown',
+      reason: { because: `the forwarding entries of ${space.label} were not collected`, evidence: ['bridge.fdb'] },
+    };
+  if (floods.length > 0 || device.vxlan?.group !== undefined || device.vxlan?.remote !== undefined)
+    return {
+      kind: 'unknown',
+      reason: {
+        because: `${formatAddr(nexthop)} is asked for in the tunnel ${device.name}; who answers there is not followed`,
+        evidence: [],
+      },
+    };
+  const absence = noNeighbour(space, device.name, nexthop);
+  const proof = entry === undefined ? (absence === null ? [] : [absence]) : [entry.cite];
+  return {
+    kind: 'nobody',
+    because: `no neighbour entry for ${formatAddr(nexthop)} on ${device.name}, and the tunnel has nobody to ask`,
+    cites: proof,
+  };
+}
+
+/** A forwarding entry of a vxlan device. */
+export interface FdbEntry {
+  readonly mac: string;
+  readonly dst: string | null;
+  readonly port: number | null;
+  readonly vni: number | null;
+  readonly via: string | null;
+  readonly cite: Cite;
+}
+
+/** The device's own entries (not a bridge's); null: not collected. `closed`: an entry that is not there does not exist. */
+export function fdbOf(
+  space: Space,
+  dev: string,
+): { entries: readonly FdbEntry[]; closed: boolean; absent: (mac: string) => Absence | null } | null {
+  if (space.inode !== null) return null;
+  const fact = space.node.facts.get('fdb');
+  if (fact.missing) return null;
+  const key = `fdb ${dev}`;
+  let entries = space.memo.get(key) as readonly FdbEntry[] | undefined;
+  if (entries === undefined) {
+    entries = fact.value.entries
+      .filter((e) => e.dev === dev && e.master === undefined)
+      .map((e) => ({
+        mac: e.mac,
+        dst: e.dst ?? null,
+        port: e.port ?? null,
+        vni: e.vni ?? null,
+        via: e.via ?? null,
+        cite: cite(fact, e),
+      }));
+    space.memo.set(key, entries);
+  }
+  const absent = (mac: string): Absence | null =>
+    fact.closed ? { node: space.node.id, evidence: fact.evidence, path: fact.path, absent: `${mac} dev ${dev}` } : null;
+  return { entries, closed: fact.closed, absent };
+}
+
+/** Where the device sends what it has no entry for. */
+function floodRemotes(space: Space, dev: string): readonly FdbEntry[] | null {
+  return fdbOf(space, dev)?.entries.filter((e) => e.mac === '00:00:00:00:00:00') ?? null;
+}
+
+/** The port on which the bridge has seen a hardware address; null: it has not. */
+export function bridgeFdb(
+  space: Space,
+  bridge: string,
+  mac: string,
+): { port: string; local: boolean; cite: Cite } | null {
+  if (space.inode !== null) return null;
+  const fact = space.node.facts.get('fdb');
+  if (fact.missing) return null;
+  const key = `bridge fdb ${bridge}`;
+  let map = space.memo.get(key) as ReadonlyMap<string, { port: string; local: boolean; cite: Cite }> | undefined;
+  if (map === undefined) {
+    map = new Map(
+      fact.value.entries
+        .filter((e) => e.master === bridge || (e.dev === bridge && !e.self))
+        .map((e) => [e.mac, { port: e.dev, local: e.permanent, cite: cite(fact, e) }]),
+    );
+    space.memo.set(key, map);
+  }
+  return map.get(mac) ?? null;
+}

@@ -1,0 +1,128 @@
+import { type Addr, contains, formatAddr, isLinkLocal, type Net, parseNet } from './addr.ts';
+import type { Cite } from './doubt.ts';
+import { type NeighbourEntry, neighbourEntry } from './neighbour.ts';
+import { endpoint, type Packet } from './packet.ts';
+import { end, type Inner, lost, type Run } from './run.ts';
+import type { Space } from './space.ts';
+import { add, closeLeg, type End, step, type Way } from './way.ts';
+import type { Port } from './wire.ts';
+
+const PRIVATE: readonly Net[] = [
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '100.64.0.0/10',
+  '169.254.0.0/16',
+  '198.18.0.0/15',
+].map((text) => parseNet(text) as Net);
+const UNIQUE_LOCAL = parseNet('fc00::/7', 6) as Net;
+
+/** Can it be anywhere but in the network of whoever asks? */
+const isPrivate = (addr: Addr): boolean =>
+  isLinkLocal(addr) ||
+  (typeof addr === 'number' ? PRIVATE.some((n) => contains(n, addr)) : contains(UNIQUE_LOCAL, addr));
+
+/**
+ * The packet leaves the evidence by an uplink. `delivered` only when what is outside can be taken to be there and can answer; else unknown
+ * with the reason.
+ */
+export function leaveEvidence(
+  run: Run,
+  way: Way,
+  uplink: Port,
+  packet: Packet,
+  nexthop: Addr,
+  inner: Inner | null,
+  failed: NeighbourEntry | null,
+): readonly End[] {
+  const { space, device } = uplink;
+  const place = `neighbour ${device.name}`;
+  const hop = formatAddr(nexthop);
+  if (failed !== null) {
+    const because = `nobody answered for ${hop} on ${device.name} when ${space.label} was collected (neighbour ${failed.state})`;
+    return end(way, 'dropped', because, space, packet, place, [failed.cite]);
+  }
+  const stop = (because: string, evidence: readonly string[] = []) =>
+    lost(way, { because, evidence }, space, packet, `outside ${device.name}`);
+  if (inner !== null) return stop(`the tunnel end ${hop} belongs to no collected node`);
+  const { answering } = way;
+  if (answering !== null) return answerLeaves(way, uplink, packet, nexthop, stop);
+  const owners = run.cluster.owners(packet.dst);
+  if (owners.length > 0)
+    return stop(
+      `${formatAddr(packet.dst)} is on ${owners[0]?.node}, but the packet leaves to ${hop}, which was not collected`,
+    );
+  const direct = nexthop === packet.dst;
+  const seen = neighbourSeen(space, device.name, nexthop);
+  if (direct && seen === null && !isGateway(space, device.name, nexthop))
+    return stop(`whether there is a host ${hop} on the network of ${device.name} is not in the evidence`, ['ip.neigh']);
+  if (!direct && isPrivate(packet.dst))
+    return stop(`whether the router ${hop} has a way to ${formatAddr(packet.dst)} is not in the evidence`);
+  const back = answerable(space, device.name, packet.src);
+  if (back !== null) return stop(back);
+  const text = `leaves ${space.label} by ${device.name} ${direct ? 'to' : `for ${formatAddr(packet.dst)} by`} ${hop} with the source ${endpoint(packet.src, null)}`;
+  const left = add(way, step(space, `outside ${device.name}`, 'deliver', text, [device.cite, seen]));
+  return end({ ...left, legs: closeLeg(left.legs, null, packet) }, 'delivered', text, null, packet);
+}
+
+/** The answer to somebody outside: it must come from whom he asked. */
+function answerLeaves(
+  way: Way,
+  { space, device }: Port,
+  packet: Packet,
+  nexthop: Addr,
+  stop: (because: string, evidence?: readonly string[]) => readonly End[],
+): readonly End[] {
+  const leg = way.answering;
+  if (leg === null) return [];
+  if (leg.client !== null) {
+    const because = `the answer to ${formatAddr(packet.dst)} leaves ${space.label} to ${formatAddr(nexthop)}, which was not collected`;
+    return stop(because);
+  }
+  if (packet.dst !== leg.sent.src)
+    return stop(`the answer goes to ${formatAddr(packet.dst)}, not to ${formatAddr(leg.sent.src)}`);
+  if (packet.src !== leg.sent.dst || String(packet.sport) !== String(leg.sent.dport)) {
+    const because = `the client asked ${endpoint(leg.sent.dst, leg.sent.dport)} and would get an answer from ${endpoint(packet.src, packet.sport)}: it resets the connection`;
+    return end(way, 'dropped', because, space, packet, `client behind ${device.name}`, [device.cite]);
+  }
+  const text = `the answer leaves ${space.label} by ${device.name} to ${formatAddr(leg.sent.src)}`;
+  return end(
+    add(way, step(space, `outside ${device.name}`, 'deliver', text, [device.cite])),
+    'delivered',
+    text,
+    null,
+    packet,
+  );
+}
+
+/** Why nobody outside could answer this source; null: somebody on the wire can. */
+function answerable(space: Space, dev: string, src: Addr): string | null {
+  const own = space.devices.own.get(src);
+  if (own !== undefined && own.dev === dev) return null;
+  if (own !== undefined && space.device(dev)?.addresses.some((a) => contains(a.net, src))) return null;
+  if (!isPrivate(src))
+    return own === undefined
+      ? `whether the outside sends answers for ${formatAddr(src)} to ${space.label} is not in the evidence`
+      : null;
+  return `whether the network behind ${dev} has a route back to ${formatAddr(src)} is not in the evidence`;
+}
+
+function neighbourSeen(space: Space, dev: string, addr: Addr): Cite | null {
+  const { entry } = neighbourEntry(space, dev, addr);
+  return entry === undefined || entry.mac === null ? null : entry.cite;
+}
+
+function isGateway(space: Space, dev: string, addr: Addr): boolean {
+  const [route] = space.routing(typeof addr === 'number' ? 4 : 6).lookup({
+    dst: typeof addr === 'number' ? 0x01010101 : 0x20010db8n << 96n,
+    src: null,
+    iif: 'lo',
+    oif: null,
+    mark: 0,
+    tos: 0,
+    proto: 0,
+    sport: null,
+    dport: null,
+  });
+  return route?.type === 'unicast' && route.via === addr && route.dev === dev;
+}

@@ -1,0 +1,170 @@
+import { formatAddr } from './addr.ts';
+import type { Answer, Outcome } from './answer.ts';
+import type { NetCluster } from './cluster.ts';
+import { clusterOf } from './cluster.ts';
+import type { Absence, Cite, Reason } from './doubt.ts';
+import type { NetNode } from './model.ts';
+import { formatPort, type Packet, protocolName } from './packet.ts';
+import type { Space } from './space.ts';
+import type { Step } from './step.ts';
+import { follow, type TraceRequest } from './trace.ts';
+import { type End, stepsOf, type Verdict } from './way.ts';
+
+/** A cite in the form of contract.md. */
+export type TraceCite =
+  | {
+      readonly node: string;
+      readonly evidence: string;
+      readonly path: string;
+      readonly line: number;
+      readonly endLine: number;
+      readonly text?: string;
+    }
+  | { readonly node: string; readonly evidence: string; readonly path: string; readonly absent: string };
+
+export interface TraceHop {
+  readonly node: string;
+  /** `host`, or the address of the pod or container whose namespace it is. */
+  readonly at: string;
+  readonly place: string;
+  readonly action: string;
+  readonly text: string;
+  readonly cites: readonly TraceCite[];
+}
+
+export interface TraceHalf {
+  readonly verdict: Verdict;
+  readonly because: string;
+  readonly hops: readonly TraceHop[];
+}
+
+/** contract.md's Trace JSON; `missing` (what the answer would need) and `at` of hops are additions. */
+export interface TraceResult extends TraceHalf {
+  readonly schemaVersion: 1;
+  readonly packet: {
+    readonly src: string;
+    readonly dst: string;
+    readonly proto: string;
+    readonly sport: number | null;
+    readonly dport: number | null;
+  };
+  readonly arrived: {
+    readonly node: string;
+    readonly at: string;
+    readonly src: string;
+    readonly dst: string;
+    readonly dport: number | null;
+  } | null;
+  readonly reply: TraceHalf | null;
+  readonly missing: readonly Reason[];
+  readonly branches: readonly (Omit<TraceResult, 'schemaVersion' | 'branches'> & {
+    readonly probability: number | null;
+  })[];
+}
+
+/** Follows a packet and its answer over the evidence. Throws PlaceError for a place that names nothing. */
+export function trace(nodes: NetCluster | readonly NetNode[], request: TraceRequest): TraceResult {
+  const cluster = 'owners' in nodes ? nodes : clusterOf(nodes);
+  const { answer, packet } = follow(cluster, request);
+  return resultOf(answer, packet);
+}
+
+export function resultOf(answer: Answer, asked: Packet): TraceResult {
+  const { shown } = answer;
+  const whole = outcomeJson(shown, asked, answer.arrived);
+  const reply = shown.reply === null ? null : replyJson(shown, answer);
+  return {
+    schemaVersion: 1,
+    ...whole,
+    verdict: answer.verdict,
+    because: becauseOf(answer),
+    reply: answer.verdict === 'delivered' ? reply : null,
+    missing: answer.verdict === 'unknown' || answer.replyVerdict === 'unknown' ? answer.reasons : [],
+    branches: answer.branches.map(({ outcome, probability }) => ({
+      probability: probability === null ? null : Math.round(probability * 10_000) / 10_000,
+      ...outcomeJson(outcome, asked, true),
+    })),
+  };
+}
+
+function replyJson(shown: Outcome, answer: Answer): TraceHalf | null {
+  if (shown.reply === null) return null;
+  const json = half(shown.reply);
+  if (answer.replyVerdict === null || answer.replyVerdict === json.verdict) return json;
+  return { ...json, verdict: answer.replyVerdict, because: sentence(answer.reasons) };
+}
+
+function becauseOf(answer: Answer): string {
+  const { verdict, shown, branches, reasons } = answer;
+  if (branches.length > 0) {
+    return branches
+      .map(
+        ({ outcome, probability }) =>
+          `${probability === null ? 'some' : `${percent(probability)} %`}: ${outcome.request.because}`,
+      )
+      .join('; ');
+  }
+  return verdict === 'unknown' && reasons.length > 0 ? sentence(reasons) : shown.request.because;
+}
+
+const percent = (p: number): string => String(Math.round(p * 1000) / 10);
+const sentence = (reasons: readonly Reason[]): string => {
+  const said = [...new Set(reasons.map((r) => r.because))];
+  return said.length <= 3 ? said.join('; ') : `${said.slice(0, 3).join('; ')}; and ${said.length - 3} more questions`;
+};
+
+function outcomeJson(o: Outcome, asked: Packet, arrived: boolean): Omit<TraceResult, 'schemaVersion' | 'branches'> {
+  const leg = o.request.way.legs[0];
+  const sent = leg === undefined ? asked : leg.sent;
+  return {
+    ...half(o.request),
+    packet: {
+      src: leg?.named === false ? '' : formatAddr(sent.src),
+      dst: formatAddr(sent.dst),
+      proto: protocolName(sent.proto),
+      sport: typeof sent.sport === 'number' ? sent.sport : null,
+      dport: typeof sent.dport === 'number' ? sent.dport : null,
+    },
+    arrived: o.request.verdict === 'delivered' && arrived ? arrivedJson(o.request) : null,
+    reply: o.reply === null ? null : half(o.reply),
+    missing: [],
+  };
+}
+
+function arrivedJson({ packet, space }: End): TraceResult['arrived'] {
+  return {
+    node: space === null ? 'outside' : space.node.id,
+    at: space === null ? formatAddr(packet.dst) : placeName(space),
+    src: formatAddr(packet.src),
+    dst: formatAddr(packet.dst),
+    dport: formatPort(packet.dport) === null || typeof packet.dport !== 'number' ? null : packet.dport,
+  };
+}
+
+const placeName = (space: Space): string => (space.inode === null ? 'host' : `pod ${atOf(space)}`);
+const atOf = (space: Space): string => (space.inode === null ? 'host' : (space.label.split(' ')[0] as string));
+
+const half = (e: End): TraceHalf => ({ verdict: e.verdict, because: e.because, hops: stepsOf(e.way).map(hopJson) });
+
+function hopJson(s: Step): TraceHop {
+  return {
+    node: s.space.node.id,
+    at: atOf(s.space),
+    place: s.place,
+    action: s.action,
+    text: s.text,
+    cites: s.cites.map((c) => citeJson(c)),
+  };
+}
+
+export function citeJson(c: Cite | Absence): TraceCite {
+  if ('absent' in c) return { node: c.node, evidence: c.evidence, path: c.path, absent: c.absent };
+  return {
+    node: c.fact.node,
+    evidence: c.fact.evidence,
+    path: c.fact.path,
+    line: c.line,
+    endLine: c.endLine ?? c.line,
+    ...(c.text === undefined ? {} : { text: c.text }),
+  };
+}

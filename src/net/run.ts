@@ -1,0 +1,216 @@
+import type { Addr } from './addr.ts';
+import { formatAddr } from './addr.ts';
+import type { NetCluster } from './cluster.ts';
+import type { Device } from './devices.ts';
+import type { Absence, Cite, Reason } from './doubt.ts';
+import { runHook } from './hook.ts';
+import { inverse, type Packet, sameTuple, tupleOf } from './packet.ts';
+import type { Space } from './space.ts';
+import type { Hook, Step } from './step.ts';
+import { add, behind, type End, type Flow, newConnection, step, type Verdict, type Way } from './way.ts';
+import type { Port } from './wire.ts';
+
+/** An IP packet inside a tunnel's packet. */
+export interface Inner {
+  readonly packet: Packet;
+  readonly mac: string;
+  readonly vni: number;
+  readonly inner: Inner | null;
+}
+
+/** A packet on a wire. */
+export interface Frame {
+  readonly packet: Packet;
+  /** Destination hardware address; null: nobody's evidence shows it, `to` says whose it is. */
+  readonly mac: string | null;
+  /** The device that answered for the next hop; null: by hardware address only. */
+  readonly to: Port | null;
+  readonly nexthop: Addr;
+  readonly inner: Inner | null;
+}
+
+/** What the pieces of the walk share. Each continues with the others through it, so that every piece is a file of its own. */
+export interface Run {
+  readonly cluster: NetCluster;
+  readonly maxWays: number;
+  /** Hooks that may still be run before the walk gives up. */
+  readonly budget: { left: number };
+  /** A frame arrives at a device from its wire. */
+  receive(way: Way, port: Port, frame: Frame): readonly End[];
+  /** A packet arrives at layer 3 by a device; `hooked`: the bridge ran PREROUTING already. */
+  receivePacket(way: Way, port: Port, packet: Packet, inner: Inner | null, hooked: boolean): readonly End[];
+  /** A packet of the namespace itself; `src` null lets the kernel choose. */
+  send(
+    way: Way,
+    space: Space,
+    packet: Packet,
+    inner: Inner | null,
+    source: Addr | null,
+    oif: string | null,
+  ): readonly End[];
+  /** A routed packet leaves by a device to a next hop. */
+  transmit(way: Way, port: Port, packet: Packet, nexthop: Addr, inner: Inner | null): readonly End[];
+  /** A frame leaves by a port: veth, network card. */
+  emit(way: Way, port: Port, frame: Frame): readonly End[];
+  bridgeReceive(way: Way, port: Port, bridge: Device, frame: Frame): readonly End[];
+  bridgeTransmit(way: Way, port: Port, frame: Frame): readonly End[];
+  tunnel(way: Way, port: Port, frame: Frame): readonly End[];
+  /** A packet for this namespace itself, behind INPUT. */
+  deliver(way: Way, port: Port, packet: Packet, inner: Inner | null): readonly End[];
+}
+
+export function end(
+  way: Way,
+  verdict: Verdict,
+  because: string,
+  space: Space | null,
+  packet: Packet,
+  place?: string,
+  cites: readonly (Cite | Absence | null | undefined)[] = [],
+): readonly End[] {
+  const action =
+    verdict === 'dropped'
+      ? 'drop'
+      : verdict === 'rejected'
+        ? 'reject'
+        : verdict === 'delivered'
+          ? 'deliver'
+          : 'unknown';
+  const last = place === undefined || space === null ? way : add(way, step(space, place, action, because, cites));
+  return [{ verdict, because, way: last, packet, space }];
+}
+
+/** What happens from here on is not known. */
+export function lost(way: Way, reason: Reason, space: Space | null, packet: Packet, place: string): readonly End[] {
+  return end(way, 'unknown', reason.because, space, packet, place).map((e) => ({ ...e, reason }));
+}
+
+/** Runs a hook and goes on with each way that the packet is let through. */
+export function hooked(
+  run: Run,
+  way: Way,
+  space: Space,
+  hook: Hook,
+  packet: Packet,
+  next: (way: Way, packet: Packet, reroute: boolean) => readonly End[],
+): readonly End[] {
+  if (run.budget.left <= 0)
+    return lost(way, { because: 'there are too many ways to follow', evidence: [] }, space, packet, HOOK_PLACE[hook]);
+  run.budget.left -= 1;
+  const ways = runHook(space, hook, packet, way.doubts, { track: (p) => track(way, space, p), maxWays: run.maxWays });
+  return ways.flatMap((w) => {
+    const after = behind(way, w);
+    if (w.verdict === 'accept') return next(after, w.packet, w.reroute);
+    const verdict = w.verdict === 'drop' ? 'dropped' : w.verdict === 'reject' ? 'rejected' : 'unknown';
+    const last = w.steps.at(-1);
+    // the step that dropped it stands in the trail already; an unknown has none
+    const place =
+      last !== undefined && (last.action === 'drop' || last.action === 'reject') ? undefined : HOOK_PLACE[hook];
+    return end(after, verdict, w.because, space, w.packet, place);
+  });
+}
+
+const HOOK_PLACE: Readonly<Record<Hook, string>> = {
+  prerouting: 'PREROUTING',
+  input: 'INPUT',
+  forward: 'FORWARD',
+  output: 'OUTPUT',
+  postrouting: 'POSTROUTING',
+};
+
+/** Connection tracking of the namespace looks at a packet (section 10 of the packet path, V85). */
+export function track(way: Way, space: Space, packet: Packet): Packet {
+  if (packet.ct !== null) return packet;
+  for (const flow of way.flows) {
+    if (flow.space !== space) continue;
+    if (sameTuple(flow.reply, packet)) {
+      const ct = {
+        state: 'ESTABLISHED',
+        reply: true,
+        snat: flow.snat,
+        dnat: flow.dnat,
+        orig: flow.orig,
+        mark: flow.mark,
+      } as const;
+      return { ...packet, ct: { ...ct, dstDone: true, srcDone: true } };
+    }
+    if (sameTuple(flow.orig, packet)) {
+      const state = flow.seenReply ? 'ESTABLISHED' : 'NEW';
+      return {
+        ...packet,
+        ct: {
+          state,
+          reply: false,
+          snat: flow.snat,
+          dnat: flow.dnat,
+          orig: flow.orig,
+          mark: flow.mark,
+          dstDone: true,
+          srcDone: true,
+        },
+      };
+    }
+  }
+  const invalid =
+    packet.tcp === 'synack' ||
+    packet.tcp === 'ack' ||
+    (packet.icmp !== null && (packet.icmp.type === 0 || packet.icmp.type === 129));
+  return { ...packet, ct: { ...newConnection(packet), state: invalid ? 'INVALID' : 'NEW' } };
+}
+
+/** The flow that a tracked answer belongs to. */
+function flowOf(way: Way, space: Space, packet: Packet): Flow | undefined {
+  const { ct } = packet;
+  if (ct === null || !ct.reply) return undefined;
+  return way.flows.find((f) => f.space === space && sameTuple(f.orig, ct.orig));
+}
+
+/** Behind PREROUTING and OUTPUT: an answer to a translated source gets its true destination back [V86]. */
+export function restoreDestination(way: Way, space: Space, packet: Packet): { way: Way; packet: Packet } {
+  const flow = flowOf(way, space, packet);
+  if (flow === undefined) return { way, packet: chosen(packet, 'dstDone') };
+  const seen = { ...way, flows: way.flows.map((f) => (f === flow ? { ...f, seenReply: true } : f)) };
+  const { src, sport } = flow.orig;
+  if (!flow.snat || (packet.dst === src && packet.dport === sport)) return { way: seen, packet };
+  const text = `${formatAddr(packet.dst)} -> ${formatAddr(src)} (reverse of the source NAT)`;
+  return { way: add(seen, step(space, 'conntrack', 'un-snat', text)), packet: { ...packet, dst: src, dport: sport } };
+}
+
+/** Behind POSTROUTING and INPUT: an answer from a translated destination gets the address that was dialled back. */
+export function restoreSource(way: Way, space: Space, packet: Packet): { way: Way; packet: Packet } {
+  const flow = flowOf(way, space, packet);
+  if (flow === undefined || !flow.dnat) return { way, packet };
+  const { dst, dport } = flow.orig;
+  if (packet.src === dst && packet.sport === dport) return { way, packet };
+  const text = `${formatAddr(packet.src)} -> ${formatAddr(dst)} (reverse of the destination NAT)`;
+  return { way: add(way, step(space, 'conntrack', 'un-dnat', text)), packet: { ...packet, src: dst, sport: dport } };
+}
+
+function chosen(packet: Packet, which: 'dstDone' | 'srcDone'): Packet {
+  return packet.ct === null || packet.ct[which] === true ? packet : { ...packet, ct: { ...packet.ct, [which]: true } };
+}
+
+/** The packet leaves POSTROUTING or INPUT: the connection is kept as it now is. */
+export function confirm(way: Way, space: Space, packet: Packet): { way: Way; packet: Packet } {
+  const { ct } = packet;
+  if (
+    ct === null ||
+    ct.state !== 'NEW' ||
+    ct.reply ||
+    way.flows.some((f) => f.space === space && sameTuple(f.orig, ct.orig))
+  )
+    return { way, packet };
+  const flow: Flow = {
+    space,
+    orig: ct.orig,
+    reply: inverse(tupleOf(packet)),
+    snat: ct.snat,
+    dnat: ct.dnat,
+    mark: ct.mark,
+    seenReply: false,
+  };
+  return { way: { ...way, flows: [...way.flows, flow] }, packet: chosen(packet, 'srcDone') };
+}
+
+/** Goes on after each of several steps. */
+export const after = (way: Way, ...steps: readonly Step[]): Way => add(way, ...steps);

@@ -1,0 +1,144 @@
+import { type Addr, formatAddr } from './addr.ts';
+import { type Answer, judge, type Outcome } from './answer.ts';
+import { bridgeReceive, bridgeTransmit } from './bridge.ts';
+import type { NetCluster } from './cluster.ts';
+import { deliver } from './deliver.ts';
+import { receive, receivePacket, send } from './layer3.ts';
+import { comeFromOutside, emit, ownersOutside, transmit } from './link.ts';
+import { ICMP, ICMP6, makePacket, type Packet, TCP, UDP } from './packet.ts';
+import { type Start, startOf, type Target, targetOf } from './place.ts';
+import { end, lost, type Run } from './run.ts';
+import { tunnel } from './tunnel.ts';
+import { type End, type Leg, START, type Way } from './way.ts';
+
+/** One packet to be followed. Places in the words of the command line: `node-a`, `10.244.1.10`, `node-a/container`, `10.96.0.1:443`. */
+export interface TraceRequest {
+  readonly from: string;
+  readonly to: string;
+  readonly proto: 'tcp' | 'udp' | 'icmp';
+  readonly port?: number | undefined;
+  /** Payload bytes; default: small. */
+  readonly size?: number | undefined;
+  readonly df?: boolean | undefined;
+}
+
+export interface Traced {
+  readonly answer: Answer;
+  readonly outcomes: readonly Outcome[];
+  readonly packet: Packet;
+}
+
+/** Ports that a client's kernel takes from. */
+const EPHEMERAL: readonly [number, number] = [32768, 60999];
+const HEADERS: Readonly<Record<TraceRequest['proto'], number>> = { tcp: 40, udp: 28, icmp: 28 };
+const MAX_WAYS = 64;
+const MAX_HOOKS = 4000;
+
+export function newRun(cluster: NetCluster): Run {
+  const run: Run = {
+    cluster,
+    maxWays: MAX_WAYS,
+    budget: { left: MAX_HOOKS },
+    receive: (way, port, frame) => receive(run, way, port, frame),
+    receivePacket: (way, port, packet, inner, hooked) => receivePacket(run, way, port, packet, inner, hooked),
+    send: (way, space, packet, inner, source, oif) => send(run, way, space, packet, inner, source, oif),
+    transmit: (way, port, packet, nexthop, inner) => transmit(run, way, port, packet, nexthop, inner),
+    emit: (way, port, frame) => emit(run, way, port, frame),
+    bridgeReceive: (way, port, bridge, frame) => bridgeReceive(run, way, port, bridge, frame),
+    bridgeTransmit: (way, port, frame) => bridgeTransmit(run, way, port, frame),
+    tunnel: (way, port, frame) => tunnel(run, way, port, frame),
+    deliver: (way, port, packet, inner) => deliver(run, way, port, packet, inner),
+  };
+  return run;
+}
+
+/** Follows the first packet of a connection and its answer. Throws PlaceError for a place that is none. */
+export function follow(cluster: NetCluster, request: TraceRequest): Traced {
+  const start = startOf(cluster, request.from);
+  const target = targetOf(cluster, request.to);
+  const packet = firstPacket(request, start, target);
+  const run = newRun(cluster);
+  const leg: Leg = { client: start.space, sent: packet, named: start.source !== null, server: null, seen: packet };
+  const way = { ...START, legs: [leg] };
+  const requests = begin(run, way, start, packet);
+  const outcomes = requests.flatMap((request) => answersTo(run, request));
+  return { answer: judge(outcomes), outcomes, packet };
+}
+
+function firstPacket(request: TraceRequest, start: Start, target: Target): Packet {
+  const six = typeof target.addr === 'bigint';
+  const proto = request.proto === 'tcp' ? TCP : request.proto === 'udp' ? UDP : six ? ICMP6 : ICMP;
+  const ports = request.proto !== 'icmp';
+  const port = request.port ?? target.port ?? (request.proto === 'tcp' ? 80 : 53);
+  return makePacket({
+    src: start.source ?? target.addr,
+    dst: target.addr,
+    proto,
+    sport: ports ? EPHEMERAL : null,
+    dport: ports ? port : null,
+    size: request.size === undefined ? 60 : request.size + HEADERS[request.proto] + (six ? 20 : 0),
+    df: request.df ?? request.proto === 'tcp',
+  });
+}
+
+function begin(run: Run, way: Way, start: Start, packet: Packet): readonly End[] {
+  if (start.space !== null) {
+    if (start.source !== null && typeof start.source !== typeof packet.dst)
+      return end(way, 'dropped', 'source and destination are of different families', start.space, packet, 'route');
+    return run.send(way, start.space, packet, null, start.source, null);
+  }
+  return fromOutside(run, way, packet);
+}
+
+/** Somebody outside sends: the evidence tells only what happens once the packet is with the owner of its destination. */
+function fromOutside(run: Run, way: Way, packet: Packet): readonly End[] {
+  const owners = ownersOutside(run, packet.dst, null);
+  const [first, ...more] = owners;
+  if (first === undefined) {
+    const because = `by which node ${formatAddr(packet.src)}, which was not collected, sends to ${formatAddr(packet.dst)} is not in the evidence`;
+    return lost(way, { because, evidence: [] }, null, packet, 'outside');
+  }
+  if (more.length > 0) {
+    const because = `${formatAddr(packet.dst)} is on ${owners.length} nodes; which one gets the packet is not in the evidence`;
+    return lost(way, { because, evidence: [] }, first.space, packet, 'outside');
+  }
+  return comeFromOutside(run, way, first, packet);
+}
+
+/** The answers to a request that arrived, back through every connection that a proxy took over from. */
+function answersTo(run: Run, request: End): readonly Outcome[] {
+  const plain: Outcome = { request, reply: null, probability: request.way.probability, doubts: request.way.doubts };
+  if (request.verdict !== 'delivered') return [plain];
+  const { legs } = request.way;
+  const back = (way: Way, at: number): readonly End[] => {
+    const leg = legs[at];
+    if (leg === undefined) return [];
+    const { seen } = leg;
+    const answer = makePacket({
+      src: seen.dst,
+      dst: seen.src,
+      proto: seen.proto,
+      sport: seen.dport,
+      dport: seen.sport,
+      tcp: seen.proto === TCP ? 'synack' : null,
+      icmp: seen.proto === ICMP ? { type: 0, code: 0 } : seen.proto === ICMP6 ? { type: 129, code: 0 } : null,
+      size: seen.proto === TCP ? 60 : seen.size,
+      df: seen.proto === TCP,
+    });
+    const going = { ...way, answering: leg };
+    const ends =
+      leg.server === null
+        ? fromOutside(run, going, answer)
+        : run.send(going, leg.server, answer, null, answer.src, null);
+    return ends.flatMap((e) => (e.verdict === 'delivered' && at > 0 ? back(e.way, at - 1) : [e]));
+  };
+  const start: Way = { ...request.way, trail: null, passed: 0 };
+  return back(start, legs.length - 1).map((reply) => ({
+    request,
+    reply,
+    probability: reply.way.probability,
+    doubts: reply.way.doubts,
+  }));
+}
+
+export type { Addr };
