@@ -157,6 +157,8 @@ export interface IpSets {
     /** hash:ip, hash:net, hash:ip,port, bitmap:port, list:set ... */
     readonly type: string;
     readonly family: 4 | 6;
+    /** `netmask 24`, `bitmask ..`, `markmask ..`: what an address or mark is masked with before it is looked up. */
+    readonly masks?: string;
     /** `text` is the element alone; `timeout` in seconds, as left at the time of the dump. */
     readonly entries: readonly {
       readonly text: string;

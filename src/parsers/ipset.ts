@@ -3,10 +3,17 @@ import { defineParser, type Parsed, type Skipped } from '../facts/parser.ts';
 import { filledLines } from './line-index.ts';
 
 type Set = IpSets['sets'][number];
-type Draft = Omit<Set, 'entries' | 'family' | 'type'> & {
+type Draft = Omit<Set, 'entries' | 'family' | 'type' | 'masks'> & {
   type: string;
   family: 4 | 6;
+  masks?: string;
   entries: Set['entries'][number][];
+};
+
+/** Options of `create` that change what is looked up. */
+const masksOf = (options: string): { masks?: string } => {
+  const found = options.match(/ (?:netmask|bitmask|markmask) \S+/g);
+  return found === null ? {} : { masks: found.join('').trim() };
 };
 
 /** An element with its options: `10.0.0.0/8 timeout 99 nomatch comment "a b"`. */
@@ -36,6 +43,7 @@ function readSets(text: string): Parsed<IpSets> {
       name,
       type,
       family: / family inet6( |$)/.test(options) ? 6 : 4,
+      ...masksOf(options),
       entries: [],
     };
     sets.set(name, set);
@@ -55,7 +63,8 @@ function readSets(text: string): Parsed<IpSets> {
     } else if (current === null)
       skipped.push({ line, why: verb === 'add' ? 'element of an unknown set' : 'no line of ipset' });
     else if (/^Type: \S/.test(word)) current.type = word.slice(6).trim();
-    else if (/^Header:/.test(word)) current.family = / family inet6( |$)/.test(word) ? 6 : 4;
+    else if (/^Header:/.test(word))
+      Object.assign(current, { family: / family inet6( |$)/.test(word) ? 6 : 4, ...masksOf(word) });
     else if (/^Members:/.test(word)) members = true;
     else if (members) {
       current.entries.push(readEntry(word, line));
@@ -67,4 +76,4 @@ function readSets(text: string): Parsed<IpSets> {
   return { ok: true, value: { sets: [...sets.values()] }, skipped };
 }
 
-export const parsers = [defineParser({ fact: 'ipsets', evidence: ['fw.ipset-save'], version: 1, parse: readSets })];
+export const parsers = [defineParser({ fact: 'ipsets', evidence: ['fw.ipset-save'], version: 2, parse: readSets })];

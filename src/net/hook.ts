@@ -1,0 +1,310 @@
+import { type End, fork, lost, noted, type Run, type Site, type State, walk } from './chain.ts';
+import { mergeEnds, mergeStates } from './chain-merge.ts';
+import type { Doubt, Reason } from './doubt.ts';
+import { attempt, distinct, orders, type Runner, within } from './hook-order.ts';
+import { type Packet, tupleOf } from './packet.ts';
+import type { BaseChain, RuleSources } from './rulesets.ts';
+import type { Space } from './space.ts';
+import type { Hook, HookContext, HookWay } from './step.ts';
+
+/** Every way in which the packet can leave the hook: what the kernel would do with it, over the collected rules. */
+export function runHook(
+  space: Space,
+  hook: Hook,
+  packet: Packet,
+  doubts: readonly Doubt[],
+  context: HookContext,
+): readonly HookWay[] {
+  const sources = space.rules(typeof packet.dst === 'number' ? 4 : 6);
+  const tracks = hook === 'prerouting' || hook === 'output';
+  const run: Run = { space, hook, tracked: !tracks, why: null, maxWays: context.maxWays, work: 0, overflow: null };
+  const start: State = { packet, steps: [], probability: 1, doubts, reroute: false, untracked: false, mapped: false };
+  const passage = new Passage(run, sources, context);
+  passage.go([start]);
+  const ends = mergeEnds(passage.finish());
+  if (run.overflow === null && ends.length > context.maxWays) run.overflow = `more than ${context.maxWays} ways`;
+  if (run.overflow !== null) {
+    const reason = {
+      because: `the rules at ${hook} of ${space.label} were not followed to the end: ${run.overflow}`,
+      evidence: [],
+    };
+    return [wayOf(lost(start, `${space.id} ${hook} overflow`, reason))];
+  }
+  return ends.map(wayOf);
+}
+
+function wayOf({ state, verdict, because, rejectWith }: End): HookWay {
+  const { packet, steps, probability, doubts, reroute } = state;
+  const way = { verdict, packet, steps, probability, doubts, because, reroute };
+  return rejectWith === undefined ? way : { ...way, rejectWith };
+}
+
+const natPriority = (hook: Hook): number => (hook === 'prerouting' || hook === 'output' ? -100 : 100);
+const TRACKING = -200;
+
+/** The chains of one hook in order, and the ways through them. */
+class Passage {
+  readonly #run: Run;
+  readonly #sources: RuleSources;
+  readonly #context: HookContext;
+  #states: readonly State[] = [];
+  #ends: End[] = [];
+
+  constructor(run: Run, sources: RuleSources, context: HookContext) {
+    this.#run = run;
+    this.#sources = sources;
+    this.#context = context;
+  }
+
+  go(states: readonly State[]): void {
+    const { hook } = this.#run;
+    this.#states = states;
+    const chains = this.#sources.chains(hook);
+    const others = chains.filter((c) => c.type !== 'nat');
+    const nats = chains.filter((c) => c.type === 'nat');
+    // all NAT chains run at one place, whatever their own priorities
+    const at = natPriority(hook);
+    let tracked = this.#run.tracked;
+    let translated = hook === 'forward';
+    for (let i = 0; i < others.length; ) {
+      const { priority } = others[i]!;
+      if (!tracked && priority > TRACKING) {
+        this.#track();
+        tracked = true;
+      }
+      if (!translated && priority > at) {
+        this.#translate(nats);
+        translated = true;
+      }
+      let j = i;
+      while (j < others.length && others[j]!.priority === priority) j += 1;
+      this.#unordered(others.slice(i, j), (order, s, e) => runInTurn(this.#run, order, s, e));
+      i = j;
+    }
+    if (!tracked) this.#track();
+    if (!translated) this.#translate(nats);
+  }
+
+  /** Connection tracking looks at every packet that raw did not exempt. */
+  #track(): void {
+    this.#run.tracked = true;
+    this.#states = this.#states.map((s) => {
+      if (!s.untracked) return s.packet.ct === null ? { ...s, packet: this.#context.track(s.packet) } : s;
+      const { packet } = s;
+      const ct = {
+        state: 'UNTRACKED',
+        reply: false,
+        snat: false,
+        dnat: false,
+        orig: tupleOf(packet),
+        mark: null,
+      } as const;
+      return { ...s, packet: { ...packet, ct } };
+    });
+  }
+
+  /** NAT: the first packet of a connection asks the chains, the others follow what was chosen then. */
+  #translate(nats: readonly BaseChain[]): void {
+    const { hook } = this.#run;
+    const fresh: State[] = [];
+    const rest: State[] = [];
+    for (const s of this.#states) {
+      if (asksNat(s, hook)) fresh.push(s);
+      else rest.push(this.#follow(s));
+    }
+    this.#states = fresh;
+    if (fresh.length > 0) {
+      for (let i = 0; i < nats.length; ) {
+        let j = i;
+        while (j < nats.length && nats[j]!.priority === nats[i]!.priority) j += 1;
+        this.#unordered(nats.slice(i, j), (order, s, e) => runUntilMapped(this.#run, order, s, e));
+        i = j;
+      }
+    }
+    this.#states = mergeStates([...this.#states, ...rest]);
+  }
+
+  #follow(state: State): State {
+    const { translate } = this.#context;
+    const { ct } = state.packet;
+    if (translate === undefined || ct === null || ct.state === 'INVALID' || ct.state === 'UNTRACKED') return state;
+    const packet = translate(state.packet);
+    const reroute = state.reroute || (this.#run.hook === 'output' && packet.dst !== state.packet.dst);
+    return packet === state.packet ? state : { ...state, packet, reroute };
+  }
+
+  /** Chains of equal priority run in the order of their registration, last first: where that order matters, it is a question. */
+  #unordered(group: readonly BaseChain[], runner: Runner): void {
+    const entering = this.#states;
+    if (entering.length === 0 || this.#run.overflow !== null) return;
+    const first = attempt(group, entering, runner);
+    const touched =
+      group.length > 1 &&
+      (first.ends.length > 0 || first.states.some((s) => !entering.some((e) => e.packet === s.packet && !s.mapped)));
+    const results = touched ? distinct(orders(group).map((order) => attempt(order, entering, runner))) : [first];
+    const [one] = results;
+    if (results.length === 1 && one !== undefined) {
+      this.#states = one.states;
+      this.#ends.push(...one.ends);
+      return;
+    }
+    const left: State[] = [];
+    const { space, hook } = this.#run;
+    let asking: readonly Doubt[] = [];
+    for (const [i, result] of results.entries()) {
+      const because = `it matters whether ${result.order[0]!.owner} was registered last at ${hook} (priority ${result.order[0]!.priority})`;
+      const key = `${space.id} ${hook} ${result.order[0]!.priority} order ${result.order.map((c) => `${c.owner} ${c.name}`).join(', ')}`;
+      const last = i === results.length - 1;
+      const reason: Reason = { because, evidence: ['fw.nft'] };
+      const put = (s: State): State | null => within(s, asking, last ? null : { ...reason, key, holds: true });
+      for (const s of result.states) pushSome(left, put(s));
+      for (const e of result.ends) {
+        const state = put(e.state);
+        if (state !== null) this.#ends.push({ ...e, state });
+      }
+      asking = [...asking, { ...reason, key, holds: false }];
+    }
+    this.#states = mergeStates(left);
+  }
+
+  /** The ends of all ways; what got through meets the rules that were not read. */
+  finish(): End[] {
+    const through: End[] = this.#states.map((state) => ({ state, verdict: 'accept', because: '' }));
+    return [...this.#ends, ...through.flatMap((end) => this.#past(end))];
+  }
+
+  #past(end: End): readonly End[] {
+    const { hook } = this.#run;
+    const out: End[] = [];
+    let state = end.state;
+    for (const gap of this.#sources.gaps) {
+      if (gap.hooks !== undefined && !gap.hooks.has(hook)) continue;
+      const nat = gap.rewrites && hook !== 'forward' && hook !== 'input' && isFirst(state);
+      const filters = hook === 'forward' || hook === 'input' || hook === 'output' || !nat;
+      const asked: [verdict: 'unknown' | 'drop', key: string][] = [
+        ...(nat ? [['unknown', `${gap.key} rewrites`] as ['unknown', string]] : []),
+        ...(filters ? [['drop', `${gap.key} drops`] as ['drop', string]] : []),
+      ];
+      for (const [verdict, key] of asked) {
+        const { yes, no } = fork(state, key, gap);
+        if (yes !== null) out.push({ state: yes, verdict, because: gap.because });
+        if (no === null) return out;
+        state = no;
+      }
+    }
+    out.push({ ...end, state });
+    return out;
+  }
+}
+
+function pushSome<T>(list: T[], item: T | null): void {
+  if (item !== null) list.push(item);
+}
+
+/** The packet is the first one of a connection that NAT may translate. */
+function isFirst(s: State): boolean {
+  const { ct, proto } = s.packet;
+  if (ct === null || ct.reply || s.untracked) return false;
+  return ct.state === 'NEW' || (ct.state === 'RELATED' && proto !== 1 && proto !== 58);
+}
+
+/** New connections ask the NAT chains, once in each direction; what comes through the loopback device was asked when it was sent. */
+function asksNat(s: State, hook: Hook): boolean {
+  const { ct, iif } = s.packet;
+  if (ct === null || s.mapped || !isFirst(s)) return false;
+  if (hook === 'prerouting' || hook === 'output') return !ct.dnat && !(hook === 'prerouting' && iif === 'lo');
+  return !ct.snat && !(hook === 'input' && iif === 'lo');
+}
+
+/** Every chain sees what the one before it let pass. */
+function runInTurn(run: Run, order: readonly BaseChain[], entering: readonly State[], ends: End[]): State[] {
+  let states = [...entering];
+  for (const base of order) states = runBase(run, base, states, ends);
+  return states;
+}
+
+/** The first chain that chooses a mapping ends the list; accepting without one does not. */
+function runUntilMapped(run: Run, order: readonly BaseChain[], entering: readonly State[], ends: End[]): State[] {
+  let open = [...entering];
+  const done: State[] = [];
+  for (const base of order) {
+    const next: State[] = [];
+    for (const s of runBase(
+      run,
+      base,
+      open.filter((o) => !o.mapped),
+      ends,
+    ))
+      (s.mapped ? done : next).push(s);
+    open = next;
+  }
+  return mergeStates([...done, ...open]);
+}
+
+/** One base chain: states that it accepts go on, the others end. */
+function runBase(run: Run, base: BaseChain, entering: readonly State[], ends: End[]): State[] {
+  const out: State[] = [];
+  // a route chain routes again what it changed: each state is compared with what it was
+  const groups = base.type === 'route' ? entering.map((s) => [s]) : [entering];
+  for (const group of groups) {
+    const site: Site = {
+      run,
+      name: base.name,
+      chain: base.chain.name,
+      nat: base.type === 'nat',
+      tells: base.tells,
+      cite: base.cite,
+      ended: [],
+    };
+    const returned = walk(base.chain, group, site, 0);
+    const all = mergeEnds([...site.ended, ...returned.flatMap((s) => byPolicy(run, base, s))]);
+    const before = group[0]?.packet;
+    for (const end of all) {
+      if (end.verdict !== 'accept') ends.push(end);
+      else out.push(base.type === 'route' && before !== undefined ? routedAgain(before, end.state) : end.state);
+    }
+  }
+  return out;
+}
+
+function routedAgain(before: Packet, state: State): State {
+  const now = state.packet;
+  const same = now.mark === before.mark && now.tos === before.tos && now.src === before.src && now.dst === before.dst;
+  return same ? state : { ...state, reroute: true };
+}
+
+function byPolicy(run: Run, base: BaseChain, state: State): readonly End[] {
+  const step = (action: string) => ({
+    space: run.space,
+    place: base.name,
+    action,
+    text: base.policyText,
+    cites: [base.policyCite()],
+  });
+  const accepted = (s: State): End => ({
+    state: base.tells ? noted(s, step('accept')) : s,
+    verdict: 'accept',
+    because: '',
+  });
+  const dropped = (s: State): End => ({
+    state: noted(s, step('drop')),
+    verdict: 'drop',
+    because: `policy DROP of ${base.name}`,
+  });
+  if (base.policy === 'accept') return [accepted(state)];
+  if (base.policy === 'drop') return [dropped(state)];
+  const reason = { because: `the policy of ${base.name} is not known`, evidence: [] };
+  const { yes, no } = fork(state, `${run.space.id} ${base.owner} ${base.name} policy drops`, reason);
+  return [...(yes === null ? [] : [dropped(yes)]), ...(no === null ? [] : [accepted(no)])];
+}
+
+/** What an nft ingress chain on the device could do to packets; null: there is none. */
+export function ingressDoubt(space: Space, dev: string): Doubt | null {
+  if (space.inode !== null) return null;
+  const fact = space.node.facts.get('nftJson');
+  if (fact.missing) return null;
+  const chain = fact.value.chains.find((c) => c.hook === 'ingress' && (c.dev ?? '').split(',').includes(dev));
+  if (chain === undefined) return null;
+  const because = `nft chain ${chain.family} ${chain.table} ${chain.name} sees packets on ${dev} before all others`;
+  return { key: `${space.id} ingress ${dev}`, because, evidence: ['fw.nft-json'], holds: true };
+}

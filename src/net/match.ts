@@ -1,0 +1,91 @@
+import type { IptMatch, IptRule, Negatable } from '../facts/index.ts';
+import { type Addr, parseNet } from './addr.ts';
+import type { Quick, Test } from './chain.ts';
+import { truth } from './doubt.ts';
+import { CONNTRACK_MATCHES } from './match-conntrack.ts';
+import { HEADER_MATCHES } from './match-header.ts';
+import { deviceIs, type MatchReader, readMasked, unanswered } from './match-options.ts';
+import { STATE_MATCHES } from './match-state.ts';
+import { TRANSPORT_MATCHES } from './match-transport.ts';
+import { type Packet, protocolNumber } from './packet.ts';
+
+const selector = (n: Negatable<string>, holds: (p: Packet) => boolean): Test =>
+  n.negated ? (p) => truth(!holds(p)) : (p) => truth(holds(p));
+
+const isAny = (proto: string): boolean => proto === 'all' || proto === '0';
+
+/** The rule's own selectors, before its matches. */
+function readSelectors(rule: IptRule, family: 4 | 6): Test[] {
+  const tests: Test[] = [];
+  const { source, destination, inDevice, outDevice, protocol, fragment } = rule;
+  const address = (n: Negatable<string> | undefined, of: (p: Packet) => Addr) => {
+    if (n === undefined) return;
+    const holds = readMasked(n.value, family);
+    tests.push(holds === null ? unanswered(`address ${n.value} is not understood`) : selector(n, (p) => holds(of(p))));
+  };
+  if (protocol !== undefined && !(isAny(protocol.value) && !protocol.negated)) {
+    const number = protocolNumber(protocol.value);
+    tests.push(
+      number === null || isAny(protocol.value)
+        ? unanswered(`protocol ${protocol.value} is not understood`)
+        : selector(protocol, (p) => p.proto === number),
+    );
+  }
+  address(destination, (p) => p.dst);
+  address(source, (p) => p.src);
+  if (inDevice !== undefined) {
+    const is = deviceIs(inDevice.value);
+    tests.push(selector(inDevice, (p) => is(p.iif)));
+  }
+  if (outDevice !== undefined) {
+    const is = deviceIs(outDevice.value);
+    tests.push(selector(outDevice, (p) => is(p.oif)));
+  }
+  // packets here are whole, or first fragments
+  if (fragment !== undefined) tests.push(() => truth(fragment.negated));
+  return tests;
+}
+
+const READERS = new Map<string, MatchReader>(
+  Object.entries({ ...HEADER_MATCHES, ...TRANSPORT_MATCHES, ...CONNTRACK_MATCHES, ...STATE_MATCHES }),
+);
+
+function readMatch(match: IptMatch, rule: IptRule): readonly Test[] {
+  const reader = READERS.get(match.name);
+  if (reader === undefined) return [unanswered(`match ${match.name} is not one that netcase evaluates`)];
+  return reader(match, rule) ?? [unanswered(`an option of match ${match.name} is not understood`)];
+}
+
+/** All tests of a rule: it matches when all of them hold. What is not understood of it is a test that is unknown. */
+export function readTests(rule: IptRule, family: 4 | 6): readonly Test[] {
+  const tests = readSelectors(rule, family);
+  for (const match of rule.matches) tests.push(...readMatch(match, rule));
+  if (rule.unplaced !== undefined) tests.push(unanswered(`"${rule.unplaced.join(' ')}" is not understood`));
+  return tests;
+}
+
+const quickNet = (n: Negatable<string> | undefined): readonly [number, number] | null => {
+  if (n === undefined || n.negated) return [0, 0];
+  const net = parseNet(n.value);
+  if (net === null || typeof net.base !== 'number') return [0, 0];
+  return [net.base, net.length === 0 ? 0 : (0xffffffff << (32 - net.length)) >>> 0];
+};
+
+/** The plain selectors as numbers: what they exclude needs no further look. */
+export function readQuick(rule: IptRule, family: 4 | 6): Quick | null {
+  if (family === 6) return null;
+  const [src, srcMask] = quickNet(rule.source)!;
+  const [dst, dstMask] = quickNet(rule.destination)!;
+  const named = rule.protocol === undefined || rule.protocol.negated || isAny(rule.protocol.value);
+  const proto = named ? -1 : (protocolNumber(rule.protocol!.value) ?? -1);
+  let [low, high] = [0, -1];
+  if (proto === 6 || proto === 17) {
+    const option = rule.matches
+      .find((m) => m.name === 'tcp' || m.name === 'udp')
+      ?.options.find((o) => o.flag === '--dport' && !o.negated);
+    const m = /^(\d+)(?::(\d+))?$/.exec(option?.values[0] ?? '');
+    if (m !== null) [low, high] = [Number(m[1]), Number(m[2] ?? m[1])];
+  }
+  if (srcMask === 0 && dstMask === 0 && proto < 0) return null;
+  return { src, srcMask, dst, dstMask, proto, low, high };
+}

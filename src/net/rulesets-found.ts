@@ -1,0 +1,231 @@
+import type { Fact, FactKind, MissingFact, Ruleset } from '../facts/index.ts';
+import { missingReason } from './doubt.ts';
+import type { IptSource, SourceGap } from './rulesets.ts';
+import type { Space } from './space.ts';
+
+type RulesetKind = 'iptables' | 'iptablesNft' | 'iptablesLegacy' | 'ip6tables' | 'ip6tablesNft' | 'ip6tablesLegacy';
+
+/** Native nft tables to evaluate. */
+export interface NativeNft {
+  readonly fact: Fact<'nftJson'>;
+  readonly text: Fact<'nftText'> | null;
+  /** Tables that an iptables-save printed are evaluated from there: `ip nat`. */
+  readonly covered: ReadonlySet<string>;
+}
+
+export interface FoundSources {
+  readonly rulesets: readonly IptSource[];
+  readonly gaps: readonly SourceGap[];
+  readonly native: NativeNft | null;
+}
+
+const TABLES = ['raw', 'mangle', 'nat', 'filter', 'security'];
+
+/** The collector does not ask a kernel without nf_tables: no nft rules exist in any namespace of it. */
+function withoutNft(space: Space): boolean {
+  const { facts } = space.node;
+  return (['iptables', 'iptablesNft', 'ip6tables', 'ip6tablesNft', 'nftJson', 'nftText'] as const).some((kind) => {
+    const fact = facts.get(kind);
+    return fact.missing && fact.lookedFor && /nf_tables is not loaded/.test(fact.because);
+  });
+}
+
+/** Which rulesets of a namespace are live, and which may be and were not read. */
+export function findSources(space: Space, family: 4 | 6): FoundSources {
+  return space.inode === null ? hostSources(space, family) : innerSources(space, family);
+}
+
+/** iptables-nft-save warns of legacy tables: one that does not proves that there are none. */
+const warnsOfLegacy = (r: Ruleset): boolean => r.markers.some((m) => m.kind === 'legacy-tables-present');
+
+function canWarn(r: Ruleset): boolean {
+  const m = /^v?(\d+)\.(\d+)\.(\d+)/.exec(r.version ?? '');
+  return m !== null && Number(m[1]) * 1e6 + Number(m[2]) * 1e3 + Number(m[3]) >= 1_008_003;
+}
+
+class Finding {
+  readonly rulesets: IptSource[] = [];
+  readonly gaps: SourceGap[] = [];
+  readonly #space: Space;
+  readonly #family: 4 | 6;
+
+  constructor(space: Space, family: 4 | 6) {
+    this.#space = space;
+    this.#family = family;
+  }
+
+  gap(what: string, because: string, evidence: readonly string[], rewrites = true): void {
+    const key = `${this.#space.id} ip${this.#family === 6 ? '6' : ''} ${what}`;
+    if (!this.gaps.some((g) => g.key === key)) this.gaps.push({ key, because, evidence, rewrites });
+  }
+
+  has(backend: 'nft' | 'legacy'): boolean {
+    return this.rulesets.some((r) => r.backend === backend);
+  }
+
+  get(backend: 'nft' | 'legacy'): IptSource | undefined {
+    return this.rulesets.find((r) => r.backend === backend);
+  }
+
+  take(
+    fact: Fact<RulesetKind> | Fact<'netnsIptablesNft'> | Fact<'netnsIptablesLegacy'>,
+    backend: 'nft' | 'legacy',
+  ): void {
+    if (this.has(backend)) return;
+    this.rulesets.push({ backend, fact, ruleset: fact.value });
+    if (!fact.closed) this.gap(`${backend} whole`, `${fact.path} was not collected whole`, [fact.evidence]);
+    for (const m of fact.value.markers)
+      if (m.kind === 'other')
+        this.gap(`${backend} ${m.table ?? ''}`, `${fact.path}:${m.line}: ${m.text}`, [fact.evidence]);
+  }
+}
+
+function hostSources(space: Space, family: 4 | 6): FoundSources {
+  const { facts } = space.node;
+  const four = family === 4;
+  const plain = facts.get(four ? 'iptables' : 'ip6tables');
+  const nft = facts.get(four ? 'iptablesNft' : 'ip6tablesNft');
+  const legacy = facts.get(four ? 'iptablesLegacy' : 'ip6tablesLegacy');
+  const names = facts.get(four ? 'legacyTables' : 'legacyTables6');
+  const found = new Finding(space, family);
+  const noNft = withoutNft(space);
+  if (!plain.missing) found.take(plain, plainBackend(space, plain, nft, legacy));
+  if (!nft.missing) found.take(nft, 'nft');
+  if (!legacy.missing) found.take(legacy, 'legacy');
+  if (!found.has('legacy')) {
+    const other = found.get('nft')?.ruleset;
+    const warned = other !== undefined && warnsOfLegacy(other);
+    const none = names.missing
+      ? (names.lookedFor && /^absent/.test(names.because)) ||
+        (other !== undefined && canWarn(other) && !warned && found.gaps.length === 0)
+      : names.closed && names.value.tables.length === 0;
+    if (!none || warned) {
+      const listed = names.missing ? null : names.value.tables.map((t) => t.name);
+      const only =
+        listed !== null && !names.missing && names.closed && listed.every((t) => t === 'filter' || t === 'security');
+      found.gap(
+        'legacy',
+        gapText('the iptables-legacy tables are not known', legacy),
+        legacy.missing ? legacy.evidence : [],
+        !only,
+      );
+    }
+  }
+  const json = facts.get('nftJson');
+  const text = facts.get('nftText');
+  if (!found.has('nft') && !noNft && json.missing) {
+    const skipped = nft.missing && plain.missing;
+    found.gap(
+      'nft',
+      gapText('the iptables-nft tables are not known', skipped ? plain : nft),
+      nft.missing ? nft.evidence : [],
+    );
+  }
+  if (noNft) return { rulesets: found.rulesets, gaps: found.gaps, native: null };
+  const covered = coveredTables(found, family);
+  if (json.missing) nativeWithoutJson(found, text, json, covered, family);
+  else {
+    if (!json.closed) found.gap('native nft', `${json.path} was not collected whole`, [json.evidence]);
+    return {
+      rulesets: found.rulesets,
+      gaps: found.gaps,
+      native: { fact: json, text: text.missing ? null : text, covered },
+    };
+  }
+  return { rulesets: found.rulesets, gaps: found.gaps, native: null };
+}
+
+const gapText = (what: string, fact: Fact<FactKind> | MissingFact): string =>
+  fact.missing ? missingReason(what, fact).because : what;
+
+/** The header names the backend; without one (no tables, an old program) `iptables -V` or the other file does. */
+function plainBackend(
+  space: Space,
+  plain: Fact<'iptables'> | Fact<'ip6tables'>,
+  nft: Fact<RulesetKind> | MissingFact,
+  legacy: Fact<RulesetKind> | MissingFact,
+): 'nft' | 'legacy' {
+  if (plain.value.backend !== 'unknown') return plain.value.backend;
+  const variant = (f: Fact<RulesetKind> | MissingFact) => f.missing && /is this variant/.test(f.because);
+  if (variant(nft)) return 'nft';
+  if (variant(legacy)) return 'legacy';
+  const version = space.node.facts.get('iptablesVersion');
+  if (!version.missing && version.value.backend !== 'unknown') return version.value.backend;
+  return !nft.missing && legacy.missing ? 'legacy' : 'nft';
+}
+
+/** nft tables that iptables-save printed: all of it but those that it could not. */
+function coveredTables(found: Finding, family: 4 | 6): ReadonlySet<string> {
+  const source = found.get('nft');
+  if (source === undefined) return new Set();
+  const word = family === 4 ? 'ip' : 'ip6';
+  const unreadable = new Set(
+    source.ruleset.markers.filter((m) => m.kind === 'incompatible-table').map((m) => m.table ?? ''),
+  );
+  // a table that was not printed because the text was cut is not covered either
+  const printed = TABLES.filter((t) => source.ruleset.tables.has(t) && !unreadable.has(t));
+  return new Set(printed.map((t) => `${word} ${t}`));
+}
+
+function nativeWithoutJson(
+  found: Finding,
+  text: Fact<'nftText'> | MissingFact,
+  json: MissingFact,
+  covered: ReadonlySet<string>,
+  family: 4 | 6,
+): void {
+  if (json.lookedFor && text.missing && text.lookedFor) return;
+  if (text.missing || !text.closed) {
+    found.gap('native nft', gapText('the native nft tables are not known', json), json.evidence);
+    return;
+  }
+  const families = family === 4 ? ['ip', 'inet'] : ['ip6', 'inet'];
+  for (const chain of text.value.chains) {
+    const table = `${chain.family} ${chain.table}`;
+    if (chain.hook === undefined || !families.includes(chain.family) || covered.has(table)) continue;
+    const because = `the rules of nft table ${table} (${text.path}:${chain.line}) were collected only as text`;
+    found.gap(`nft ${table} ${chain.hook}`, because, json.evidence, chain.type !== 'filter');
+    const gap = found.gaps.at(-1)!;
+    found.gaps[found.gaps.length - 1] = { ...gap, hooks: new Set([chain.hook]) };
+  }
+}
+
+/**
+ * A namespace of a container or pod. Its native nft tables are not collected: an iptables-nft-save that shows no table it cannot read is
+ * taken as all there is.
+ */
+function innerSources(space: Space, family: 4 | 6): FoundSources {
+  const { facts } = space.node;
+  const found = new Finding(space, family);
+  const mine = <F extends { readonly instance?: string }>(f: F) => f.instance === space.inode;
+  const nft = facts.all('netnsIptablesNft').find(mine);
+  const legacy = facts.all('netnsIptablesLegacy').find(mine);
+  const noNft = withoutNft(space);
+  const done = (): FoundSources => ({ rulesets: found.rulesets, gaps: found.gaps, native: null });
+  if (family === 6) {
+    const names = facts.get('legacyTables6');
+    const noLegacy = names.missing && names.lookedFor && /^absent/.test(names.because);
+    if (!noNft || !noLegacy)
+      found.gap('all', `the ip6tables rules of ${space.label} are not collected`, ['netns.iptables-nft-save']);
+    return done();
+  }
+  if (nft !== undefined) found.take(nft, 'nft');
+  if (legacy !== undefined) found.take(legacy, 'legacy');
+  if (nft === undefined && !noNft)
+    found.gap('nft', `the iptables-nft tables of ${space.label} were not collected`, ['netns.iptables-nft-save']);
+  if (legacy === undefined) {
+    const names = facts.get('legacyTables');
+    const unloaded = names.missing && names.lookedFor && /^absent/.test(names.because);
+    const silent = nft?.closed === true && !warnsOfLegacy(nft.value);
+    if (!unloaded && !silent)
+      found.gap('legacy', `the iptables-legacy tables of ${space.label} were not collected`, [
+        'netns.iptables-legacy-save',
+      ]);
+  }
+  for (const m of nft?.value.markers ?? [])
+    if (m.kind === 'incompatible-table')
+      found.gap(`nft ${m.table ?? ''}`, `table ${m.table ?? ''} of ${space.label} is one that iptables cannot print`, [
+        'netns.iptables-nft-save',
+      ]);
+  return done();
+}
