@@ -13,7 +13,7 @@ export const KNOWN_KEYS: ReadonlyMap<string, Type> = new Map<string, Type>([
     cluster-store cluster-advertise config-file cpu-rt-period-str data-root default-cgroupns-mode default-gateway
     default-gateway-v6 default-ipc-mode default-runtime default-shm-size exec-root firewall-backend fixed-cidr fixed-cidr-v6 graph group
     http-proxy https-proxy no-proxy host-gateway-ip init-path ip log-driver log-format log-level metrics-addr oom-score mtu-str
-    pidfile seccomp-profile storage-driver swarm-default-advertise-addr tlscacert tlscert tlskey userland-proxy-path userns-remap minimum-api-version`,
+    deprecated-key-path pidfile seccomp-profile storage-driver swarm-default-advertise-addr tlscacert tlscert tlskey userland-proxy-path userns-remap minimum-api-version`,
   ),
   ...list(
     'boolean',
@@ -60,3 +60,24 @@ export const FLAG_NAMES: ReadonlySet<string> = new Set(
     /\s+/,
   ),
 );
+
+/** Docker's newest major version whose settings are in these lists: a later one may know more. */
+export const NEWEST_KNOWN = 29;
+
+/** dockerd's one-letter flags. */
+export const SHORT_FLAGS: ReadonlyMap<string, string> = new Map([
+  ['bridge', 'b'],
+  ['debug', 'D'],
+  ['graph', 'g'],
+  ['group', 'G'],
+  ['hosts', 'H'],
+  ['log-level', 'l'],
+  ['storage-driver', 's'],
+]);
+
+/** Storage drivers that a major version of Docker removed. */
+export const REMOVED_DRIVERS: ReadonlyMap<string, number> = new Map([
+  ['aufs', 24],
+  ['overlay', 24],
+  ['devicemapper', 25],
+]);

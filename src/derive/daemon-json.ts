@@ -1,9 +1,9 @@
-import { parseIp, parsePrefix } from '../core/address.ts';
 import type { Span } from '../core/span.ts';
 import type { Fact, FactKind, JsonSettings, Setting } from '../facts/index.ts';
-import { FLAG_NAMES, KNOWN_KEYS, SINCE } from './daemon-json-keys.ts';
+import { FLAG_NAMES, KNOWN_KEYS, NEWEST_KNOWN, SHORT_FLAGS, SINCE } from './daemon-json-keys.ts';
+import { daemonJsonValueFaults } from './daemon-json-values.ts';
 import type { Source } from './devices.ts';
-import { elements, flag, setting } from './settings.ts';
+import { flag, setting } from './settings.ts';
 
 export interface Fault {
   readonly key: string;
@@ -35,14 +35,8 @@ export function daemonJsonFaults(source: Source<Kinds>, major: number | null): F
   const { value } = file;
   const at = (...spans: Span[]) => spans.map((span) => ({ fact: file as Fact<FactKind>, span }));
   const faults: Fault[] = [];
-  for (const e of value.errors.slice(0, 3))
-    faults.push({
-      key: 'not-json',
-      reason: `it is not valid JSON at line ${e.line}: ${e.message}`,
-      at: at(e),
-      sure: true,
-    });
-  if (faults.length > 0) return faults.slice(0, 1);
+  const broken = notJson(value, major, at);
+  if (broken !== null) return broken === 'empty' ? [] : [broken];
   if (value.rootType !== 'object')
     return [
       {
@@ -65,8 +59,8 @@ export function daemonJsonFaults(source: Source<Kinds>, major: number | null): F
         key: `unknown ${s.path}`,
         reason: `"${s.path}" is not a setting of dockerd`,
         at: at(s),
-        sure: major !== null,
-        ...(major === null ? { severity: 'medium' } : {}),
+        sure: major !== null && major <= NEWEST_KNOWN,
+        ...(major === null || major > NEWEST_KNOWN ? { severity: 'medium' } : {}),
       });
     } else if (since !== undefined && major !== null && major < since) {
       faults.push({
@@ -85,16 +79,17 @@ export function daemonJsonFaults(source: Source<Kinds>, major: number | null): F
     }
   }
   for (const s of value.settings) {
-    if (/^log-opts\.[^.]+$/.test(s.path) && s.type !== 'string') {
+    const wanted = /^log-opts\.[^.]+$/.test(s.path) ? 'string' : /^features\.[^.]+$/.test(s.path) ? 'boolean' : s.type;
+    if (s.type !== wanted && s.type !== 'null') {
       faults.push({
         key: `type ${s.path}`,
-        reason: `"${s.path}" must be a string, it is ${s.type}`,
+        reason: `"${s.path}" must be a ${wanted}, it is ${s.type}`,
         at: at(s),
         sure: true,
       });
     }
   }
-  faults.push(...doubled(source, file), ...addressing(value, at), ...swarm(source, value, at));
+  faults.push(...doubled(source, file), ...daemonJsonValueFaults(value, at, major), ...swarm(source, value, at));
   return faults;
 }
 
@@ -106,20 +101,25 @@ function doubled(source: Source<Kinds>, file: Fact<'daemonJson'>): Fault[] {
   const unit = source.get('dockerUnit');
   const faults: Fault[] = [];
   for (const s of topLevel(file.value)) {
-    const names = s.path === 'hosts' ? ['H', 'host'] : [s.path, s.path.replace(/s$/, '')];
+    // measured on 20.10: of all settings that stand twice, dockerd lets only runtimes pass
+    if (s.path === 'runtimes') continue;
+    const names = flagNames(s.path);
     let other: { fact: Fact<FactKind>; span: Span } | undefined;
-    if (!unit.missing) {
-      const start = unit.value.entries.findLast((e) => e.section === 'Service' && e.key === 'ExecStart');
+    const start = unit.missing
+      ? undefined
+      : unit.value.entries.findLast((e) => e.section === 'Service' && e.key === 'ExecStart');
+    if (!unit.missing && start !== undefined) {
       const word = names.find((n) =>
-        new RegExp(`(^|\\s)-{1,2}${n.replace(/[^\w-]/g, '')}([=\\s]|$)`).test(start?.value ?? ''),
+        new RegExp(`(^|\\s)-{1,2}${n.replace(/[^\w-]/g, '')}([=\\s]|$)`).test(start.value),
       );
-      if (start !== undefined && word !== undefined) other = { fact: unit as Fact<FactKind>, span: start };
-    } else if (!args.missing) {
+      if (word !== undefined) other = { fact: unit as Fact<FactKind>, span: start };
+    }
+    // what a variable of the unit stands for is seen on the running process only
+    if (other === undefined && !args.missing && (start === undefined || start.value.includes('$'))) {
       const f = flag(args.value, ...names);
       if (f !== undefined) other = { fact: args as Fact<FactKind>, span: f };
     }
-    // lists that merge: only flags that dockerd treats as one setting conflict
-    if (other !== undefined && !/^(label|storage-opt|log-opt|runtime)s?$/.test(s.path)) {
+    if (other !== undefined) {
       faults.push({
         key: `doubled ${s.path}`,
         reason: `"${s.path}" is also given on dockerd's command line`,
@@ -131,34 +131,28 @@ function doubled(source: Source<Kinds>, file: Fact<'daemonJson'>): Fault[] {
   return faults;
 }
 
-function addressing(value: JsonSettings, at: (...spans: Span[]) => Fault['at']): Fault[] {
-  const faults: Fault[] = [];
-  const bip = setting(value, 'bip');
-  const net = typeof bip?.value === 'string' ? bip.value : undefined;
-  if (bip !== undefined && net !== undefined) {
-    const prefix = net.includes('/') ? parsePrefix(net) : null;
-    const ip = parseIp(net.split('/')[0] ?? '');
-    if (prefix === null || ip === null)
-      faults.push({ key: 'bip', reason: `"bip" ${net} is no address with a prefix length`, at: at(bip), sure: true });
-    else if (prefix.length < 31 && ip.value === prefix.base)
-      faults.push({
-        key: 'bip',
-        reason: `"bip" ${net} is a network's own address, not a host's`,
-        at: at(bip),
-        sure: true,
-      });
-  }
-  const driver = elements(value, 'exec-opts').find(
-    (e) => typeof e.value === 'string' && /^native\.cgroupdriver=(?!systemd$|cgroupfs$)/.test(e.value),
-  );
-  if (driver !== undefined)
-    faults.push({
-      key: 'cgroupdriver',
-      reason: `${String(driver.value)} names no cgroup driver`,
-      at: at(driver),
-      sure: true,
-    });
-  return faults;
+/** The names that a setting's flag may have on the command line: most lists are in the singular there. */
+function flagNames(path: string): string[] {
+  const short = SHORT_FLAGS.get(path);
+  return [path, path.replace(/ies$/, 'y').replace(/s$/, ''), ...(short === undefined ? [] : [short])];
+}
+
+/** A text that dockerd's JSON reader stops at. Measured: 20.10 takes what follows the object, and refuses an empty file; 23 the other way round. */
+function notJson(
+  value: JsonSettings,
+  major: number | null,
+  at: (...spans: Span[]) => Fault['at'],
+): Fault | 'empty' | null {
+  const [first, ...more] = value.errors.filter((e) => e.message !== 'byte order mark');
+  if (first === undefined) return null;
+  const behind = value.rootType === 'object' && more.length === 0 && first.message === 'EndOfFileExpected';
+  const lenient = behind ? 'old' : value.rootType === 'none' && value.settings.length === 0 ? 'new' : null;
+  const fine = lenient !== null && major !== null && (lenient === 'old') === major < 23;
+  if (fine) return behind ? null : 'empty';
+  const reason = `it is not valid JSON at line ${first.line}: ${first.message}`;
+  if (lenient !== null && major === null)
+    return { key: 'not-json', reason, at: at(first), sure: false, severity: 'medium' };
+  return { key: 'not-json', reason, at: at(first), sure: true };
 }
 
 function swarm(source: Source<Kinds>, value: JsonSettings, at: (...spans: Span[]) => Fault['at']): Fault[] {

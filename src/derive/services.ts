@@ -1,5 +1,6 @@
 import { formatIp4, parseIp4, parsePrefix } from '../core/address.ts';
 import type { Span } from '../core/span.ts';
+import type { IptRule } from '../facts/firewall.ts';
 import type { Fact } from '../facts/index.ts';
 import type { Source } from './devices.ts';
 
@@ -21,10 +22,30 @@ export function serviceRange(source: Source<'staticPods' | 'iptables'>): {
   const rules = source.get('iptables');
   if (rules.missing) return null;
   const chain = rules.value.tables.get('nat')?.chains.get('KUBE-SERVICES');
+  const hull = chain === undefined ? null : clusterIps(chain.rules());
+  return hull === null
+    ? null
+    : { name: 'hull of observed ClusterIPs', prefix: hull.prefix, fact: rules, span: hull.first };
+}
+
+type Hull = { readonly prefix: string; readonly first: Span };
+
+/** Nodes of one cluster share the rules of this chain: the hull of each array is found once. */
+const hulls = new WeakMap<readonly IptRule[], Hull | null>();
+
+function clusterIps(rules: readonly IptRule[]): Hull | null {
+  const known = hulls.get(rules);
+  if (known !== undefined) return known;
+  const hull = hullOf(rules);
+  hulls.set(rules, hull);
+  return hull;
+}
+
+function hullOf(rules: readonly IptRule[]): Hull | null {
   let low = 0xffffffff;
   let high = -1;
   let first: Span | undefined;
-  for (const rule of chain?.rules() ?? []) {
+  for (const rule of rules) {
     // `cluster IP` rules only: external and load-balancer addresses are in this chain too
     if (!rule.target?.name.startsWith('KUBE-SVC-') || rule.destination === undefined || rule.destination.negated)
       continue;
@@ -38,5 +59,5 @@ export function serviceRange(source: Source<'staticPods' | 'iptables'>): {
   let length = 32;
   while (length > 0 && Math.floor(low / 2 ** (32 - length)) !== Math.floor(high / 2 ** (32 - length))) length -= 1;
   const base = Math.floor(low / 2 ** (32 - length)) * 2 ** (32 - length);
-  return { name: 'hull of observed ClusterIPs', prefix: `${formatIp4(base)}/${length}`, fact: rules, span: first };
+  return { prefix: `${formatIp4(base)}/${length}`, first };
 }

@@ -56,8 +56,12 @@ export function readJsonTree(text: string): JsonTree | string {
   const errors: (Span & { message: string })[] = [];
   if (bom) errors.push({ line: 1, message: 'byte order mark' });
   if (strict !== null) {
+    const end = root === undefined ? Number.POSITIVE_INFINITY : root.offset + root.length;
     for (const e of found.slice(0, MAX_ERRORS))
-      errors.push({ ...index.span(e.offset, e.length), message: printParseErrorCode(e.error) });
+      errors.push({
+        ...index.span(e.offset, e.length),
+        message: e.offset >= end ? 'EndOfFileExpected' : printParseErrorCode(e.error),
+      });
     if (found.length === 0) errors.push({ line: 1, message: strict });
   }
   return { root, index, errors, bom };

@@ -95,3 +95,76 @@ describe('every file that dockerd 20.10.24 refuses (test/lab shows it does)', ()
     expect(judge([rule], node(json, down)).findings.map((f) => f.severity)).toContain('critical');
   });
 });
+
+/** What dockerd 20.10.24 (Debian 12) did with a file and flags, in a network namespace of its own: true = it started. */
+const MEASURED: readonly (readonly [json: string, flags: string, starts: boolean])[] = [
+  ['{"debug":true}', '', true],
+  ['{"debug":true}', '-D', false],
+  ['{"debug":null}', '', true],
+  ['{"debug":"true"}', '', false],
+  ['{"DEBUG":true}', '', false],
+  ['{"debug":true} x', '', true],
+  ['{"debug":true,"debug":false}', '', true],
+  ['\uFEFF{"debug":true}', '', false],
+  ['[]', '', false],
+  ['', '', false],
+  ['{"live-restore":true}', '--live-restore', false],
+  ['{"labels":["a=b"]}', '--label c=d', false],
+  ['{"labels":["nolabel"]}', '', false],
+  ['{"log-opts":{"max-size":"1m"}}', '--log-opt max-file=3', false],
+  ['{"storage-opts":["x=y"]}', '--storage-opt a=b', false],
+  ['{"runtimes":{"x":{"path":"/bin/x"}}}', '--add-runtime y=/bin/y', true],
+  ['{"runtimes":{"runc":{"path":"/x"}}}', '', false],
+  ['{"default-runtime":"nosuch"}', '', false],
+  ['{"dns":["8.8.8.8"]}', '--dns 1.1.1.1', false],
+  ['{"dns":["nope"]}', '', false],
+  ['{"ip":"nope"}', '', false],
+  ['{"insecure-registries":["a:5000"]}', '--insecure-registry b:5000', false],
+  ['{"insecure-registries":["http://a:5000"]}', '', true],
+  ['{"registry-mirrors":["not a url"]}', '', false],
+  ['{"registry-mirrors":["https://a/b?x=1"]}', '', true],
+  ['{"exec-opts":["native.cgroupdriver=systemd"]}', '--exec-opt native.cgroupdriver=cgroupfs', false],
+  ['{"exec-opts":["native.cgroupdriver=foo"]}', '', false],
+  ['{"features":{"buildkit":"true"}}', '', false],
+  ['{"deprecated-key-path":"/x"}', '', true],
+  ['{"fixed-cidr":"10.0.0.0/24","bip":"172.17.0.1/16"}', '', true],
+  ['{"bip":"172.17.0.0/16"}', '', false],
+  ['{"bip":"172.17.0.1"}', '', false],
+  ['{"max-concurrent-downloads":-1}', '', false],
+  ['{"max-concurrent-downloads":1.5}', '', false],
+  ['{"mtu":-5}', '', false],
+  ['{"shutdown-timeout":"3"}', '', false],
+  ['{"hosts":["tcp://127.0.0.1:2376"]}', '-H fd://', false],
+  ['{"cgroup-parent":5}', '', false],
+  ['{"default-shm-size":64}', '', false],
+  ['{"default-shm-size":"64M"}', '', true],
+  ['{"default-ulimits":{"nofile":{"Name":"nofile","Hard":10,"Soft":20}}}', '', true],
+  ['{"default-ulimits":["nofile=1:2"]}', '', false],
+  ['{"log-driver":"nosuch"}', '', true],
+];
+
+describe('dockerd 20.10.24 is right', () => {
+  it.each(MEASURED)('%s %s', (json, flags, starts) => {
+    const files = { 'systemd/docker.txt': unit(`/usr/sbin/dockerd ${flags}`), ...down };
+    expect(judge([rule], node(json, files)).findings.map((f) => f.message)).toHaveLength(starts ? 0 : 1);
+    const running = {
+      'systemd/docker.txt': unit('/usr/sbin/dockerd $OPTIONS'),
+      'cmdline/dockerd.txt': `/usr/sbin/dockerd\n${flags.split(' ').join('\n')}\n`,
+    };
+    expect(judge([rule], node(json, running)).findings.map((f) => f.message)).toHaveLength(starts ? 0 : 1);
+  });
+  it('from 23 on a byte order mark and an empty file are no fault, and text behind the object is', () => {
+    const newer = { 'docker/version.json': version('24.0.7'), 'systemd/docker.txt': unit('/usr/sbin/dockerd') };
+    for (const json of ['\uFEFF{"debug":true}', '']) expect(judge([rule], node(json, newer)).findings).toEqual([]);
+    expect(judge([rule], node('{"debug":true} x', newer)).findings).toMatchObject([{ group: 'not-json' }]);
+    expect(judge([rule], node('{"storage-driver":"aufs"}', newer)).findings).toMatchObject([
+      { group: 'storage-driver' },
+    ]);
+  });
+  it('a version later than these lists may know more settings', () => {
+    const later = { 'docker/version.json': version('33.0.0'), 'systemd/docker.txt': unit('/usr/sbin/dockerd') };
+    expect(judge([rule], node('{"brand-new": true}', later)).findings).toMatchObject([
+      { severity: 'medium', confidence: 'likely' },
+    ]);
+  });
+});
