@@ -57,10 +57,11 @@ export function readJsonTree(text: string): JsonTree | string {
   if (bom) errors.push({ line: 1, message: 'byte order mark' });
   if (strict !== null) {
     const end = root === undefined ? Number.POSITIVE_INFINITY : root.offset + root.length;
+    const behind = body.slice(end).trim() !== '';
     for (const e of found.slice(0, MAX_ERRORS))
       errors.push({
         ...index.span(e.offset, e.length),
-        message: e.offset >= end ? 'EndOfFileExpected' : printParseErrorCode(e.error),
+        message: behind && e.offset >= end ? 'EndOfFileExpected' : printParseErrorCode(e.error),
       });
     if (found.length === 0) errors.push({ line: 1, message: strict });
   }
