@@ -1,15 +1,16 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import type { ProbeResult } from '../lab/index.ts';
 import { type Comparison, compareAll, kernelWords, leavesEvidence } from './compare.ts';
-import { nodeIp, OUTSIDE_IP, type Plan, type PlannedProbe, placesOf } from './plan.ts';
+import { ip6Of, OUTSIDE_IP6 } from './ipv6.ts';
+import { OUTSIDE_IP, type Plan, type PlannedPlace, type PlannedProbe, placesOf } from './plan.ts';
 import { PlannedLab } from './run-lab.ts';
 import { type TraceJson, type TraceRequest, traceAll } from './tracer.ts';
 
 /** outside: unknown, as it has to be, for the packet leaves the evidence. unstable: the kernel did not do the same twice. */
 export type Judged = Comparison | 'outside' | 'unstable';
 
-export interface Checked {
-  readonly probe: PlannedProbe;
+export interface Judgement<P> {
+  readonly probe: P;
   readonly judged: Judged;
   /** What the kernel did and what the trace said, in a few words. */
   readonly kernel: string;
@@ -17,6 +18,8 @@ export interface Checked {
   /** Why the trace is unknown. */
   readonly because?: string;
 }
+
+export type Checked = Judgement<PlannedProbe>;
 
 export interface LabResult {
   readonly seed: number;
@@ -27,37 +30,53 @@ export interface LabResult {
   readonly complaints: readonly string[];
 }
 
+/** Payload bytes that the lab's probes send when nobody says how many. */
+const PAYLOAD: Readonly<Record<string, number | undefined>> = { icmp: 56, udp: 16 };
+
 /** What to ask the trace for a probe of a plan. */
 export function requestOf(plan: Plan, probe: PlannedProbe): TraceRequest {
   const place = placesOf(plan).find((p) => p.id === probe.from);
-  const isNode = place?.kind === 'node' || place?.kind === 'outside';
-  const collected = place?.kind !== 'outside' || plan.outsideCollected;
   return {
-    from: isNode && collected ? probe.from : (place?.ip ?? probe.from),
+    from: place === undefined ? probe.from : fromOf(plan, place, probe.to.includes(':')),
     to: probe.to,
     proto: probe.proto,
     port: probe.port,
-    size: probe.size,
+    size: probe.size ?? PAYLOAD[probe.proto],
     df: probe.df,
   };
 }
 
+/** A node by its name; a pod or container as the namespace with its address; a host that nobody collected by its address. */
+function fromOf(plan: Plan, place: PlannedPlace, six: boolean): string {
+  const ip = (six ? ip6Of(plan, place) : null) ?? place.ip;
+  const node = plan.nodes.find((n) => n.name === place.node);
+  const collected = node === undefined ? plan.outsideCollected : node.collected;
+  if (!collected) return ip;
+  return place.kind === 'pod' || place.kind === 'container' ? `${place.node}/${place.ip}` : place.id;
+}
+
 /** Does the probe start or end where nobody collected? */
 function touchesOutside(plan: Plan, probe: PlannedProbe): boolean {
-  const dark = new Set<string>(plan.outsideCollected ? [] : ['outside', OUTSIDE_IP]);
+  const dark = new Set<string>(plan.outsideCollected ? [] : ['outside', OUTSIDE_IP, OUTSIDE_IP6]);
   for (const place of placesOf(plan)) {
     const node = plan.nodes.find((n) => n.name === place.node);
-    if (node !== undefined && !node.collected) for (const name of [place.id, place.ip, nodeIp(node)]) dark.add(name);
+    if (node !== undefined && !node.collected)
+      for (const name of [place.id, place.ip, ip6Of(plan, place) ?? place.ip]) dark.add(name);
   }
   return dark.has(probe.from) || dark.has(probe.to);
 }
 
 const isDark = (plan: Plan): boolean => !plan.outsideCollected || plan.nodes.some((n) => !n.collected);
 
-function judge(plan: Plan, probe: PlannedProbe, results: readonly ProbeResult[], trace: TraceJson): Checked {
+/** One probe's results against its trace; `dark`: it may end where nobody collected. */
+export function judgeProbe<P extends { readonly proto: string }>(
+  probe: P,
+  results: readonly ProbeResult[],
+  trace: TraceJson,
+  dark: 'no' | 'yes' | 'perhaps',
+): Judgement<P> {
   const { comparison, said, because } = compareAll(results, trace, probe);
-  const outside =
-    comparison === 'unknown' && (touchesOutside(plan, probe) || (isDark(plan) && leavesEvidence(because ?? '')));
+  const outside = comparison === 'unknown' && (dark === 'yes' || (dark === 'perhaps' && leavesEvidence(because ?? '')));
   return {
     probe,
     judged: outside ? 'outside' : comparison,
@@ -66,6 +85,9 @@ function judge(plan: Plan, probe: PlannedProbe, results: readonly ProbeResult[],
     ...(because === undefined ? {} : { because }),
   };
 }
+
+const judge = (plan: Plan, probe: PlannedProbe, results: readonly ProbeResult[], trace: TraceJson): Checked =>
+  judgeProbe(probe, results, trace, touchesOutside(plan, probe) ? 'yes' : isDark(plan) ? 'perhaps' : 'no');
 
 /** Builds the lab, asks the kernel and the trace, and compares; the bundles stay in `dir`. */
 export async function checkLab(plan: Plan, dir: string): Promise<LabResult> {

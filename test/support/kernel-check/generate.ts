@@ -13,6 +13,7 @@ import {
   ufwStep,
 } from './grammar-producers.ts';
 import { type Ground, groundOf } from './ground.ts';
+import { ipv6Probes, ipv6Steps } from './ipv6.ts';
 import { type BridgePart, CLUSTER, type NodePart, nodeIp, type Plan, podIp, type Step } from './plan.ts';
 import { probesFor } from './probes.ts';
 import { Random } from './random.ts';
@@ -126,6 +127,7 @@ export function generate(seed: number): Plan {
   const services = backend !== 'none' && r.chance(0.5) ? someServices(r, nodes) : null;
   const base = { backend, nodes, services };
   const outsideCollected = r.chance(0.5);
+  const ipv6 = r.chance(0.15);
   const grounds = nodes.map((node) => groundOf(base, node));
   const steps = grounds.flatMap((g) => producerSteps(r, g, services));
   if (!r.chance(0.1)) {
@@ -141,8 +143,10 @@ export function generate(seed: number): Plan {
       const step = someFault(r, r.pick(grounds));
       if (step !== null) steps.push(step);
     }
+    if (ipv6) for (const g of grounds) steps.push(...ipv6Steps(r, g, r.pick([0, 1, 2])));
     if (outsideCollected && r.chance(0.3)) steps.push(outsideFault(r, grounds[0]!));
   }
-  const plan = { seed, ...base, outsideCollected, collectFirst: r.chance(0.4), steps };
-  return { ...plan, probes: probesFor(r, plan) };
+  const plan = { seed, ...base, ipv6, outsideCollected, collectFirst: r.chance(0.4), steps };
+  const probes = [...probesFor(r, plan), ...(ipv6 ? ipv6Probes(r, plan) : [])];
+  return { ...plan, probes: probes.length > 200 ? r.some(probes, 200) : probes };
 }

@@ -66,6 +66,8 @@ export interface Plan {
   readonly backend: Backend;
   readonly nodes: readonly NodePart[];
   readonly services: readonly ServiceSpec[] | null;
+  /** IPv6 beside IPv4. */
+  readonly ipv6: boolean;
   /** Is the outside host a node of the case? */
   readonly outsideCollected: boolean;
   /** Collected before the probes, when neighbours are not resolved yet, or after. */

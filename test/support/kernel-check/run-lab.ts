@@ -1,5 +1,7 @@
 import { Lab, type LabNode, type LabPod, type Place, type Probe, type ProbeResult } from '../lab/index.ts';
+import { podPlan } from '../lab/spec.ts';
 import { containerNetns, dockerDevices } from './docker-style.ts';
+import { ipv6Setup, OUTSIDE_SETUP6 } from './ipv6.ts';
 import { type NodePart, nodeIp, type Plan, type PlannedProbe, podPrefix } from './plan.ts';
 
 /** What nobody models and everybody has: no redirects, which would make the second packet take another way. */
@@ -37,11 +39,12 @@ export class PlannedLab {
         pods: node.pods,
         iptables: node.iptables,
         controlPlane: node.index === 0,
-        setup: `${dockerDevices(node)}\n${QUIET}`,
+        setup: `${dockerDevices(node)}\n${plan.ipv6 ? ipv6Setup(plan, node, (host) => podPlan(podPrefix(node), host, 0).netns) : ''}\n${QUIET}`,
       })),
     });
     try {
       await Promise.all(plan.nodes.map((node) => addContainers(lab, node)));
+      if (plan.ipv6) await addIpv6(lab);
       const places = new Map<string, Place>(lab.places().map((place) => [place.id, place]));
       return new PlannedLab(plan, lab, places, await applySteps(plan, places));
     } catch (e) {
@@ -103,6 +106,13 @@ async function addContainers(lab: Lab, part: NodePart): Promise<void> {
       await lab.serve(id, 'tcp', 80);
       await lab.serve(id, 'udp', 53);
     }
+}
+
+async function addIpv6(lab: Lab): Promise<void> {
+  await lab.outside.sh(OUTSIDE_SETUP6);
+  await Promise.all(
+    lab.places().flatMap((place) => [lab.serve(place, 'tcp', 80, '::'), lab.serve(place, 'udp', 53, '::')]),
+  );
 }
 
 /** Place by place in their order; one that fails has no effect and does not end the others. */

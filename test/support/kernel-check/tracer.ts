@@ -4,6 +4,7 @@ import { readInput } from '../../../src/bundle/index.ts';
 import { decodeEvidence } from '../../../src/cases/evidence-text.ts';
 import { nodeInfo } from '../../../src/cases/prepare.ts';
 import { NodeFacts } from '../../../src/engine/index.ts';
+import type { MemoryBundle } from './recording.ts';
 
 export interface TraceRequest {
   /** A node, or an address. */
@@ -46,6 +47,7 @@ const NET = join(import.meta.dirname, '../../../src/net/index.ts');
 
 interface Net {
   buildNode(facts: NodeFacts): unknown;
+  clusterOf(nodes: readonly unknown[]): unknown;
   trace?(cluster: unknown, request: object): TraceJson;
 }
 
@@ -58,30 +60,50 @@ async function net(): Promise<Net | null> {
 
 export const canTrace = async (): Promise<boolean> => (await net()) !== null;
 
-async function factsOf(path: string): Promise<NodeFacts[]> {
-  const results = await readInput(path, { name: basename(path) });
-  return results.map((result) => {
-    if (!result.ok) throw new Error(`${path}: ${JSON.stringify(result)}`);
+/** A bundle file, or one in memory. */
+export type BundleInput = string | MemoryBundle;
+
+/** What a bundle says, with some of its files left out as if they had never been collected. */
+export interface NodeSource {
+  readonly id: string;
+  readonly facts: (without?: ReadonlySet<string>) => NodeFacts;
+  /** Files that the facts given out so far have read. */
+  readonly read: Set<string>;
+}
+
+export async function sourcesOf(input: BundleInput): Promise<NodeSource[]> {
+  const name = typeof input === 'string' ? basename(input) : input.name;
+  const results = await readInput(typeof input === 'string' ? input : input.bytes, { name });
+  return results.map((result): NodeSource => {
+    if (!result.ok) throw new Error(`${name}: ${JSON.stringify(result)}`);
     const { bundle } = result;
-    return new NodeFacts({
-      info: nodeInfo(bundle, bundle.nodeName, bundle.evidence),
-      textAt(at) {
-        const member = bundle.members.get(at);
-        return member === undefined ? null : decodeEvidence(member.bytes);
+    const read = new Set<string>();
+    return {
+      id: bundle.nodeName,
+      read,
+      facts(without = new Set()) {
+        const evidence = bundle.evidence.filter((record) => !without.has(record.path));
+        return new NodeFacts({
+          info: nodeInfo(bundle, bundle.nodeName, evidence),
+          textAt(at) {
+            read.add(at);
+            const member = bundle.members.get(at);
+            return member === undefined || without.has(at) ? null : decodeEvidence(member.bytes);
+          },
+        });
       },
-    });
+    };
   });
 }
 
-/** Traces all of them over the same bundles, offline, in this process. A trace that throws is an unknown. */
-export async function traceAll(
-  bundles: readonly string[],
+/** Traces all of them over these nodes. A trace that throws is an unknown. */
+export async function traceOver(
+  nodes: readonly NodeFacts[],
   requests: readonly TraceRequest[],
 ): Promise<readonly TraceJson[]> {
   const library = await net();
   if (library?.trace === undefined) throw new Error('src/net has no trace');
-  const cluster: unknown[] = [];
-  for (const path of bundles) for (const facts of await factsOf(path)) cluster.push(library.buildNode(facts));
+  const cluster = library.clusterOf(nodes.map((facts) => library.buildNode(facts)));
   return requests.map((request) => {
     try {
       return library.trace!(cluster, request);
@@ -89,4 +111,16 @@ export async function traceAll(
       return { verdict: 'unknown', because: `the trace threw: ${(e as Error).stack ?? e}`, hops: [] };
     }
   });
+}
+
+/** Traces all of them over the same bundles, offline, in this process. */
+export async function traceAll(
+  bundles: readonly BundleInput[],
+  requests: readonly TraceRequest[],
+): Promise<readonly TraceJson[]> {
+  const sources = (await Promise.all(bundles.map(sourcesOf))).flat();
+  return traceOver(
+    sources.map((source) => source.facts()),
+    requests,
+  );
 }

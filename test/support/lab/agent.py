@@ -21,15 +21,22 @@ def identity(place, peer, own):
 
 
 def serve(place, proto, port, address="0.0.0.0"):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     if proto == "tcp":
-        s = make_socket(place, socket.AF_INET, socket.SOCK_STREAM)
+        s = make_socket(place, family, socket.SOCK_STREAM)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         s.bind((address, port))
         s.listen(64)
         sel.register(s, selectors.EVENT_READ, lambda: accept(place, s))
     else:
-        s = make_socket(place, socket.AF_INET, socket.SOCK_DGRAM)
-        s.setsockopt(socket.IPPROTO_IP, 8, 1)  # IP_PKTINFO: answer from the address that was asked
+        s = make_socket(place, family, socket.SOCK_DGRAM)
+        if family == socket.AF_INET6:
+            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        else:
+            s.setsockopt(socket.IPPROTO_IP, 8, 1)  # IP_PKTINFO: answer from the address that was asked
         s.bind((address, port))
         sel.register(s, selectors.EVENT_READ, lambda: answer_udp(place, s, port))
     return s
@@ -68,12 +75,16 @@ def answer_udp(place, s, port):
         _data, anc, _flags, peer = s.recvmsg(65536, 256)
     except OSError:
         return
-    own = "0.0.0.0"
+    own, back = "0.0.0.0", []
     for level, kind, value in anc:
         if level == socket.IPPROTO_IP and kind == 8:
             own = socket.inet_ntoa(value[8:12])
+            back = [(level, 8, struct.pack("=I4s4s", 0, value[8:12], b"\0" * 4))]
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            own = socket.inet_ntop(socket.AF_INET6, value[:16])
+            back = [(level, kind, value[:16] + struct.pack("=I", 0))]
     try:
-        s.sendmsg([identity(place, peer, (own, port))], [(socket.IPPROTO_IP, 8, struct.pack("=I4s4s", 0, socket.inet_aton(own), b"\0" * 4))], 0, peer)
+        s.sendmsg([identity(place, peer, (own, port))], back, 0, peer)
     except OSError:
         pass
 

@@ -3,7 +3,7 @@ import errno, itertools, json, os, selectors, socket, struct, time
 from agent_loop import drop, later, make_socket, sel
 
 IP_MTU_DISCOVER, IP_PMTUDISC_DONT, IP_PMTUDISC_DO = 10, 0, 2
-IP_RECVERR, MSG_ERRQUEUE = 11, 0x2000
+IP_RECVERR, IPV6_RECVERR, IPV6_MTU_DISCOVER, MSG_ERRQUEUE = 11, 25, 23, 0x2000
 ERRNO = {errno.ECONNREFUSED: "refused", errno.EHOSTUNREACH: "hostunreach", errno.ENETUNREACH: "netunreach",
          errno.EMSGSIZE: "emsgsize", errno.EACCES: "prohibited", errno.EPERM: "notpermitted", errno.ECONNRESET: "reset",
          errno.EINVAL: "invalid", errno.ETIMEDOUT: "timeout", errno.ENOTCONN: "reset", errno.EPIPE: "reset",
@@ -18,11 +18,13 @@ def icmp_error(s):
     except OSError:
         return None
     for level, kind, value in anc:
-        if level == socket.IPPROTO_IP and kind == IP_RECVERR:
+        six = level == socket.IPPROTO_IPV6 and kind == IPV6_RECVERR
+        if six or (level == socket.IPPROTO_IP and kind == IP_RECVERR):
             num, origin, icmp_type, code, _pad, info, _data = struct.unpack("=IBBBBII", value[:16])
             found = {"errno": num, "info": info, "local": origin == 1}
-            if origin == 2:
-                found.update(type=icmp_type, code=code, **{"from": socket.inet_ntoa(value[20:24])})
+            if origin in (2, 3):
+                by = socket.inet_ntop(socket.AF_INET6, value[24:40]) if six else socket.inet_ntoa(value[20:24])
+                found.update(type=icmp_type, code=code, **{"from": by})
             return found
     return None
 
@@ -31,6 +33,8 @@ class Probe:
     def __init__(self, spec, done):
         self.spec, self.report, self.finished, self.s = spec, done, False, None
         self.t0 = time.monotonic()
+        self.six = ":" in spec["to"]
+        self.family = socket.AF_INET6 if self.six else socket.AF_INET
         self.silent = "lost" if spec["proto"] == "icmp" else "timeout"
         later(spec.get("timeout") or (1.0 if spec["proto"] == "icmp" else 1.5), self.expire)
         try:
@@ -51,21 +55,26 @@ class Probe:
 
     def failed(self, e, icmp=None):
         name = ERRNO.get(e.errno, errno.errorcode.get(e.errno, "error").lower())
-        if icmp and icmp.get("type") == 11:
+        if icmp and icmp.get("type") == (3 if self.six else 11):
             name = "ttlexceeded"
         self.end(name, **({"icmp": icmp} if icmp and "type" in icmp else {}))
 
     def options(self):
         df = self.spec.get("df")
         if df is not None:
-            self.s.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO if df else IP_PMTUDISC_DONT)
+            how = (socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER) if self.six else (socket.IPPROTO_IP, IP_MTU_DISCOVER)
+            self.s.setsockopt(*how, IP_PMTUDISC_DO if df else IP_PMTUDISC_DONT)
         if self.spec.get("ttl"):
-            self.s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, self.spec["ttl"])
+            how = (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS) if self.six else (socket.IPPROTO_IP, socket.IP_TTL)
+            self.s.setsockopt(*how, self.spec["ttl"])
         if self.spec.get("mark"):
             self.s.setsockopt(socket.SOL_SOCKET, 36, self.spec["mark"])
         if self.spec.get("source") or self.spec.get("sport"):
             self.s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self.s.bind((self.spec.get("source") or "0.0.0.0", self.spec.get("sport") or 0))
+            self.s.bind((self.spec.get("source") or ("::" if self.six else "0.0.0.0"), self.spec.get("sport") or 0))
+
+    def hear_errors(self):
+        self.s.setsockopt(*((socket.IPPROTO_IPV6, IPV6_RECVERR) if self.six else (socket.IPPROTO_IP, IP_RECVERR)), 1)
 
     def delivered(self, data):
         try:
@@ -75,7 +84,7 @@ class Probe:
         self.end("ok", seenSource=who["src"], seenPort=who["sport"], answeredBy={"place": who["place"], "ip": who["to"], "port": who["port"]})
 
     def tcp(self):
-        s = self.s = make_socket(self.spec["from"], socket.AF_INET, socket.SOCK_STREAM)
+        s = self.s = make_socket(self.spec["from"], self.family, socket.SOCK_STREAM)
         self.options()
         rc = s.connect_ex((self.spec["to"], self.spec["port"]))
         if rc not in (0, errno.EINPROGRESS):
@@ -102,8 +111,8 @@ class Probe:
         self.delivered(data) if data else self.end("reset")
 
     def udp(self):
-        s = self.s = make_socket(self.spec["from"], socket.AF_INET, socket.SOCK_DGRAM)
-        s.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        s = self.s = make_socket(self.spec["from"], self.family, socket.SOCK_DGRAM)
+        self.hear_errors()
         self.options()
         s.connect((self.spec["to"], self.spec["port"]))
         s.send(b"x" * (self.spec.get("size") or 16))
@@ -120,17 +129,19 @@ class Probe:
         self.delivered(data)
 
     def icmp(self):
-        s = self.s = make_socket(self.spec["from"], socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-        s.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        kind = socket.IPPROTO_ICMPV6 if self.six else socket.IPPROTO_ICMP
+        s = self.s = make_socket(self.spec["from"], self.family, socket.SOCK_RAW, kind)
+        self.hear_errors()
         self.options()
         self.ident = next(serial) & 0xFFFF
         body = b"n" * (56 if self.spec.get("size") is None else self.spec["size"])
-        head = struct.pack("!BBHHH", 8, 0, 0, self.ident, 1)
+        kind = 128 if self.six else 8
+        head = struct.pack("!BBHHH", kind, 0, 0, self.ident, 1)
         total = sum(struct.unpack("!%dH" % ((len(head + body) + 1) // 2), head + body + b"\0" * (len(body) % 2)))
         while total >> 16:
             total = (total & 0xFFFF) + (total >> 16)
         s.connect((self.spec["to"], 0))
-        s.send(struct.pack("!BBHHH", 8, 0, ~total & 0xFFFF, self.ident, 1) + body)
+        s.send(struct.pack("!BBHHH", kind, 0, ~total & 0xFFFF, self.ident, 1) + body)
         sel.register(s, selectors.EVENT_READ, self.icmp_answer)
 
     def icmp_answer(self):
@@ -141,7 +152,7 @@ class Probe:
             return self.failed(OSError(icmp["errno"], ""), icmp) if icmp else None
         except OSError as e:
             return self.failed(e, icmp)
-        at = (packet[0] & 15) * 4
+        at = 0 if self.six else (packet[0] & 15) * 4
         kind, _code, _sum, ident = struct.unpack("!BBHH", packet[at:at + 6])
-        if kind == 0 and ident == self.ident:
+        if kind == (129 if self.six else 0) and ident == self.ident:
             self.end("ok")

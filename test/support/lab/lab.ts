@@ -2,13 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { Agent, type ProbeResult, type Protocol } from './agent.ts';
 import { type Holder, hold } from './holder.ts';
 import { LabNode, type LabPod } from './node.ts';
-import { mountScript, nodeScript } from './node-script.ts';
+import { mountScript, NO_DAD, nodeScript } from './node-script.ts';
 import { Place } from './place.ts';
 import { type LabPlan, type LabSpec, labPlan, nodePlan } from './spec.ts';
 
 const NODE_FLAGS = ['--net', '--mount', '--uts', '--pid', '--fork'];
 
-const OUTSIDE = 'ip link set lo up\necho 0 >/proc/sys/net/ipv4/ip_forward';
+const OUTSIDE = `ip link set lo up\necho 0 >/proc/sys/net/ipv4/ip_forward\n${NO_DAD}`;
 
 export interface Probe {
   readonly from: Place | string;

@@ -27,6 +27,9 @@ const HIDDEN = [
   'var/lib/cni',
 ];
 
+/** Nobody else has a lab's addresses: IPv6 need not wait a second to find out. */
+export const NO_DAD = 'echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad';
+
 /**
  * The namespaces' first process gives the node a root directory of its own: the host's file system, with an
  * upper layer in memory for everything that is written, and without what the host itself is set up for.
@@ -58,7 +61,8 @@ pivot_root . .
 umount -l .
 cd /
 echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
-echo 0 >/proc/sys/net/ipv4/conf/default/rp_filter`;
+echo 0 >/proc/sys/net/ipv4/conf/default/rp_filter
+${NO_DAD}`;
 }
 
 /** flannel.1 as flanneld makes it, or with other parameters: `ip -batch` lines. */
