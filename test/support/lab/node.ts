@@ -100,6 +100,8 @@ export class LabNode extends Place {
   }
 
   #installIdle(file: string): void {
+    // a program that was killed a moment ago may still hold the old file busy
+    rmSync(this.path(file), { force: true });
     this.write(file, idleProgram(), 0o755);
     chmodSync(this.path(file), 0o755);
   }
