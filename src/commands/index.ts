@@ -4,6 +4,7 @@ import { Query, Replay, Verify } from './integrity.ts';
 import { Coverage, Findings, History, Nodes } from './listings.ts';
 import { Report } from './report.ts';
 import { Explain, Rules } from './rules.ts';
+import { Trace } from './trace.ts';
 import { Why } from './why.ts';
 
 /** Command id -> class; oclif reads this (package.json, oclif.commands). What a command works with it imports when it runs. */
@@ -19,6 +20,7 @@ export const COMMANDS = {
   replay: Replay,
   report: Report,
   rules: Rules,
+  trace: Trace,
   verify: Verify,
   why: Why,
 };

@@ -53,7 +53,7 @@ export function lazyCluster(
 export function clusterOf(nodes: readonly NetNode[]): NetCluster {
   const byId = new Map(nodes.map((n) => [n.id, n]));
   return lazyCluster(
-    nodes.map((n) => ({ id: n.id, digest: netDigest(n) })),
+    nodes.map((n) => ({ id: n.id, digest: netDigest(n.facts) })),
     (id) => byId.get(id),
   );
 }

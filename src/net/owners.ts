@@ -1,6 +1,7 @@
-import { formatAddr, isLoopback } from './addr.ts';
-import type { Reason } from './doubt.ts';
-import type { NetNode } from './model.ts';
+import type { LinkDevice } from '../facts/index.ts';
+import { isLoopback, parseAddr } from './addr.ts';
+import { missingReason, type Reason } from './doubt.ts';
+import type { NetFacts } from './model.ts';
 
 /**
  * Who has which address on a node, as plain JSON small enough to be read of a thousand nodes: a trace opens only the nodes that it
@@ -24,18 +25,36 @@ type DeviceDigest = readonly [dev: string, mac: string, ...addresses: string[]];
 
 export const DIGEST_VERSION = 1;
 
-/** Reads devices and addresses of every namespace of the node, and nothing else. */
-export function netDigest(node: NetNode): NetDigest {
-  const spaces = node.spaces.map((space): SpaceDigest => {
-    const devices: DeviceDigest[] = [];
-    for (const device of space.devices.list) {
-      const mac = device.mac === null || /^(00:){5}00$/.test(device.mac) ? '' : device.mac;
-      const addresses = device.addresses.filter((a) => !isLoopback(a.addr)).map((a) => formatAddr(a.addr));
-      if (mac !== '' || addresses.length > 0) devices.push([device.name, mac, ...addresses]);
-    }
-    return { inode: space.inode, devices };
-  });
-  return { version: DIGEST_VERSION, spaces, gap: node.host.devices.gap };
+/** Reads `ip addr` of every namespace of the node, and nothing else. */
+export function netDigest(facts: NetFacts): NetDigest {
+  const addresses = facts.get('addresses');
+  const links = addresses.missing ? facts.get('links') : addresses;
+  const gap = addresses.missing
+    ? missingReason('the devices are not known', addresses)
+    : addresses.closed
+      ? null
+      : { because: `${addresses.path} was not collected whole`, evidence: [addresses.evidence] };
+  const inner = facts
+    .all('netnsAddresses')
+    .flatMap((f) => (f.instance === undefined ? [] : [spaceDigest(f.instance, f.value.devices)]));
+  return {
+    version: DIGEST_VERSION,
+    spaces: [spaceDigest(null, links.missing ? [] : links.value.devices), ...inner],
+    gap,
+  };
+}
+
+function spaceDigest(inode: string | null, list: readonly LinkDevice[]): SpaceDigest {
+  const devices: DeviceDigest[] = [];
+  for (const device of list) {
+    const mac = device.mac === undefined || /^(00:){5}00$/.test(device.mac) ? '' : device.mac;
+    const addresses = device.addresses.flatMap((a) => {
+      const addr = parseAddr(a.address);
+      return addr === null || isLoopback(addr) ? [] : [a.address];
+    });
+    if (mac !== '' || addresses.length > 0) devices.push([device.name, mac, ...addresses]);
+  }
+  return { inode, devices };
 }
 
 /** What the cache holds as a digest of this version; null: it must be made again. */

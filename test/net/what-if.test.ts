@@ -44,7 +44,7 @@ const FILES: Files = {
 
 const node = (files: Files = FILES): NetFacts => new NodeFacts(nodeEvidence('node-b', { files }));
 
-function after(command: string, files: Files = FILES): NetFacts {
+function changed(command: string, files: Files = FILES): NetFacts {
   let facts = node(files);
   for (const { change } of readChanges([command], ['node-b'])) facts = applyChange(facts, change);
   return facts;
@@ -148,7 +148,7 @@ describe('readChanges', () => {
 
 describe('applyChange', () => {
   it('puts a rule in front of the others, in the form of iptables-save, with a line that is in no file', () => {
-    expect(forward(after('iptables -I FORWARD -p tcp --dport 80 -s 10.244.1.7 -j ACCEPT'))).toEqual([
+    expect(forward(changed('iptables -I FORWARD -p tcp --dport 80 -s 10.244.1.7 -j ACCEPT'))).toEqual([
       '+ -A FORWARD -s 10.244.1.7/32 -p tcp -m tcp --dport 80 -j ACCEPT',
       '  -A FORWARD -s 10.244.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT',
     ]);
@@ -167,18 +167,18 @@ describe('applyChange', () => {
       return fact.missing ? null : fact.value.values.find((v) => v.key.endsWith('eth0/forwarding'))?.value;
     };
     expect([
-      eth0(after('sysctl -w net.ipv4.ip_forward=1')),
-      eth0(after('sysctl -w net.ipv4.ip_forward=1', on)),
+      eth0(changed('sysctl -w net.ipv4.ip_forward=1')),
+      eth0(changed('sysctl -w net.ipv4.ip_forward=1', on)),
     ]).toEqual(['1', '0']);
   });
 
   it('says which evidence it would need', () => {
     const { 'host/fw/iptables-save.txt': _, ...without } = FILES;
-    expect(() => after('iptables -I FORWARD -j ACCEPT', without)).toThrow(
+    expect(() => changed('iptables -I FORWARD -j ACCEPT', without)).toThrow(
       'the rules of node-b are not known (fw.iptables-save not collected)',
     );
-    expect(() => after('ip link set eth9 up')).toThrow('there is no device eth9 on node-b');
-    expect(() => after('ip rule add from 10.0.0.0/8 table 9')).toThrow('routing rules');
+    expect(() => changed('ip link set eth9 up')).toThrow('there is no device eth9 on node-b');
+    expect(() => changed('ip rule add from 10.0.0.0/8 table 9')).toThrow('routing rules');
   });
 
   it('keeps the first change when a second follows', () => {

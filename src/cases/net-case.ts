@@ -1,0 +1,132 @@
+import { NodeFacts } from '../engine/index.ts';
+import { buildNode, lazyCluster, type NetCluster, type NetNode } from '../net/index.ts';
+import { DIGEST_VERSION, type NetDigest, netDigest, readDigest } from '../net/owners.ts';
+import { applyChange, ChangeError } from '../net/what-if.ts';
+import type { FactKey } from '../store/caches.ts';
+import type { BundleRow, CaseFile } from '../store/index.ts';
+import { Failure } from './failure.ts';
+import { storedEvidence } from './judge.ts';
+import { openForReading, openForWriting } from './open.ts';
+import { tool } from './tool.ts';
+import { type NodeChange, readChanges } from './what-if.ts';
+
+/** A case as the packet path sees it. */
+export interface NetCase {
+  readonly cluster: NetCluster;
+  /** Text of an evidence file. */
+  textAt(node: string, path: string): string | null;
+}
+
+/**
+ * Opens a case, with changes that are assumed, and closes it behind `use`. Who owns which address comes from digests that ingesting left
+ * behind; a node's files are read when a packet passes it.
+ */
+export function withNetCase<T>(
+  caseFile: string,
+  texts: readonly string[],
+  use: (net: NetCase, changes: readonly NodeChange[]) => T,
+): T {
+  const store = openForReading(caseFile);
+  const made: Made[] = [];
+  try {
+    const bundles = currentBundles(store);
+    const changes = readChanges(
+      texts,
+      bundles.map((b) => b.node),
+    );
+    return use(netCase(store, bundles, changes, made), changes);
+  } finally {
+    store.close();
+    if (made.length > 0) keepDigests(caseFile, made);
+  }
+}
+
+/** A digest that was not in the case. */
+interface Made {
+  readonly bundle: string;
+  readonly digest: NetDigest;
+}
+
+/** The newest bundle of every node. */
+function netCase(
+  store: CaseFile,
+  bundles: readonly BundleRow[],
+  changes: readonly NodeChange[],
+  made: Made[],
+): NetCase {
+  const byNode = new Map(bundles.map((b) => [b.node, b]));
+  const evidenceOf = kept((node: string) => {
+    const bundle = byNode.get(node);
+    return bundle === undefined ? undefined : storedEvidence(store, bundle);
+  });
+  const open = kept((node: string): NetNode | undefined => {
+    const found = evidenceOf(node);
+    return found === undefined ? undefined : buildNode(changed(new NodeFacts(found), node, changes));
+  });
+  const touched = new Set(changes.map((c) => c.node));
+  const digestOf = (bundle: BundleRow): NetDigest => {
+    // a change may give or take addresses
+    if (touched.has(bundle.node)) return netDigest((open(bundle.node) as NetNode).facts);
+    const saved = store.caches.getFact(digestKey(bundle.sha256));
+    const digest = saved === null ? null : readDigest(Buffer.from(saved).toString());
+    if (digest !== null) return digest;
+    const fresh = netDigest(new NodeFacts(storedEvidence(store, bundle)));
+    made.push({ bundle: bundle.sha256, digest: fresh });
+    return fresh;
+  };
+  const digests = bundles.map((bundle) => ({ id: bundle.node, digest: digestOf(bundle) }));
+  return { cluster: lazyCluster(digests, open), textAt: (node, path) => evidenceOf(node)?.textAt(path) ?? null };
+}
+
+/** Asks once for each key. */
+function kept<V>(make: (key: string) => V): (key: string) => V {
+  const known = new Map<string, V>();
+  return (key) => {
+    if (!known.has(key)) known.set(key, make(key));
+    return known.get(key) as V;
+  };
+}
+
+function currentBundles(store: CaseFile): readonly BundleRow[] {
+  const current = store.bundles().filter((b) => b.current);
+  if (current.length === 0)
+    throw new Failure('usage', 'this case has no bundle yet; give bundles to netcase analyze or netcase ingest');
+  return current;
+}
+
+function changed(facts: NodeFacts, id: string, changes: readonly NodeChange[]) {
+  let now: Parameters<typeof applyChange>[0] = facts;
+  for (const { node, change } of changes) {
+    if (node !== id) continue;
+    try {
+      now = applyChange(now, change);
+    } catch (error) {
+      if (error instanceof ChangeError) throw new Failure('usage', `--if "${change.text} @${id}": ${error.message}`);
+      throw error;
+    }
+  }
+  return now;
+}
+
+/** Digests depend on the parsers as node results do: another rule set makes them again. */
+function digestKey(bundle: string): FactKey {
+  const { ruleset } = tool();
+  return { bundle, kind: 'net-digest', instance: '', evidence: '', parserVersion: String(DIGEST_VERSION), ruleset };
+}
+
+/** So that the next trace need not read every bundle; a case that cannot be written now stays as it is. */
+function keepDigests(caseFile: string, made: readonly Made[]): void {
+  try {
+    const store = openForWriting(caseFile, false);
+    try {
+      store.transaction(() => {
+        for (const { bundle, digest } of made)
+          store.caches.putFact(digestKey(bundle), Buffer.from(JSON.stringify(digest)));
+      });
+    } finally {
+      store.close();
+    }
+  } catch {
+    // read-only, locked or full: only the time is lost
+  }
+}

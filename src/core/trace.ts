@@ -1,0 +1,65 @@
+/** Where a step of a traced packet stands in the evidence: lines of a file, what a file does not hold, or an assumed change. */
+export interface TraceCite {
+  readonly node: string;
+  readonly evidence: string;
+  readonly path: string;
+  readonly line?: number;
+  readonly endLine?: number;
+  readonly text?: string | null;
+  readonly absent?: string;
+  /** A command of `--if` made it: it stands in no file. */
+  readonly whatIf?: string;
+}
+
+export interface TraceHop {
+  readonly node: string;
+  /** `host`, or the address of the pod or container whose namespace it is. */
+  readonly at?: string;
+  readonly place: string;
+  readonly action: string;
+  readonly text: string;
+  readonly cites: readonly TraceCite[];
+}
+
+export type TraceVerdict = 'delivered' | 'dropped' | 'rejected' | 'unknown';
+
+export interface TraceHalf {
+  readonly verdict: TraceVerdict;
+  readonly because: string;
+  readonly hops: readonly TraceHop[];
+}
+
+/** One way of a packet. */
+export interface TraceWay extends TraceHalf {
+  readonly packet: {
+    /** '' when the sender's address is not known. */
+    readonly src: string;
+    readonly dst: string;
+    readonly proto: string;
+    readonly sport: number | null;
+    readonly dport: number | null;
+  };
+  readonly arrived: {
+    readonly node: string;
+    readonly at: string;
+    readonly src: string;
+    readonly dst: string;
+    readonly dport: number | null;
+  } | null;
+  readonly reply: TraceHalf | null;
+  /** What the verdict, or the answer's, would need; with the commands that collect it. */
+  readonly missing?: readonly {
+    readonly because: string;
+    readonly evidence: readonly string[];
+    readonly collect?: readonly string[];
+  }[];
+}
+
+/** contract.md's Trace JSON (schema/trace.v1.json). */
+export interface TraceJson extends TraceWay {
+  readonly schemaVersion: 1;
+  /** Changes that were assumed, in order. */
+  readonly assuming?: readonly { readonly node: string; readonly command: string }[];
+  /** Ways between which the rules choose by chance; the share is null when it is not known. */
+  readonly branches?: readonly (TraceWay & { readonly probability: number | null })[];
+}

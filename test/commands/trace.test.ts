@@ -1,0 +1,248 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import Database from 'better-sqlite3';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { TraceJson } from '../../src/core/trace.ts';
+import { netcase, root } from '../support/analyse.ts';
+
+const dir = mkdtempSync(join(tmpdir(), 'nc-trace-'));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+const kase = (name: string) => join(dir, `${name}.netcase`);
+const CASES = [
+  'healthy-vxlan',
+  'healthy-docker',
+  'healthy-host-gw',
+  'healthy-legacy',
+  'forward-drops-pod-traffic',
+  'egress-masquerade-missing',
+  'ip-forward-disabled',
+  'interface-forwarding-disabled',
+];
+beforeAll(async () => {
+  for (const name of CASES) {
+    const ran = await netcase(['ingest', join(root, 'fixtures/bundles', name), '--case', kase(name), '--quiet']);
+    expect(ran.code, ran.stderr).toBe(0);
+  }
+});
+
+const schema = new Ajv2020({ strict: true, allowUnionTypes: true, strictRequired: false }).compile(
+  JSON.parse(readFileSync(join(root, 'schema/trace.v1.json'), 'utf8')),
+);
+
+const asked = (name: string, from: string, to: string, ...more: readonly string[]) =>
+  netcase(['trace', '--case', kase(name), '--from', from, '--to', to, ...more]);
+
+async function json(
+  name: string,
+  from: string,
+  to: string,
+  ...more: readonly string[]
+): Promise<{ code: number; trace: TraceJson }> {
+  const ran = await asked(name, from, to, '--format', 'json', ...more);
+  if (ran.stdout === '') throw new Error(ran.stderr);
+  const trace = JSON.parse(ran.stdout) as TraceJson;
+  expect(schema(trace), JSON.stringify(schema.errors)).toBe(true);
+  return { code: ran.code, trace };
+}
+
+describe('netcase trace', () => {
+  it('delivers a pod’s packet to a pod of another node, and shows each hop with its line', async () => {
+    const { stdout, code } = await asked('healthy-vxlan', '10.244.1.10', '10.244.2.10:80');
+    expect(code).toBe(0);
+    const lines = stdout.split('\n');
+    expect(lines[0]).toMatch(/^DELIVERED: 10\.244\.1\.10 -> 10\.244\.2\.10:80 tcp/);
+    expect(lines[1]).toBe('packet: 10.244.1.10 -> 10.244.2.10 port 80, tcp');
+    expect(stdout).toMatch(
+      /node-a .*filter\/FORWARD > FLANNEL-FWD +accept +-A FLANNEL-FWD .* \[host\/fw\/iptables-save\.txt:8\]/,
+    );
+    expect(stdout).toMatch(/vxlan flannel\.1 +encapsulate/);
+    expect(stdout).toContain('  arrives at pod 10.244.2.10 on node-b as 10.244.1.10 -> 10.244.2.10 port 80');
+    expect(stdout).toMatch(/\nreply DELIVERED: /);
+    expect(stdout).not.toContain('>1');
+  });
+
+  it('marks the hop that ends the packet, names its node, and exits 1', async () => {
+    const { stdout, code } = await asked('forward-drops-pod-traffic', '10.244.1.10', '10.244.2.10:80');
+    expect(code).toBe(1);
+    expect(stdout.split('\n')[0]).toBe(
+      'REJECTED on node-b: filter/FORWARD: -A FORWARD -j REJECT --reject-with icmp-host-prohibited',
+    );
+    const marked = stdout.split('\n').filter((l) => l.startsWith('>'));
+    expect(marked).toHaveLength(1);
+    expect(marked[0]).toMatch(
+      /node-b +filter\/FORWARD +REJECT +-A FORWARD -j REJECT .*\[host\/fw\/iptables-save\.txt:7\]$/,
+    );
+    expect(stdout).not.toContain('reply');
+  });
+
+  it('cites lines that stand where it says', async () => {
+    const { code, trace } = await json('forward-drops-pod-traffic', '10.244.1.10', '10.244.2.10:80');
+    expect(code).toBe(1);
+    const cite = trace.hops.at(-1)?.cites[0];
+    expect(cite).toMatchObject({
+      node: 'node-b',
+      evidence: 'fw.iptables-save',
+      path: 'host/fw/iptables-save.txt',
+      line: 7,
+      endLine: 7,
+    });
+    expect(cite?.text).toContain('-A FORWARD -j REJECT');
+    for (const hop of trace.hops) for (const c of hop.cites) expect(c.text ?? c.absent, `${hop.place}`).not.toBe('');
+  });
+
+  it('is unknown with the commands that would tell, and exits 4', async () => {
+    const { stdout, code } = await asked('egress-masquerade-missing', '10.244.1.10', '203.0.113.7:443');
+    expect(code).toBe(4);
+    expect(stdout).toMatch(/^UNKNOWN: /);
+    expect(stdout).toContain('What would decide it:');
+  });
+
+  it('takes a node, a container and a published port for a place', async () => {
+    expect((await json('healthy-vxlan', 'node-a', '10.244.2.10', '--proto', 'icmp')).trace.verdict).toBe('delivered');
+    expect((await json('healthy-vxlan', 'node-a/10.244.1.10', 'node-b', '--proto', 'icmp')).trace).toMatchObject({
+      verdict: 'delivered',
+      arrived: { node: 'node-b', at: 'host' },
+    });
+    expect((await json('healthy-host-gw', '10.244.1.10', '10.244.2.10:80')).trace.verdict).toBe('delivered');
+    expect((await json('healthy-legacy', '10.244.1.10', '10.244.2.10:80')).trace.verdict).toBe('delivered');
+  });
+
+  it.each([
+    ['no such node', ['node-z', '10.244.2.10'], 'there is no node node-z; the case has node-a, node-b'],
+    ['no such container', ['node-a/web', '10.244.2.10'], 'node-a has no container web'],
+    ['no target', ['node-a', 'nowhere'], 'nowhere is no address'],
+    [
+      'a change that is not understood',
+      ['node-a', '10.244.2.10', '--if', 'reboot @node-a'],
+      'reboot is none of iptables',
+    ],
+    [
+      'a change without a place',
+      ['node-a', '10.244.2.10', '--if', 'iptables -F'],
+      'put @NODE behind it (node-a, node-b',
+    ],
+    [
+      'a change that the kernel refuses',
+      ['node-a', '10.244.2.10', '--if', 'ip route del 1.2.3.0/24 @node-a'],
+      'there is no such route to 1.2.3.0/24',
+    ],
+  ])('%s is 2', async (_, [from = '', to = '', ...more], because) => {
+    const ran = await asked('forward-drops-pod-traffic', from, to, ...more);
+    expect([ran.code, ran.stdout]).toEqual([2, '']);
+    expect(ran.stderr).toContain(because);
+  });
+
+  it('writes to a file', async () => {
+    const file = join(dir, 'trace.json');
+    const ran = await asked('healthy-vxlan', '10.244.1.10', '10.244.2.10', '--format', 'json', '-o', file);
+    expect([ran.code, ran.stdout, ran.stderr]).toEqual([0, '', `wrote ${file}\n`]);
+    expect(schema(JSON.parse(readFileSync(file, 'utf8')))).toBe(true);
+  });
+
+  it('gives the same bytes from a case without digests as from one with them, and leaves them behind', async () => {
+    const file = join(dir, 'bare.netcase');
+    cpSync(kase('healthy-vxlan'), file);
+    const count = () => {
+      const db = new Database(file, { readonly: true });
+      try {
+        return db.prepare("select count(*) from fact_cache where kind = 'net-digest'").pluck().get() as number;
+      } finally {
+        db.close();
+      }
+    };
+    const db = new Database(file);
+    db.exec('delete from fact_cache');
+    db.close();
+    expect(count()).toBe(0);
+    const args = ['trace', '--case', file, '--from', '10.244.1.10', '--to', '10.244.2.10:80'];
+    const first = await netcase(args);
+    expect(count()).toBe(3);
+    expect((await netcase(args)).stdout).toBe(first.stdout);
+    expect(first.code).toBe(0);
+  });
+});
+
+describe('netcase trace --if', () => {
+  it('delivers after the remediation of a FORWARD that drops, and says by which command', async () => {
+    const change = 'iptables -I FORWARD -d 10.244.0.0/16 -j ACCEPT; iptables -I FORWARD -s 10.244.0.0/16 -j ACCEPT';
+    const { code, trace } = await json(
+      'forward-drops-pod-traffic',
+      '10.244.1.10',
+      '10.244.2.10:80',
+      '--if',
+      `${change} @node-b`,
+    );
+    expect([code, trace.verdict, trace.reply?.verdict]).toEqual([0, 'delivered', 'delivered']);
+    expect(trace.assuming).toEqual(change.split('; ').map((command) => ({ node: 'node-b', command })));
+    const cites = [...trace.hops, ...(trace.reply?.hops ?? [])]
+      .flatMap((h) => h.cites)
+      .filter((c) => c.whatIf !== undefined);
+    expect(cites[0]).toEqual({
+      node: 'node-b',
+      evidence: 'fw.iptables-save',
+      path: 'host/fw/iptables-save.txt',
+      whatIf: 'iptables -I FORWARD -s 10.244.0.0/16 -j ACCEPT',
+    });
+  });
+
+  it('on the wrong node changes nothing', async () => {
+    const { code, trace } = await json(
+      'forward-drops-pod-traffic',
+      '10.244.1.10',
+      '10.244.2.10:80',
+      '--if',
+      'iptables -I FORWARD -j ACCEPT @node-a',
+    );
+    expect([code, trace.verdict]).toEqual([1, 'rejected']);
+  });
+
+  it('delivers after ip_forward and after one device’s forwarding', async () => {
+    const before = await json('ip-forward-disabled', '10.244.1.10', '10.244.2.10:80');
+    expect([before.code, before.trace.verdict]).toEqual([1, 'dropped']);
+    const after = await json(
+      'ip-forward-disabled',
+      '10.244.1.10',
+      '10.244.2.10:80',
+      '--if',
+      'sysctl -w net.ipv4.ip_forward=1 @node-a',
+    );
+    expect([after.code, after.trace.verdict]).toEqual([0, 'delivered']);
+    const one = await json('interface-forwarding-disabled', '10.244.1.10', '10.244.2.10:80');
+    expect(one.trace.verdict).toBe('dropped');
+    const mended = await json(
+      'interface-forwarding-disabled',
+      '10.244.1.10',
+      '10.244.2.10:80',
+      '--if',
+      'sysctl -w net.ipv4.conf.flannel/1.forwarding=1 @node-b',
+    );
+    expect([mended.code, mended.trace.verdict]).toEqual([0, 'delivered']);
+  });
+
+  it('translates after the remediation of a missing masquerade', async () => {
+    const { trace } = await json(
+      'egress-masquerade-missing',
+      '10.244.1.10',
+      '203.0.113.7:443',
+      '--if',
+      'iptables -t nat -A POSTROUTING -s 10.244.1.0/24 ! -o cni0 -j MASQUERADE @node-a',
+    );
+    expect(trace).toMatchObject({ verdict: 'delivered', arrived: { node: 'outside', src: '192.168.50.11' } });
+  });
+
+  it('breaks what worked', async () => {
+    const broken = async (change: string) => {
+      const { trace } = await json('healthy-vxlan', '10.244.1.10', '10.244.2.10:80', '--if', `${change} @node-b`);
+      return trace.verdict === 'delivered' ? `reply ${trace.reply?.verdict}` : trace.verdict;
+    };
+    expect(await broken('iptables -I INPUT -p udp --dport 8472 -j DROP')).toBe('dropped');
+    expect(await broken('ip link set flannel.1 down')).not.toBe('reply delivered');
+    expect(await broken('ip route replace blackhole 10.244.1.0/24')).toBe('reply dropped');
+    // without it the default route leads to a router that was not collected
+    expect(await broken('ip route del 10.244.2.0/24')).toBe('unknown');
+    expect(await broken('bridge fdb del 0e:00:00:00:00:01 dev flannel.1')).toBe('reply dropped');
+  });
+});
