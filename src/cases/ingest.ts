@@ -1,5 +1,6 @@
 import { expandInputs } from '../bundle/index.ts';
 import type { AnyRule } from '../rule/index.ts';
+import { BlobEncoder } from '../store/encoder.ts';
 import type { CaseFile } from '../store/index.ts';
 import { Failure } from './failure.ts';
 import { prepareAll } from './pool.ts';
@@ -64,7 +65,8 @@ export async function ingestInto(store: CaseFile, request: IngestRequest, judge:
   });
   const files = inputs.filter((i) => i.path !== '-');
   for (const input of inputs) {
-    if (input.path === '-') take('stdin', await prepare(ask('-', 'stdin'), request.rules, await stdin()));
+    if (input.path === '-')
+      take('stdin', await prepare(ask('-', 'stdin'), request.rules, new BlobEncoder(), await stdin()));
   }
   for await (const { request: r, outcomes } of prepareAll(
     files.map((f) => ask(f.path, f.name)),

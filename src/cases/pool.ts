@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { basename, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { AnyRule } from '../rule/index.ts';
+import { BlobEncoder } from '../store/encoder.ts';
 import type { PrepareOutcome, PrepareRequest } from './prepare.ts';
 import { prepare } from './prepare.ts';
 
@@ -20,7 +21,8 @@ export async function* prepareAll(
   jobs = Math.min(2, availableParallelism()),
 ): AsyncGenerator<{ readonly request: PrepareRequest; readonly outcomes: readonly PrepareOutcome[] }> {
   if (requests.length < WORTH_THREADS || jobs < 1) {
-    for (const request of requests) yield { request, outcomes: await guarded(request, rules) };
+    const encoder = new BlobEncoder();
+    for (const request of requests) yield { request, outcomes: await guarded(request, rules, encoder) };
     return;
   }
   const done = new Map<number, readonly PrepareOutcome[]>();
@@ -77,9 +79,13 @@ export async function* prepareAll(
   }
 }
 
-async function guarded(request: PrepareRequest, rules: readonly AnyRule[]): Promise<readonly PrepareOutcome[]> {
+async function guarded(
+  request: PrepareRequest,
+  rules: readonly AnyRule[],
+  encoder: BlobEncoder,
+): Promise<readonly PrepareOutcome[]> {
   try {
-    return await prepare(request, rules);
+    return await prepare(request, rules, encoder);
   } catch (error) {
     return [failed(request, error instanceof Error ? error.message : String(error))];
   }

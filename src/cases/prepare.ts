@@ -6,6 +6,7 @@ import { judgeNode } from '../engine/index.ts';
 import type { AnyRule, NodeInfo } from '../rule/index.ts';
 import type { EncodedBlob } from '../store/blob.ts';
 import { encodeBlob } from '../store/blob.ts';
+import type { BlobEncoder } from '../store/encoder.ts';
 import { decodeEvidence } from './evidence-text.ts';
 
 /** One input, read and judged beside its bytes: everything the case file needs, and nothing that grows with the bundle's text. */
@@ -40,12 +41,18 @@ export interface PrepareRequest {
 export interface EvidenceIndex {
   readonly records: readonly EvidenceRecord[];
   readonly problems: readonly BundleProblem[];
+  /** Blobs that hold small files of this bundle. */
+  readonly packs: readonly string[];
 }
 
-/** Reads, compresses and (if asked) judges one input. A set archive gives several outcomes. */
+/**
+ * Reads, compresses and (if asked) judges one input. A set archive gives several outcomes. Calls with one encoder must not overlap,
+ * and their outcomes must be stored in their order.
+ */
 export async function prepare(
   request: PrepareRequest,
   rules: readonly AnyRule[],
+  encoder: BlobEncoder,
   bytes?: Uint8Array,
 ): Promise<PrepareOutcome[]> {
   const options = {
@@ -54,23 +61,40 @@ export async function prepare(
     ...(request.limits === undefined ? {} : { limits: request.limits }),
   };
   const results: readonly ReadResult[] = await readInput(bytes ?? request.path, options);
-  return results.map((r) => (r.ok ? { ok: true, prepared: prepareBundle(r.bundle, request.judge, rules) } : r));
+  try {
+    const outcomes = results.map(
+      (r): PrepareOutcome =>
+        r.ok ? { ok: true, prepared: prepareBundle(r.bundle, request.judge, rules, encoder) } : r,
+    );
+    encoder.settle();
+    return outcomes;
+  } catch (error) {
+    encoder.discard();
+    throw error;
+  } finally {
+    for (const r of results) if (r.ok) release(r.bundle);
+  }
 }
 
-function prepareBundle(bundle: ReadBundle, judge: boolean, rules: readonly AnyRule[]): Prepared {
+function prepareBundle(bundle: ReadBundle, judge: boolean, rules: readonly AnyRule[], encoder: BlobEncoder): Prepared {
   const { members, ...rest } = bundle;
-  const blobs: EncodedBlob[] = [];
-  const seen = new Set<string>();
-  for (const member of members.values()) {
-    if (seen.has(member.sha256)) continue;
-    seen.add(member.sha256);
-    blobs.push(encodeBlob(member.bytes, member.sha256));
-  }
+  const files = [...members.values()].map((m) => ({ bytes: m.bytes, sha256: m.sha256, kind: m.record?.id ?? '' }));
+  const { blobs, packs } = encoder.encodeAll(files);
   const records = storedRecords(bundle);
-  const index: EvidenceIndex = { records, problems: bundle.problems };
+  const index: EvidenceIndex = { records, problems: bundle.problems, packs };
   const evidence = encodeBlob(Buffer.from(JSON.stringify(index)));
   const result = judge ? encodeResult(judgeNode(bundleEvidence(bundle), rules)) : null;
   return { bundle: rest, evidence, blobs, result };
+}
+
+/** Smaller buffers may be of Node's shared pool. */
+const OWN_BUFFER = 256 * 1024;
+
+/** Gives a bundle's bytes back at once: the next collection of garbage may be many bundles away. */
+function release(bundle: ReadBundle): void {
+  const buffers = new Set([...bundle.members.values()].map((m) => m.bytes.buffer));
+  for (const buffer of buffers)
+    if (buffer instanceof ArrayBuffer && buffer.byteLength >= OWN_BUFFER && !buffer.detached) buffer.transfer(0);
 }
 
 /** The manifest's records plus the bundle's own two files, so that a cite of manifest.json can be shown later. */

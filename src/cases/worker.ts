@@ -1,13 +1,25 @@
 import { parentPort } from 'node:worker_threads';
 import { RULES } from '../../rules/index.ts';
+import { BlobEncoder } from '../store/encoder.ts';
 import type { PrepareRequest } from './prepare.ts';
 import { prepare } from './prepare.ts';
 
-/** Pulls one request at a time; answers with plain data, blobs handed over without a copy. */
-parentPort?.on('message', async (message: { readonly seq: number; readonly request: PrepareRequest }) => {
-  const { seq, request } = message;
+interface Message {
+  readonly seq: number;
+  readonly request: PrepareRequest;
+}
+
+const encoder = new BlobEncoder();
+let last: Promise<void> = Promise.resolve();
+
+/** One request after the other, in their order; answers with plain data, blobs handed over without a copy. */
+parentPort?.on('message', (message: Message) => {
+  last = last.then(() => answer(message));
+});
+
+async function answer({ seq, request }: Message): Promise<void> {
   try {
-    const outcomes = await prepare(request, RULES);
+    const outcomes = await prepare(request, RULES, encoder);
     const buffers = new Set<ArrayBuffer>();
     for (const o of outcomes) {
       if (!o.ok) continue;
@@ -21,4 +33,4 @@ parentPort?.on('message', async (message: { readonly seq: number; readonly reque
   } catch (error) {
     parentPort?.postMessage({ seq, error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
   }
-});
+}

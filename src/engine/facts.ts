@@ -107,7 +107,7 @@ export class NodeFacts implements FactSource {
     if (parser === undefined) return `no parser reads ${id} as ${kind}`;
     const text = this.evidence.textAt(record.path);
     if (text === null) return `${statusText(record)}, but its bytes are not in the case`;
-    const parsed = parser.parse(text);
+    const parsed = parseOnce(parser, text);
     const noteKey = `${kind} ${record.path}`;
     if (!parsed.ok) {
       this.notes.set(noteKey, { evidence: id, path: record.path, why: parsed.why, skipped: [] });
@@ -129,6 +129,28 @@ export class NodeFacts implements FactSource {
     };
     return fact as Fact<K>;
   }
+}
+
+/** Configuration is the same on every node of a fleet: small files that were read last, by parser and text. */
+type AnyParsed = ReturnType<AnyParser['parse']>;
+const readBefore = new Map<AnyParser, Map<string, AnyParsed>>();
+const SMALL = 8 * 1024;
+const TEXTS_OF_A_PARSER = 8;
+
+function parseOnce(parser: AnyParser, text: string): AnyParsed {
+  if (text.length > SMALL) return parser.parse(text);
+  let known = readBefore.get(parser);
+  if (known === undefined) {
+    known = new Map();
+    readBefore.set(parser, known);
+  }
+  const before = known.get(text);
+  if (before !== undefined) return before;
+  const parsed = parser.parse(text);
+  const [oldest] = known.keys();
+  if (known.size >= TEXTS_OF_A_PARSER && oldest !== undefined) known.delete(oldest);
+  known.set(text, parsed);
+  return parsed;
 }
 
 /** The collector looked and found nothing: a guard or an absent file. A missing tool or a deadline proves nothing. */

@@ -1,6 +1,15 @@
 import type { IptChain, IptRule, IptTable, Ruleset } from '../facts/firewall.ts';
 import type { Parsed, Skipped } from '../facts/parser.ts';
-import { type Marker, mendTorn, readCounters, readHeader, readMarker, skipSpace, wordEnd } from './iptables-lines.ts';
+import {
+  countersEnd,
+  type Marker,
+  mendTorn,
+  readCounters,
+  readHeader,
+  readMarker,
+  skipSpace,
+  wordEnd,
+} from './iptables-lines.ts';
 import { readRule } from './iptables-rule.ts';
 
 /** Holds where its rules stand: runs of lines, as [offset, line, count] triples, the first without an array: most chains have one. The text is shared. */
@@ -43,26 +52,77 @@ class IndexedChain implements IptChain {
   }
 
   rules(): readonly IptRule[] {
-    if (this.#rules !== null) return this.#rules;
-    const text = this.#text;
-    const rules: IptRule[] = [];
+    this.#rules ??= this.#more === null ? this.#run() : this.#runs();
+    return this.#rules;
+  }
+
+  #run(): readonly IptRule[] {
+    const at = { text: this.#text, offset: this.#offset, line: this.#line, count: this.#count };
+    return at.count < WORTH_KEEPING ? tokenise(at) : (recall(at) ?? keep(at));
+  }
+
+  #runs(): readonly IptRule[] {
     const runs = [this.#offset, this.#line, this.#count].concat(this.#more ?? []);
-    for (let run = 0; run < runs.length; run += 3) {
-      let pos = runs[run]!;
-      for (let n = 0; n < runs[run + 2]!; n += 1) {
-        let stop = text.indexOf('\n', pos);
-        if (stop < 0) stop = text.length;
-        let at = skipSpace(text, pos, stop);
-        pos = stop + 1;
-        const counters = readCounters(text, at, stop);
-        if (counters !== null) at = skipSpace(text, counters.end, stop);
-        const line = text.slice(at, text.charCodeAt(stop - 1) === 13 ? stop - 1 : stop);
-        rules.push(readRule(line, runs[run + 1]! + n, counters?.packets, counters?.bytes));
-      }
-    }
-    this.#rules = rules;
+    const rules: IptRule[] = [];
+    for (let i = 0; i < runs.length; i += 3)
+      rules.push(...tokenise({ text: this.#text, offset: runs[i]!, line: runs[i + 1]!, count: runs[i + 2]! }));
     return rules;
   }
+}
+
+/** Rules on lines that follow each other. */
+interface Run {
+  readonly text: string;
+  readonly offset: number;
+  readonly line: number;
+  readonly count: number;
+}
+
+function tokenise({ text, offset, line, count }: Run): IptRule[] {
+  const rules: IptRule[] = [];
+  let pos = offset;
+  for (let n = 0; n < count; n += 1) {
+    let stop = text.indexOf('\n', pos);
+    if (stop < 0) stop = text.length;
+    let at = skipSpace(text, pos, stop);
+    pos = stop + 1;
+    const counters = readCounters(text, at, stop);
+    if (counters !== null) at = skipSpace(text, counters.end, stop);
+    const rule = text.slice(at, text.charCodeAt(stop - 1) === 13 ? stop - 1 : stop);
+    rules.push(readRule(rule, line + n, counters?.packets, counters?.bytes));
+  }
+  return rules;
+}
+
+/** Nodes of one cluster have the same long chains at the same lines: those read last. */
+interface KeptRules {
+  /** Whole lines. */
+  readonly block: string;
+  readonly line: number;
+  readonly count: number;
+  readonly rules: readonly IptRule[];
+}
+
+const WORTH_KEEPING = 24;
+const KEPT_CHAINS = 6;
+const KEPT_LENGTH = 4 * 1024 * 1024;
+let kept: readonly KeptRules[] = [];
+
+function recall({ text, offset, line, count }: Run): readonly IptRule[] | undefined {
+  return kept.find((k) => k.line === line && k.count === count && text.startsWith(k.block, offset))?.rules;
+}
+
+function keep(run: Run): readonly IptRule[] {
+  const { text, offset, line, count } = run;
+  let end = offset;
+  for (let n = 0; n < count && end > offset - 1; n += 1) end = text.indexOf('\n', end) + 1 || -1;
+  if (end < 0 || end - offset > KEPT_LENGTH) return tokenise(run);
+  // a copy: slices hold the whole file that they are of
+  const block = Buffer.from(text.slice(offset, end)).toString();
+  if (!text.startsWith(block, offset)) return tokenise(run);
+  const rules = tokenise({ text: block, offset: 0, line, count });
+  kept = [{ block, line, count, rules }, ...kept].slice(0, KEPT_CHAINS);
+  return rules;
 }
 
 type Table = { name: string; line: number; chains: Map<string, IndexedChain>; commitLine: number | null };
@@ -95,9 +155,9 @@ export function readRuleset(source: string, usual: Ruleset['backend']): Parsed<R
     if (at >= stop) continue;
     let code = text.charCodeAt(at);
     if (code === 91) {
-      const counters = readCounters(text, at, stop);
-      if (counters !== null) {
-        at = skipSpace(text, counters.end, stop);
+      const end = countersEnd(text, at, stop);
+      if (end >= 0) {
+        at = skipSpace(text, end, stop);
         code = text.charCodeAt(at);
       }
     }

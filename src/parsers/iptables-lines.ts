@@ -19,6 +19,18 @@ export function readCounters(
   return null;
 }
 
+/** Where `[12:3456]` at `at` ends; -1 when it is not one. */
+export function countersEnd(text: string, at: number, stop: number): number {
+  let colons = 0;
+  for (let i = at + 1; i < stop; i += 1) {
+    const c = text.charCodeAt(i);
+    if (c === 58 && colons === 0) colons = 1;
+    else if (c === 93 && colons === 1) return i + 1;
+    else if (c < 48 || c > 57) return -1;
+  }
+  return -1;
+}
+
 export function skipSpace(text: string, at: number, stop: number): number {
   let i = at;
   while (i < stop && (text.charCodeAt(i) === 32 || text.charCodeAt(i) === 9)) i += 1;

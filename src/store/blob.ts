@@ -3,7 +3,7 @@ import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import type { Base } from './delta.ts';
 import { applyDelta, encodeDelta } from './delta.ts';
 
-export type BlobCodec = 'raw' | 'zstd' | 'delta';
+export type BlobCodec = 'raw' | 'zstd' | 'delta' | 'slice';
 
 /** A blob as stored: content address of the plain bytes, and the bytes in their stored form. */
 export interface EncodedBlob {
@@ -12,7 +12,7 @@ export interface EncodedBlob {
   /** Bytes before compression. */
   readonly size: number;
   readonly bytes: Uint8Array;
-  /** sha256 of the blob that a delta is of. */
+  /** sha256 of the blob that a delta or slice is of. */
   readonly base?: string | null;
 }
 
@@ -45,6 +45,30 @@ export function encodeAgainst(base: Base, baseSha256: string, bytes: Uint8Array,
   return { sha256, codec: 'delta', size: bytes.length, bytes: stored, base: baseSha256 };
 }
 
+/**
+ * Small files compressed together, then each as a slice of that: a call of zstd for each costs more than their bytes. The pack
+ * comes first.
+ */
+export function encodePack(files: readonly { readonly bytes: Uint8Array; readonly sha256: string }[]): EncodedBlob[] {
+  const pack = encodeBlob(Buffer.concat(files.map((f) => f.bytes)));
+  let at = 0;
+  const slices = files.map(({ bytes, sha256 }): EncodedBlob => {
+    const place = new Uint8Array(4);
+    new DataView(place.buffer).setUint32(0, at, true);
+    at += bytes.length;
+    return { sha256, codec: 'slice', size: bytes.length, bytes: place, base: pack.sha256 };
+  });
+  return [pack, ...slices];
+}
+
+function slice(base: Uint8Array, place: Uint8Array, size: number): Uint8Array {
+  if (place.length !== 4) throw new Error('its place is impossible');
+  const at = new DataView(place.buffer, place.byteOffset).getUint32(0, true);
+  if (at + size > base.length) throw new Error('its place is impossible');
+  // a copy: the pack is not held by what is read of it
+  return base.slice(at, at + size);
+}
+
 function compress(bytes: Uint8Array): Uint8Array {
   // told the size, zstd takes less memory for small files; the chunk is the one buffer for the result
   const options = { params: LEVEL, chunkSize: Math.max(1024, bytes.length), pledgedSrcSize: bytes.length };
@@ -65,11 +89,13 @@ export function decodeBlob(
       ? bytes
       : codec === 'zstd'
         ? unpack(bytes, size)
-        : applyDelta(
-            readBase(base ?? ''),
-            unpack(bytes.subarray(4), Math.min(LARGEST, Buffer.from(bytes).readUInt32LE())),
-            size,
-          );
+        : codec === 'slice'
+          ? slice(readBase(base ?? ''), bytes, size)
+          : applyDelta(
+              readBase(base ?? ''),
+              unpack(bytes.subarray(4), Math.min(LARGEST, Buffer.from(bytes).readUInt32LE())),
+              size,
+            );
   if (sha256Of(plain) !== sha256) throw new Error('its bytes are not those that were stored');
   return plain;
 }

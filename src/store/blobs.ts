@@ -29,12 +29,16 @@ export class Blobs {
 
   put(blobs: readonly EncodedBlob[]): void {
     const insert = this.#sql('INSERT OR IGNORE INTO blob VALUES (?, ?, ?, ?, ?)');
+    let based = '';
     for (const { sha256, codec, size, bytes, base } of blobs) {
-      if (codec === 'delta' && !this.has(base ?? '') && !this.has(sha256))
+      const of = codec === 'delta' || codec === 'slice' ? (base ?? '') : null;
+      // slices of one pack follow each other
+      if (of !== null && of !== based && !this.has(of) && !this.has(sha256))
         throw new Error(
           `the base of blob ${sha256} is not in the case: store bundles in the order in which they were encoded`,
         );
-      insert.run(key(sha256), codec, size, codec === 'delta' ? key(base ?? '') : null, bytes);
+      based = of ?? based;
+      insert.run(key(sha256), codec, size, of === null ? null : key(of), bytes);
     }
   }
 
@@ -81,9 +85,9 @@ export class Blobs {
     }
   }
 
-  /** Deletes all blobs but these. What was a delta of one that goes is stored whole first. */
+  /** Deletes all blobs but these. What was a delta or slice of one that goes is stored whole first. */
   keepOnly(kept: ReadonlySet<string>): void {
-    const deltas = this.#sql('SELECT sha256, base FROM blob WHERE base IS NOT NULL').all() as Record<
+    const deltas = this.#sql('SELECT sha256, base FROM blob WHERE base IS NOT NULL ORDER BY base').all() as Record<
       string,
       Uint8Array
     >[];
@@ -102,7 +106,8 @@ export class Blobs {
       if (!kept.has(sha256)) this.#sql('DELETE FROM blob WHERE sha256 = ?').run(key(sha256));
   }
 
+  /** Those of one base together, so that it is read once. */
   all(): string[] {
-    return this.#sql('SELECT lower(hex(sha256)) FROM blob ORDER BY sha256').pluck().all() as string[];
+    return this.#sql('SELECT lower(hex(sha256)) FROM blob ORDER BY base, sha256').pluck().all() as string[];
   }
 }

@@ -47,6 +47,7 @@ export class CaseFile {
         return this.#write(work);
       } catch (error) {
         this.#rows.forget();
+        this.#projections.forget();
         throw error;
       }
     });

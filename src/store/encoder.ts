@@ -1,13 +1,24 @@
 import type { EncodedBlob } from './blob.ts';
-import { encodeAgainst, encodeBlob, sha256Of } from './blob.ts';
+import { encodeAgainst, encodeBlob, encodePack, sha256Of } from './blob.ts';
 import { Base } from './delta.ts';
 
 /** Evidence that is nearly the same on every node of a cluster. */
 const ALIKE = /^(fw|k8s)\./;
 /** Smaller files cost little as they are. */
 const LARGE = 64 * 1024;
+/** Files below this are packed together. */
+const SMALL = 24 * 1024;
+/** A pack is read whole for any file of it. */
+const PACK = 1024 * 1024;
 const BASES_OF_A_KIND = 3;
 const BASES_BYTES = 32 * 1024 * 1024;
+
+export interface FileOfBundle {
+  readonly bytes: Uint8Array;
+  readonly sha256: string;
+  /** Evidence id. */
+  readonly kind: string;
+}
 
 interface Known {
   readonly kind: string;
@@ -24,6 +35,37 @@ export class BlobEncoder {
   /** Newest first. */
   #known: Known[] = [];
   #pending: Known[] = [];
+
+  /** The files of one bundle, equal ones once, in the order in which they must be stored; and the packs among them. */
+  encodeAll(files: Iterable<FileOfBundle>): { readonly blobs: EncodedBlob[]; readonly packs: string[] } {
+    const blobs: EncodedBlob[] = [];
+    const packs: string[] = [];
+    const seen = new Set<string>();
+    let small: FileOfBundle[] = [];
+    let room = PACK;
+    const flush = () => {
+      if (small.length > 1) {
+        const encoded = encodePack(small);
+        packs.push(encoded[0]?.sha256 ?? '');
+        blobs.push(...encoded);
+      } else for (const { bytes, sha256 } of small) blobs.push(encodeBlob(bytes, sha256));
+      small = [];
+      room = PACK;
+    };
+    for (const file of files) {
+      if (seen.has(file.sha256)) continue;
+      seen.add(file.sha256);
+      if (file.bytes.length >= SMALL) {
+        blobs.push(this.encode(file.bytes, file.sha256, file.kind));
+        continue;
+      }
+      if (file.bytes.length > room) flush();
+      small.push(file);
+      room -= file.bytes.length;
+    }
+    flush();
+    return { blobs, packs };
+  }
 
   encode(bytes: Uint8Array, sha256 = sha256Of(bytes), kind = ''): EncodedBlob {
     if (bytes.length < LARGE || !ALIKE.test(kind)) return encodeBlob(bytes, sha256);

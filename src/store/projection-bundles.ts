@@ -68,11 +68,7 @@ function ingested({ seq, recordedAt, payload: p }: EventOf<'bundle.ingested'>, t
   }
 }
 
-function word(text: string | null, to: Target): number | null {
-  if (text === null) return null;
-  const known = to.sql('SELECT id FROM word WHERE text = ?').pluck().get(text) as number | undefined;
-  return known ?? Number(to.sql('INSERT INTO word(text) VALUES (?)').run(text).lastInsertRowid);
-}
+const word = (text: string | null, to: Target) => (text === null ? null : to.word(text));
 
 function withdrawn({ seq, payload: p }: EventOf<'bundle.withdrawn'>, to: Target): void {
   to.sql('INSERT INTO withdrawn VALUES (?, ?, ?)').run(seq, p.sha256, p.because);

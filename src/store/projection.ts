@@ -15,7 +15,45 @@ export interface Target {
   sql(text: string): Statement<unknown[]>;
   /** A blob as parsed JSON; null when it was purged. */
   json(sha256: string): unknown;
+  /** Id of a text in table `word`, put there when it is new. */
+  word(text: string): number;
 }
+
+/** Texts of table `word` that were asked for: the same few hundred come with every bundle. */
+export class Words {
+  readonly #sql: ReturnType<typeof statements>;
+  readonly #ids = new Map<string, number>();
+  #dataVersion = 0;
+
+  constructor(sql: ReturnType<typeof statements>) {
+    this.#sql = sql;
+  }
+
+  id(text: string): number {
+    const known = this.#ids.get(text);
+    if (known !== undefined) return known;
+    if (this.#ids.size >= MOST_WORDS) this.#ids.clear();
+    const stored = this.#sql('SELECT id FROM word WHERE text = ?').pluck().get(text) as number | undefined;
+    const id = stored ?? Number(this.#sql('INSERT INTO word(text) VALUES (?)').run(text).lastInsertRowid);
+    this.#ids.set(text, id);
+    return id;
+  }
+
+  /** Ids are dropped when another connection has written: it may have replayed. */
+  refresh(): void {
+    const now = this.#sql('PRAGMA data_version').pluck().get() as number;
+    if (now !== this.#dataVersion) this.forget();
+    this.#dataVersion = now;
+  }
+
+  /** After a rollback, and when the table was emptied. */
+  forget(): void {
+    this.#ids.clear();
+  }
+}
+
+/** A hostile bundle can bring a new path with every record. */
+const MOST_WORDS = 50_000;
 
 /** Prepared statements by their text. */
 export function statements(db: Database): (text: string) => Statement<unknown[]> {

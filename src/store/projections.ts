@@ -3,7 +3,7 @@ import type { Blobs } from './blobs.ts';
 import type { CaseEvent } from './event-types.ts';
 import type { Log } from './log.ts';
 import type { Projection, Target } from './projection.ts';
-import { statements } from './projection.ts';
+import { statements, Words } from './projection.ts';
 import { actProjection, analysisProjection } from './projection-analyses.ts';
 import { bundleProjection } from './projection-bundles.ts';
 
@@ -13,13 +13,17 @@ export const PROJECTIONS: readonly Projection[] = [bundleProjection, analysisPro
 export class Projections {
   readonly #target: Target;
   readonly #list: readonly Projection[];
+  readonly #words: Words;
 
   constructor(db: Database, blobs: Blobs, list = PROJECTIONS) {
-    this.#target = { sql: statements(db), json: (sha256) => blobs.json(sha256) };
+    const sql = statements(db);
+    this.#words = new Words(sql);
+    this.#target = { sql, json: (sha256) => blobs.json(sha256), word: (text) => this.#words.id(text) };
     this.#list = list;
   }
 
   apply(event: CaseEvent): void {
+    this.#words.refresh();
     for (const p of this.#list) p.apply(event, this.#target);
     this.#target.sql('UPDATE projection SET position = ?').run(event.seq);
   }
@@ -47,7 +51,13 @@ export class Projections {
     for (const event of log.events()) this.apply(event);
   }
 
+  /** A transaction was rolled back. */
+  forget(): void {
+    this.#words.forget();
+  }
+
   reset(): void {
+    this.#words.forget();
     const { sql } = this.#target;
     sql('DELETE FROM projection').run();
     for (const p of this.#list) {

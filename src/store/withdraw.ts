@@ -1,6 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import type { Blobs } from './blobs.ts';
 import type { Caches } from './caches.ts';
+import { object } from './projection.ts';
 import { usesBundle } from './projection-analyses.ts';
 
 /**
@@ -20,6 +21,10 @@ export function purgeBundle(db: Database, bundle: string, blobs: Blobs, caches: 
       kept.add(sha256);
   };
   collect('SELECT evidence_blob FROM bundle WHERE sha256 <> ?', bundle);
+  for (const list of [...kept]) {
+    const { packs } = object(blobs.json(list));
+    if (Array.isArray(packs)) for (const pack of packs) if (typeof pack === 'string') kept.add(pack);
+  }
   collect(
     `SELECT DISTINCT lower(hex(blob)) FROM evidence_row
      WHERE blob IS NOT NULL AND bundle IS NOT (SELECT seq FROM bundle WHERE sha256 = ?)`,

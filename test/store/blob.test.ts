@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { sha256Of } from '../../src/store/blob.ts';
 import { applyDelta, Base, encodeDelta } from '../../src/store/delta.ts';
-import { BlobEncoder, decodeBlob, encodeBlob } from '../../src/store/index.ts';
+import { BlobEncoder, decodeBlob, type EncodedBlob, encodeBlob } from '../../src/store/index.ts';
 import { bundle, create, ingest, sha } from './samples.ts';
 
 /** Rules as two nodes of a cluster have them: some lines differ, all counters do. */
@@ -153,4 +153,69 @@ it('a base that is purged leaves its deltas whole', () => {
   expect(store.readBlob(blobs[0]?.sha256 ?? '')).toBe(null);
   expect(Buffer.from(store.readBlob(blobs[1]?.sha256 ?? '') as Uint8Array).equals(texts[1] as Buffer)).toBe(true);
   expect(store.verify()).toEqual([]);
+});
+
+describe('packs of small files', () => {
+  const text = (name: string, n = 30) => Buffer.from(`${name} of this node\n`.repeat(n));
+  const files = (...names: string[]) =>
+    names.map((n) => ({ bytes: text(n), sha256: sha256Of(text(n)), kind: 'sys.x' }));
+
+  it('hold small files together, large ones stay apart, equal ones come once', () => {
+    const store = create();
+    const large = Buffer.from(Array.from({ length: 4000 }, (_, i) => `line ${i}\n`).join(''));
+    const { blobs, packs } = new BlobEncoder().encodeAll([
+      ...files('a', 'b', 'a'),
+      { bytes: large, sha256: sha256Of(large), kind: 'log.journal' },
+      { bytes: Buffer.alloc(0), sha256: sha256Of(Buffer.alloc(0)), kind: 'fw.x' },
+    ]);
+    expect(blobs.map((b) => b.codec).sort()).toEqual(['slice', 'slice', 'slice', 'zstd', 'zstd']);
+    expect(packs).toHaveLength(1);
+    store.putBlobs(blobs);
+    for (const bytes of [text('a'), text('b'), large, Buffer.alloc(0)])
+      expect(Buffer.from(store.readBlob(sha256Of(bytes)) as Uint8Array).equals(bytes)).toBe(true);
+    expect(store.verify()).toEqual([]);
+  });
+
+  it('a single small file needs no pack, and a slice is refused without its pack', () => {
+    expect(new BlobEncoder().encodeAll(files('a')).packs).toEqual([]);
+    const { blobs } = new BlobEncoder().encodeAll(files('a', 'b'));
+    expect(() => create().putBlobs(blobs.slice(1))).toThrow(/base/);
+    const [pack, slice] = blobs as [EncodedBlob, EncodedBlob];
+    const plain = decodeBlob(pack);
+    expect(() => decodeBlob({ ...slice, bytes: new Uint8Array([255, 255, 255, 255]) }, () => plain)).toThrow(/place/);
+    expect(() => decodeBlob({ ...slice, bytes: new Uint8Array(3) }, () => plain)).toThrow(/place/);
+    expect(() => decodeBlob({ ...slice, bytes: new Uint8Array([1, 0, 0, 0]) }, () => plain)).toThrow(/not those/);
+  });
+
+  it('a withdrawn bundle goes out of the file, what others share with it stays', () => {
+    const store = create();
+    for (const [n, names] of [
+      [1, ['shared', 'own of 1', 'more of 1']],
+      [2, ['shared', 'own of 2', 'more of 2']],
+    ] as const) {
+      const { blobs, packs } = new BlobEncoder().encodeAll(files(...names));
+      const records = names.map((name) => ({ id: 'sys.x', path: name, status: 'ok', sha256: sha256Of(text(name)) }));
+      const list = encodeBlob(Buffer.from(JSON.stringify({ records, problems: [], packs })));
+      const { event } = bundle(n);
+      ingest(store, {
+        blobs: [...blobs, list],
+        event: { ...event, payload: { ...event.payload, evidenceBlob: list.sha256 } },
+      });
+    }
+    const stored = () => store.query('SELECT codec, count(*) AS n FROM blob GROUP BY codec ORDER BY codec');
+    expect(stored()).toEqual([
+      { codec: 'slice', n: 5 },
+      { codec: 'zstd', n: 4 },
+    ]);
+    store.append({ type: 'bundle.withdrawn', key: 'w', payload: { sha256: sha(1), because: 'x' } });
+    expect(store.readBlob(sha256Of(text('own of 1')))).toBe(null);
+    for (const name of ['shared', 'own of 2', 'more of 2'])
+      expect(Buffer.from(store.readBlob(sha256Of(text(name))) as Uint8Array).equals(text(name))).toBe(true);
+    // the pack of bundle 1 is gone, that of bundle 2 is as it was
+    expect(stored()).toEqual([
+      { codec: 'slice', n: 2 },
+      { codec: 'zstd', n: 3 },
+    ]);
+    expect(store.verify()).toEqual([]);
+  });
 });
