@@ -13,6 +13,7 @@ import { rule as vxlanForwardingEntryWrong } from './flannel/vxlan-forwarding-en
 import { rule as vxlanParametersDisagree } from './flannel/vxlan-parameters-disagree.ts';
 import { rule as egressMasqueradeMissing } from './forwarding/egress-masquerade-missing.ts';
 import { rule as forwardDropsPodTraffic } from './forwarding/forward-drops-pod-traffic.ts';
+import { rule as forwardDropsReplies } from './forwarding/forward-drops-replies.ts';
 import { rule as interfaceForwardingDisabled } from './forwarding/interface-forwarding-disabled.ts';
 import { rule as ipForwardDisabled } from './forwarding/ip-forward-disabled.ts';
 import { rule as cgroupDriverMismatch } from './kubelet/cgroup-driver-mismatch.ts';
@@ -30,6 +31,7 @@ export const RULES: readonly AnyRule[] = [
   vxlanParametersDisagree,
   egressMasqueradeMissing,
   forwardDropsPodTraffic,
+  forwardDropsReplies,
   interfaceForwardingDisabled,
   ipForwardDisabled,
   cgroupDriverMismatch,

@@ -1,8 +1,8 @@
 import { formatPrefix, isGlobal, parseIp, parsePrefix, prefixCovers } from '../../src/core/address.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
-import { podNetworks } from '../../src/derive/pods.ts';
+import { OUTSIDE, podNetworks } from '../../src/derive/pods.ts';
 import { setting } from '../../src/derive/settings.ts';
-import { egressNat, mainRoute } from '../../src/net/quick.ts';
+import { askEgress, buildNode, formatAddr, HOOK_KINDS, routeTo } from '../../src/net/index.ts';
 import type { Cite, Finding, Undecided } from '../../src/rule/index.ts';
 import { absent, cite, defineClusterRule, isClosed } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -23,8 +23,6 @@ interface Egress {
   readonly own: readonly string[];
   readonly routes: readonly (readonly [dst: string, via: string])[];
 }
-
-const EXTERNAL = '203.0.113.7';
 
 export const rule = defineClusterRule({
   id: 'egress-masquerade-missing',
@@ -47,17 +45,12 @@ export const rule = defineClusterRule({
   references: [REF.dockerFirewall, REF.flannelReservations, REF.flannelTroubleshooting],
   needs: ['addresses', 'routes4', 'iptables'],
   wants: [
-    'links',
+    ...HOOK_KINDS.filter((k) => k !== 'addresses' && k !== 'routes4' && k !== 'iptables'),
     'bridges',
     'sysfs',
     'dockerNetworks',
     'daemonJson',
     'flannelEnv',
-    'iptablesNft',
-    'iptablesLegacy',
-    'legacyTables',
-    'nftJson',
-    'nftText',
   ],
   explains: ['trace-pod-to-service-and-external'],
   extract({ node, facts, wants, source }): Egress {
@@ -65,14 +58,15 @@ export const rule = defineClusterRule({
     const candidates: Candidate[] = [];
     const passes: Cite[] = [];
     const unknown: Undecided[] = [];
-    const out = mainRoute(routes, EXTERNAL);
+    const host = buildNode(source, HOOK_KINDS);
+    const out = routeTo(host, OUTSIDE);
     const base = {
-      gateway: out?.via ?? null,
+      gateway: out === null || out.via === null ? null : formatAddr(out.via),
       own: facts.addresses.value.devices.flatMap((d) => d.addresses.map((a) => a.address)),
       routes: routes.flatMap((r): [string, string][] => (r.via === undefined ? [] : [[r.dst, r.via]])),
     };
     const nothing = (because: string): Egress => ({ ...base, candidates, passes, unknown, because });
-    if (out?.dev === undefined) return nothing('no route to the outside on this node');
+    if (out === null) return nothing('no route to the outside on this node');
     const rulesOff = wants.daemonJson.missing ? undefined : setting(wants.daemonJson.value, 'iptables');
     let reason = 'no container network with a port on this node';
     for (const net of podNetworks(source)) {
@@ -91,15 +85,13 @@ export const rule = defineClusterRule({
       else {
         const packet = {
           src: net.sample,
-          dst: EXTERNAL,
+          dst: OUTSIDE,
           proto: 'tcp',
           dport: 443,
-          sport: 40000,
-          ctstate: 'NEW',
-          iif: '',
+          iif: net.bridge.name,
           oif: out.dev,
         } as const;
-        const result = egressNat(source, packet);
+        const result = askEgress(host, packet, out.via);
         const attached = cite(net.bridge.fact, { line: net.line });
         if (result.verdict === 'unknown')
           unknown.push({
@@ -107,13 +99,12 @@ export const rule = defineClusterRule({
             because: `whether ${formatPrefix(net.prefix)} is translated: ${result.because}`,
             evidence: result.evidence,
           });
-        else if (result.target !== 'none')
-          passes.push(...result.deciders.map((d) => cite(d.fact as Parameters<typeof cite>[0], { line: d.line })));
+        else if (result.verdict === 'translated') passes.push(...result.deciders.map((d) => cite(d.fact, d)));
         else {
           const subnet = formatPrefix(net.prefix);
           const what = `a rule of nat POSTROUTING that translates ${subnet} leaving by ${out.dev}`;
           const proof: Cite[] = isClosed(facts.iptables) ? [absent(facts.iptables, what)] : [];
-          const ends = result.deciders.map((d) => cite(d.fact as Parameters<typeof cite>[0], { line: d.line }));
+          const ends = result.deciders.map((d) => cite(d.fact, d));
           candidates.push({
             subnet,
             finding: {
@@ -122,7 +113,7 @@ export const rule = defineClusterRule({
               confidence: 'proven',
               nodes: [node.id],
               message: `Containers of ${net.bridge.name} (${subnet}) leave ${node.id} with their private address: no SNAT covers them on the way out by ${out.dev}`,
-              cites: [cite(facts.routes4, out), ...proof, ...ends, attached],
+              cites: [attached, ...out.cites.map((c) => cite(c.fact, c)), ...proof, ...ends],
               remediation: [
                 {
                   step: 'Let the owner write its rules again: systemctl restart docker, or flanneld with --ip-masq. By hand:',

@@ -81,3 +81,61 @@ export function ingressDevices(source: Source<PodKinds>): readonly Ingress[] {
   const down = new Set(addresses.missing ? [] : addresses.value.devices.filter((d) => !isUp(d)).map((d) => d.name));
   return [...found.values()].filter((i) => !down.has(i.dev));
 }
+
+/** Traffic that a node with containers has to forward. */
+export interface PodFlow {
+  readonly name: string;
+  readonly src: string;
+  readonly dst: string;
+  readonly iif: string;
+  readonly oif: string;
+  readonly severity: 'critical' | 'high';
+  /** The line that makes it traffic of this node: the route to the peer, or the address of the bridge. */
+  readonly fact: Fact<'addresses'> | Fact<'routes4'>;
+  readonly line: number;
+}
+
+/** An address that stands for everything outside (TEST-NET-3). */
+export const OUTSIDE = '203.0.113.7';
+
+/** New connections of containers: to and from other nodes' pods, and to the outside by the device `out` of the default route. */
+export function podFlows(source: Source<PodKinds>, out: string | null): readonly PodFlow[] {
+  const routes = source.get('routes4');
+  const [peer] = peerRoutes(source);
+  return podNetworks(source).flatMap((net): PodFlow[] => {
+    const { name } = net.bridge;
+    const flows: PodFlow[] = [];
+    if (net.clustered && peer !== undefined && !routes.missing) {
+      const why = { severity: 'critical', fact: routes, line: peer.route.line } as const;
+      const ends = { theirs: peer.sample, ours: net.sample };
+      flows.push({
+        name: 'other nodes’ pods to its own',
+        src: ends.theirs,
+        dst: ends.ours,
+        iif: peer.dev,
+        oif: name,
+        ...why,
+      });
+      flows.push({
+        name: 'its pods to those of other nodes',
+        src: ends.ours,
+        dst: ends.theirs,
+        iif: name,
+        oif: peer.dev,
+        ...why,
+      });
+    }
+    if (out !== null && out !== name)
+      flows.push({
+        name: 'its containers to the outside',
+        src: net.sample,
+        dst: OUTSIDE,
+        iif: name,
+        oif: out,
+        severity: 'high',
+        fact: net.bridge.fact,
+        line: net.line,
+      });
+    return flows;
+  });
+}

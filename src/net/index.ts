@@ -1,3 +1,5 @@
+export { formatAddr } from './addr.ts';
+export { askEgress, askForward, type Decider, type HookAnswer, type NatAnswer, routeTo, type Sample } from './ask.ts';
 export { clusterOf, lazyCluster, type NetCluster, type Owner } from './cluster.ts';
 export { buildNode, HOOK_KINDS, type HookKind, type NetFacts, type NetNode } from './model.ts';
 export { PlaceError } from './place.ts';

@@ -1,0 +1,84 @@
+import { isNonEmpty } from '../../src/core/span.ts';
+import { OUTSIDE, podFlows } from '../../src/derive/pods.ts';
+import { askForward, buildNode, HOOK_KINDS, routeTo } from '../../src/net/index.ts';
+import type { Finding, LineCite, Undecided } from '../../src/rule/index.ts';
+import { cite, defineNodeRule, findings, notApplicable } from '../../src/rule/index.ts';
+import { REF } from '../../src/rule/references.ts';
+
+const PROBES = [{ proto: 'tcp', dport: 443 }, { proto: 'udp', dport: 53 }, { proto: 'icmp' }] as const;
+
+export const rule = defineNodeRule({
+  id: 'forward-drops-replies',
+  title: { bad: 'Answers to containers are dropped in FORWARD', good: 'Answers come back through FORWARD' },
+  severity: 'high',
+  explanation:
+    'The request is accepted on its way out, but nothing accepts the answer on its way back, so it dies on the policy of FORWARD. ' +
+    'The client sees a timeout although the server answered. Docker’s rule "-i docker0 ! -o docker0 -j ACCEPT" needs its partner ' +
+    '"-o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"; untracked packets (NOTRACK) are never ESTABLISHED.',
+  remediation: [
+    {
+      step: 'Let the owner write its pair of rules again (systemctl restart docker; flanneld does it within seconds). Until then accept answers in front of the drop:',
+      run: 'iptables -I FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
+      verify: 'iptables -nvL FORWARD | head -3   # the rule counts, the policy does not',
+      undo: 'iptables -D FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
+      risk: 'Accepts packets of connections that were accepted once; new connections are judged as before.',
+    },
+  ],
+  references: [REF.dockerFirewall, REF.flannelTroubleshooting],
+  needs: ['addresses', 'routes4', 'iptables'],
+  wants: [
+    ...HOOK_KINDS.filter((k) => k !== 'addresses' && k !== 'routes4' && k !== 'iptables'),
+    'bridges',
+    'sysfs',
+    'dockerNetworks',
+    'flannelEnv',
+  ],
+  explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
+  evaluate({ node, source }) {
+    const net = buildNode(source, HOOK_KINDS);
+    const flows = podFlows(source, routeTo(net, OUTSIDE)?.dev ?? null);
+    if (!isNonEmpty(flows)) return notApplicable('no container network with a port and a route to anywhere');
+    const found = new Map<string, Finding>();
+    const open = new Map<string, Undecided>();
+    const accepted = new Map<string, LineCite>();
+    let asked = 0;
+    for (const flow of flows) {
+      for (const probe of PROBES) {
+        const request = askForward(net, { ...flow, ...probe });
+        // a request that is dropped has no answer: forward-drops-pod-traffic speaks
+        if (request.verdict === 'drop') continue;
+        asked += 1;
+        const answer = askForward(net, { ...flow, ...probe }, 'reply');
+        const [decider] = answer.deciders;
+        if (answer.verdict === 'accept' && request.verdict === 'accept') {
+          for (const d of answer.deciders) accepted.set(`${d.fact.path} ${d.line}`, cite(d.fact, d));
+        } else if (answer.verdict === 'drop' && request.verdict === 'accept' && decider !== undefined) {
+          const policy = /^:(\S+) (\S+)/.exec(decider.text);
+          const what = policy === null ? `"${decider.text}"` : `policy ${policy[2]} of ${policy[1]}`;
+          const key = `${what} (${decider.place})`;
+          const out = request.deciders.slice(0, 1).map((d) => cite(d.fact, d));
+          if (found.has(key)) continue;
+          found.set(key, {
+            key,
+            severity: 'high',
+            confidence: 'proven',
+            nodes: [node.id],
+            message: `Answers to ${flow.name} (${flow.dst} -> ${flow.src} ${probe.proto}, in ${flow.oif}, out ${flow.iif}) are dropped on ${node.id}: ${what} in ${decider.place}; the request is accepted`,
+            cites: [cite(decider.fact, decider), ...out, cite(flow.fact, flow)],
+            disprove: 'a rule in front of it that accepts RELATED,ESTABLISHED packets in the same ruleset',
+          });
+        } else {
+          const because = `whether answers to ${flow.name} come back: ${answer.because || request.because}`;
+          open.set(because, { nodes: [node.id], because, evidence: [...answer.evidence, ...request.evidence] });
+        }
+      }
+    }
+    const list = [...found.values()];
+    const undecided = [...open.values()];
+    if (isNonEmpty(list)) return findings(list, undecided);
+    if (isNonEmpty(undecided)) return { kind: 'unknown', unknown: undecided };
+    if (asked === 0) return notApplicable('no request gets through, so there is no answer to drop');
+    const cites = [...accepted.values()];
+    return { kind: 'pass', cites: isNonEmpty(cites) ? cites : [cite(flows[0].fact, flows[0])] };
+  },
+});

@@ -1,0 +1,177 @@
+import { type Addr, parseAddr } from './addr.ts';
+import type { AnyFact, Cite, Doubt } from './doubt.ts';
+import { runHook } from './hook.ts';
+import type { NetNode } from './model.ts';
+import { type CtView, ICMP, inverse, makePacket, type Packet, TCP, tupleOf, UDP } from './packet.ts';
+import type { RouteAnswer } from './routing.ts';
+import type { HookWay, Step } from './step.ts';
+import { newConnection } from './way.ts';
+
+/** A packet that the host forwards: what rules ask about, one hook at a time. */
+export interface Sample {
+  readonly src: string;
+  readonly dst: string;
+  readonly proto: 'tcp' | 'udp' | 'icmp';
+  readonly sport?: number;
+  readonly dport?: number;
+  readonly iif: string;
+  readonly oif: string;
+}
+
+/** A line that decided, with the chain it stands in. */
+export interface Decider {
+  readonly fact: AnyFact;
+  readonly line: number;
+  readonly text: string;
+  /** `filter/FORWARD > DOCKER-USER`. */
+  readonly place: string;
+}
+
+export interface HookAnswer {
+  readonly verdict: 'accept' | 'drop' | 'unknown';
+  /** Why it is dropped or unknown. */
+  readonly because: string;
+  readonly deciders: readonly Decider[];
+  /** Of unknown: which files would tell. */
+  readonly evidence: readonly string[];
+}
+
+/** What the first packet becomes in POSTROUTING. */
+export interface NatAnswer extends Omit<HookAnswer, 'verdict'> {
+  readonly verdict: 'translated' | 'none' | 'unknown';
+}
+
+const PROTO = { tcp: TCP, udp: UDP, icmp: ICMP } as const;
+const MAX_WAYS = 32;
+
+function packetOf(sample: Sample): Packet | null {
+  const src = parseAddr(sample.src);
+  const dst = parseAddr(sample.dst);
+  if (src === null || dst === null) return null;
+  const ports = sample.proto !== 'icmp';
+  return makePacket({
+    src,
+    dst,
+    proto: PROTO[sample.proto],
+    sport: ports ? (sample.sport ?? [32768, 60999]) : null,
+    dport: ports ? (sample.dport ?? 80) : null,
+    iif: sample.iif,
+  });
+}
+
+const bad = (what: string): HookAnswer => ({ verdict: 'unknown', because: what, deciders: [], evidence: [] });
+
+/**
+ * Does the host's netfilter let a forwarded packet through, in PREROUTING (raw, mangle) and in FORWARD of every ruleset that is live?
+ * `reply`: the sample is the request, asked is its answer, on a tracked connection.
+ */
+export function askForward(node: NetNode, sample: Sample, direction: 'request' | 'reply' = 'request'): HookAnswer {
+  const request = packetOf(sample);
+  if (request === null) return bad('the packet has no readable addresses');
+  const packet = direction === 'request' ? request : answerOf(request, sample);
+  const { iif, oif } = direction === 'request' ? sample : { iif: sample.oif, oif: sample.iif };
+  const track = (p: Packet): Packet => ({ ...p, ct: p.ct ?? ctOf(p, request, direction) });
+  const first = runHook(node.host, 'prerouting', { ...packet, iif }, [], { track, maxWays: MAX_WAYS });
+  const ways = first.flatMap((w): readonly HookWay[] => {
+    if (w.verdict !== 'accept') return [w];
+    const going = { ...w.packet, iif, oif, nexthop: w.packet.dst };
+    const next = runHook(node.host, 'forward', going, w.doubts, { track, maxWays: MAX_WAYS });
+    return next.map((f) => ({ ...f, probability: f.probability * w.probability, steps: [...w.steps, ...f.steps] }));
+  });
+  return hookAnswer(ways);
+}
+
+function answerOf(request: Packet, sample: Sample): Packet {
+  const back = inverse(tupleOf(request));
+  return makePacket({
+    ...back,
+    tcp: sample.proto === 'tcp' ? 'synack' : null,
+    icmp: sample.proto === 'icmp' ? { type: 0, code: 0 } : null,
+  });
+}
+
+function ctOf(packet: Packet, request: Packet, direction: 'request' | 'reply'): CtView {
+  if (direction === 'request') return newConnection(packet);
+  const orig = tupleOf(request);
+  return { state: 'ESTABLISHED', reply: true, snat: false, dnat: false, orig, mark: 0, dstDone: true, srcDone: true };
+}
+
+/** What nat POSTROUTING of the host does to the first packet of a connection that leaves by `oif` to `nexthop`. */
+export function askEgress(node: NetNode, sample: Sample, nexthop: Addr | null): NatAnswer {
+  const packet = packetOf(sample);
+  if (packet === null) return { ...bad('the packet has no readable addresses'), verdict: 'unknown' };
+  const ct = newConnection(packet);
+  const going = { ...packet, iif: sample.iif, oif: sample.oif, nexthop: nexthop ?? packet.dst, ct };
+  const ways = runHook(node.host, 'postrouting', going, [], { track: (p) => p, maxWays: MAX_WAYS });
+  const lost = ways.filter((w) => w.verdict === 'unknown');
+  const passed = ways.filter((w) => w.verdict === 'accept');
+  const translated = passed.filter((w) => w.packet.src !== packet.src || w.packet.ct?.snat === true);
+  const deciders = decidersOf(translated.length > 0 ? translated : passed);
+  if (lost.length === 0 && translated.length === passed.length && passed.length > 0)
+    return { verdict: 'translated', because: '', deciders, evidence: [] };
+  if (lost.length === 0 && translated.length === 0) return { verdict: 'none', because: '', deciders, evidence: [] };
+  return { ...openAnswer(ways), verdict: 'unknown' };
+}
+
+function hookAnswer(ways: readonly HookWay[]): HookAnswer {
+  const dropped = ways.filter((w) => w.verdict === 'drop' || w.verdict === 'reject');
+  const accepted = ways.filter((w) => w.verdict === 'accept');
+  if (dropped.length === ways.length && dropped[0] !== undefined) {
+    // the surest way is the one to show: a drop by a ruleset that was not collected has no line
+    const shown =
+      [...dropped].sort((a, b) => a.doubts.length - b.doubts.length).find((w) => w.steps.length > 0) ?? dropped[0];
+    return { verdict: 'drop', because: shown.because, deciders: decidersOf([shown]), evidence: [] };
+  }
+  if (accepted.length === ways.length)
+    return { verdict: 'accept', because: '', deciders: decidersOf(accepted), evidence: [] };
+  return openAnswer(ways);
+}
+
+function openAnswer(ways: readonly HookWay[]): HookAnswer {
+  const doubts: Doubt[] = ways.flatMap((w) => w.doubts);
+  const because = [...new Set(doubts.map((d) => d.because))];
+  const chance = ways.some((w) => w.probability < 1) && doubts.length === 0;
+  return {
+    verdict: 'unknown',
+    because: chance ? 'the rules decide by chance' : because.slice(0, 3).join('; '),
+    deciders: decidersOf(ways),
+    evidence: [...new Set(doubts.flatMap((d) => d.evidence))],
+  };
+}
+
+function decidersOf(ways: readonly HookWay[]): Decider[] {
+  const found = new Map<string, Decider>();
+  for (const w of ways)
+    for (const s of w.steps) for (const d of stepDeciders(s)) found.set(`${d.fact.path} ${d.line}`, d);
+  // the last line is the one that ended it
+  return [...found.values()].reverse();
+}
+
+function stepDeciders(s: Step): Decider[] {
+  const cites = s.cites.filter((c): c is Cite => 'fact' in c);
+  return cites.slice(0, 1).map((c) => ({ fact: c.fact, line: c.line, text: s.text, place: s.place }));
+}
+
+/** The host's route to an address that no rule or table singles out; null: none, or not known. */
+export function routeTo(
+  node: NetNode,
+  dst: string,
+  from?: { readonly src: string; readonly iif: string },
+): RouteAnswer | null {
+  const addr = parseAddr(dst);
+  const src = from === undefined ? null : parseAddr(from.src);
+  if (addr === null) return null;
+  const key = {
+    dst: addr,
+    src,
+    iif: from?.iif ?? 'lo',
+    oif: null,
+    mark: 0,
+    tos: 0,
+    proto: TCP,
+    sport: null,
+    dport: null,
+  };
+  const [answer] = node.host.routing(typeof addr === 'number' ? 4 : 6).lookup(key);
+  return answer?.type === 'unicast' ? answer : null;
+}
