@@ -46,7 +46,7 @@ export function bridgeReceive(run: Run, way: Way, port: Port, bridge: Device, fr
         nexthop: null,
       };
       return hooked(run, on, space, 'prerouting', seen, (w, p) => {
-        const back = restoreDestination(w, space, p);
+        const back = restoreDestination(w, space, p, seen);
         if (back.packet.dst !== packet.dst)
           return redirected(run, back.way, port, bridge, { ...frame, packet: back.packet });
         return decide(run, back.way, port, bridge, { ...frame, packet: back.packet }, true);
@@ -122,7 +122,7 @@ function decide(run: Run, way: Way, port: Port, bridge: Device, frame: Frame, ca
   };
   return hooked(run, bridged, space, 'forward', seen, (w, p) =>
     hooked(run, w, space, 'postrouting', { ...p, iif: '', oif: bridge.name, nexthop: p.dst }, (v, q) => {
-      const back = restoreSource(v, space, q);
+      const back = restoreSource(v, space, q, p);
       const kept = confirm(back.way, space, back.packet);
       return deliverPort(run, kept.way, space, bridge, out, { ...frame, packet: kept.packet });
     }),

@@ -82,7 +82,7 @@ export function receivePacket(
   if (wasHooked) return routeInput(run, way, port, packet, inner);
   const arrived: Packet = { ...packet, iif: device.name, oif: '', nexthop: null };
   return hooked(run, way, space, 'prerouting', arrived, (w, p) => {
-    const back = restoreDestination(w, space, p);
+    const back = restoreDestination(w, space, p, arrived);
     return routeInput(run, back.way, port, back.packet, inner);
   });
 }
@@ -238,7 +238,7 @@ export function leave(
 ): readonly End[] {
   const going: Packet = { ...packet, oif: dev, nexthop };
   return hooked(run, way, space, 'postrouting', going, (w, p) => {
-    const back = restoreSource(w, space, p);
+    const back = restoreSource(w, space, p, going);
     const kept = confirm(back.way, space, back.packet);
     const device = space.device(dev);
     if (device === undefined) {
@@ -263,7 +263,7 @@ function input(
   const { space } = port;
   const local = answer === null ? way : add(way, step(space, 'route', 'local', answer.text, answer.cites));
   return hooked(run, local, space, 'input', { ...packet, iif: port.device.name, oif: '' }, (w, p) => {
-    const back = restoreSource(w, space, p);
+    const back = restoreSource(w, space, p, packet);
     const kept = confirm(back.way, space, back.packet);
     return run.deliver(kept.way, port, kept.packet, inner);
   });
@@ -366,7 +366,7 @@ function output(
   }
   const going: Packet = { ...packet, iif: '', oif: dev, nexthop: answer.via ?? packet.dst };
   return hooked(run, routed, space, 'output', going, (w, p, reroute) => {
-    const back = restoreDestination(w, space, p);
+    const back = restoreDestination(w, space, p, going);
     const changed = back.packet.dst !== going.dst;
     if (!reroute && !changed) return leave(run, back.way, space, back.packet, dev, going.nexthop ?? packet.dst, inner);
     const next = space.routing(familyOf(packet)).lookup(keyOf(back.packet, 'lo'));

@@ -6,7 +6,7 @@ import type { Absence, Cite, Reason } from './doubt.ts';
 import { runHook } from './hook.ts';
 import { inverse, type Packet, sameTuple, tupleOf } from './packet.ts';
 import type { Space } from './space.ts';
-import type { Hook, Step } from './step.ts';
+import type { Hook } from './step.ts';
 import { add, behind, type End, type Flow, newConnection, step, type Verdict, type Way } from './way.ts';
 import type { Port } from './wire.ts';
 
@@ -97,7 +97,12 @@ export function hooked(
   if (run.budget.left <= 0)
     return lost(way, { because: 'there are too many ways to follow', evidence: [] }, space, packet, HOOK_PLACE[hook]);
   run.budget.left -= 1;
-  const ways = runHook(space, hook, packet, way.doubts, { track: (p) => track(way, space, p), maxWays: run.maxWays });
+  const destination = hook === 'prerouting' || hook === 'output';
+  const ways = runHook(space, hook, packet, way.doubts, {
+    track: (p) => track(way, space, p),
+    translate: (p) => (destination ? followDestination(way, space, p) : followSource(way, space, p)),
+    maxWays: run.maxWays,
+  });
   return ways.flatMap((w) => {
     const after = behind(way, w);
     if (w.verdict === 'accept') return next(after, w.packet, w.reroute);
@@ -158,32 +163,48 @@ export function track(way: Way, space: Space, packet: Packet): Packet {
   return { ...packet, ct: { ...newConnection(packet), state: invalid ? 'INVALID' : 'NEW' } };
 }
 
-/** The flow that a tracked answer belongs to. */
-function flowOf(way: Way, space: Space, packet: Packet): Flow | undefined {
-  const { ct } = packet;
-  if (ct === null || !ct.reply) return undefined;
+/** The connection that a tracked packet belongs to. */
+function flowOf(way: Way, space: Space, { ct }: Packet): Flow | undefined {
+  if (ct === null || ct.state === 'INVALID' || ct.state === 'UNTRACKED') return undefined;
   return way.flows.find((f) => f.space === space && sameTuple(f.orig, ct.orig));
 }
 
-/** Behind PREROUTING and OUTPUT: an answer to a translated source gets its true destination back [V86]. */
-export function restoreDestination(way: Way, space: Space, packet: Packet): { way: Way; packet: Packet } {
+/** What was chosen for the connection's first packet: an answer to a translated source gets its true destination back [V86]. */
+function followDestination(way: Way, space: Space, packet: Packet): Packet {
   const flow = flowOf(way, space, packet);
-  if (flow === undefined) return { way, packet: chosen(packet, 'dstDone') };
-  const seen = { ...way, flows: way.flows.map((f) => (f === flow ? { ...f, seenReply: true } : f)) };
-  const { src, sport } = flow.orig;
-  if (!flow.snat || (packet.dst === src && packet.dport === sport)) return { way: seen, packet };
-  const text = `${formatAddr(packet.dst)} -> ${formatAddr(src)} (reverse of the source NAT)`;
-  return { way: add(seen, step(space, 'conntrack', 'un-snat', text)), packet: { ...packet, dst: src, dport: sport } };
+  if (flow === undefined) return packet;
+  if (packet.ct?.reply === true) return flow.snat ? { ...packet, dst: flow.orig.src, dport: flow.orig.sport } : packet;
+  return flow.dnat ? { ...packet, dst: flow.reply.src, dport: flow.reply.sport } : packet;
 }
 
-/** Behind POSTROUTING and INPUT: an answer from a translated destination gets the address that was dialled back. */
-export function restoreSource(way: Way, space: Space, packet: Packet): { way: Way; packet: Packet } {
+/** The same for sources: an answer from a translated destination gets the address that was dialled back. */
+function followSource(way: Way, space: Space, packet: Packet): Packet {
   const flow = flowOf(way, space, packet);
-  if (flow === undefined || !flow.dnat) return { way, packet };
-  const { dst, dport } = flow.orig;
-  if (packet.src === dst && packet.sport === dport) return { way, packet };
-  const text = `${formatAddr(packet.src)} -> ${formatAddr(dst)} (reverse of the destination NAT)`;
-  return { way: add(way, step(space, 'conntrack', 'un-dnat', text)), packet: { ...packet, src: dst, sport: dport } };
+  if (flow === undefined) return packet;
+  if (packet.ct?.reply === true) return flow.dnat ? { ...packet, src: flow.orig.dst, sport: flow.orig.dport } : packet;
+  return flow.snat ? { ...packet, src: flow.reply.dst, sport: flow.reply.dport } : packet;
+}
+
+/** Behind PREROUTING and OUTPUT: notes the answer, and what was translated back. */
+export function restoreDestination(
+  way: Way,
+  space: Space,
+  packet: Packet,
+  before: Packet,
+): { way: Way; packet: Packet } {
+  const flow = flowOf(way, space, packet);
+  if (flow === undefined || packet.ct?.reply !== true) return { way, packet: chosen(packet, 'dstDone') };
+  const seen = { ...way, flows: way.flows.map((f) => (f === flow ? { ...f, seenReply: true } : f)) };
+  if (packet.dst === before.dst) return { way: seen, packet };
+  const text = `${formatAddr(before.dst)} -> ${formatAddr(packet.dst)} (reverse of the source NAT)`;
+  return { way: add(seen, step(space, 'conntrack', 'un-snat', text)), packet };
+}
+
+/** Behind POSTROUTING and INPUT. */
+export function restoreSource(way: Way, space: Space, packet: Packet, before: Packet): { way: Way; packet: Packet } {
+  if (packet.ct?.reply !== true || packet.src === before.src) return { way, packet };
+  const text = `${formatAddr(before.src)} -> ${formatAddr(packet.src)} (reverse of the destination NAT)`;
+  return { way: add(way, step(space, 'conntrack', 'un-dnat', text)), packet };
 }
 
 function chosen(packet: Packet, which: 'dstDone' | 'srcDone'): Packet {
@@ -211,6 +232,3 @@ export function confirm(way: Way, space: Space, packet: Packet): { way: Way; pac
   };
   return { way: { ...way, flows: [...way.flows, flow] }, packet: chosen(packet, 'srcDone') };
 }
-
-/** Goes on after each of several steps. */
-export const after = (way: Way, ...steps: readonly Step[]): Way => add(way, ...steps);
