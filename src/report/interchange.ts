@@ -1,6 +1,7 @@
 import type { ResolvedCite } from '../engine/excerpt.ts';
 import type { Severity } from '../rule/index.ts';
 import type { Analysis, LogPlace } from './analysis.ts';
+import { asTrace } from './path.ts';
 import { visible } from './visible.ts';
 
 const LEVEL: Record<Severity, string> = {
@@ -34,6 +35,7 @@ export function renderSarif(analysis: Analysis, place: LogPlace): string {
       rank: RANK[f.confidence] ?? 50,
       message: { text: visible(f.message) },
       locations: f.cites.slice(0, 100).map(location),
+      ...codeFlows(f.trace),
       partialFingerprints: { 'netcase/v1': f.id },
       ...(analysis.accepted[f.id] === undefined
         ? {}
@@ -70,6 +72,27 @@ export function renderSarif(analysis: Analysis, place: LogPlace): string {
     ],
   };
   return `${JSON.stringify(document, null, 2)}\n`;
+}
+
+/** The path of a packet: one step a hop. */
+function codeFlows(value: unknown): Record<string, unknown> {
+  const trace = asTrace(value);
+  if (trace === null) return {};
+  const locations = trace.hops.map((hop) => {
+    const [cite] = hop.cites;
+    const text = visible(`${hop.node} ${hop.place}: ${hop.action} ${hop.text}`);
+    const physicalLocation =
+      cite?.line === undefined
+        ? {}
+        : {
+            physicalLocation: {
+              artifactLocation: { uri: encodeURI(visible(`${cite.node}/${cite.path}`).toWellFormed()) },
+              region: { startLine: cite.line, endLine: cite.endLine ?? cite.line },
+            },
+          };
+    return { location: { ...physicalLocation, message: { text } } };
+  });
+  return { codeFlows: [{ message: { text: visible(trace.because) }, threadFlows: [{ locations }] }] };
 }
 
 /** JUnit: a suite a node, a case a rule; what was not checked is skipped, never passed. */

@@ -4,6 +4,7 @@ import type { ResolvedCite } from '../engine/excerpt.ts';
 import type { Confidence, Remediation, Severity } from '../rule/index.ts';
 import type { Analysis, LogPlace } from './analysis.ts';
 import { byNumber, names, plural } from './names.ts';
+import { asTrace, type PathModel, pathModel } from './path.ts';
 import {
   bundleRows,
   collectionWindow,
@@ -51,6 +52,8 @@ export interface CauseModel {
   readonly references: readonly string[];
   readonly accepted: string;
   readonly id: string;
+  /** Where its packet's path is drawn; '' when it has none. */
+  readonly path: string;
 }
 
 export interface NodeGroup {
@@ -82,6 +85,9 @@ export interface ReportModel {
   readonly notes: readonly CauseModel[];
   readonly groups: readonly NodeGroup[];
   readonly topology: TopologyPicture | null;
+  /** Packets that were followed, for findings that come from one. */
+  readonly paths: readonly PathModel[];
+  readonly hiddenPaths: number;
   readonly timeline: readonly {
     readonly at: string;
     readonly node: string;
@@ -139,6 +145,7 @@ export interface Detail {
 export const FULL: Detail = { context: 3, figures: 6, findings: 1000 };
 
 const OTHERS = 20;
+const PATHS = 12;
 
 export function buildReportModel(analysis: Analysis, place: LogPlace, detail = FULL): ReportModel {
   const nodes = [...new Set(analysis.bundles.filter((b) => b.current).map((b) => b.node))].sort(byNumber);
@@ -156,6 +163,10 @@ export function buildReportModel(analysis: Analysis, place: LogPlace, detail = F
   const rest = analysis.findings.filter((f) => !shown.has(f.id));
   const notes = rest.slice(0, detail.findings).map((f) => make(f, 0, [], []));
   const { undecided } = decided(analysis);
+  const traced = [...causes, ...notes].flatMap((c) => {
+    const trace = asTrace(byId.get(c.id)?.trace);
+    return trace === null ? [] : [pathModel(trace, `p-${c.anchor.slice(2)}`, c.anchor, c.message)];
+  });
   const top = causes[0];
   const mark = verdictMark(analysis);
   const bundles = bundleRows(analysis);
@@ -200,6 +211,8 @@ export function buildReportModel(analysis: Analysis, place: LogPlace, detail = F
     notes,
     groups: nodeGroups(analysis, nodes, anchors),
     topology: topologyPicture(analysis, nodes),
+    paths: traced.slice(0, PATHS),
+    hiddenPaths: Math.max(0, traced.length - PATHS),
     timeline: timeline(analysis.bundles),
     unchecked: uncheckedRows(analysis),
     missingNodes: analysis.missingNodes.map((m) => ({
@@ -241,8 +254,9 @@ function causeModel(
   const rule = analysis.rules.find((r) => r.id === f.rule);
   const all = [...f.nodes, ...alsoOn.flatMap((id) => byId.get(id)?.nodes ?? [])];
   const accepted = analysis.accepted[f.id];
+  const anchor = anchors.get(f.id) ?? '';
   return {
-    anchor: anchors.get(f.id) ?? '',
+    anchor,
     rank,
     id: f.id,
     rule: f.rule,
@@ -264,6 +278,7 @@ function causeModel(
     others: alsoOn.flatMap((id) => byId.get(id)?.message ?? []).slice(0, OTHERS),
     hiddenOthers: Math.max(0, alsoOn.length - OTHERS),
     remediation: f.remediation ?? rule?.remediation ?? [],
+    path: asTrace(f.trace) === null ? '' : `p-${anchor.slice(2)}`,
     references: rule?.references ?? [],
     accepted:
       accepted === undefined ? '' : `${accepted.because}${accepted.until === null ? '' : ` (until ${accepted.until})`}`,

@@ -1,6 +1,7 @@
 import type { Analysis, LogPlace } from './analysis.ts';
 import type { CauseModel, ReportModel } from './model.ts';
 import { buildReportModel, FULL } from './model.ts';
+import { shortPath } from './path.ts';
 import { codeBlock, templates } from './templates.ts';
 
 const MOST_CHARACTERS = 4000;
@@ -18,9 +19,16 @@ export function renderMarkdown(analysis: Analysis, place: LogPlace): string {
 
 function render(model: ReportModel, most: number): string {
   const causes = model.causes.slice(0, most);
+  const firstTraced = causes.findIndex((c) => c.path !== '');
   const text = templates().render('ticket/ticket.njk', {
     m: model,
-    causes: causes.map((c) => ({ ...c, figures: c.figures.slice(0, 3).map(place), fix: fix(c) })),
+    causes: causes.map((c, i) => ({
+      ...c,
+      figures: c.figures.slice(0, 3).map(place),
+      fix: fix(c),
+      // one path tells where to look; the others are in the report
+      path: i === firstTraced ? pathOf(model, c) : null,
+    })),
     more: model.causes.length - causes.length + model.notes.filter((n) => n.severity !== 'info').length,
     unchecked: model.unchecked
       .slice(0, 3)
@@ -38,6 +46,13 @@ function place(f: CauseModel['figures'][number]): { node: string; place: string;
     text: cited?.text.trim().slice(0, 160) ?? '',
     absent: f.absent,
   };
+}
+
+function pathOf(model: ReportModel, cause: CauseModel) {
+  const path = model.paths.find((p) => p.anchor === cause.path);
+  if (path === undefined) return null;
+  const hops = shortPath(path).map((h) => ({ ...h, text: h.text.slice(0, 100) }));
+  return { packet: path.packet, verdict: path.verdict, half: path.half, hops };
 }
 
 function fix(c: CauseModel): { step: string; run: string; block: string } | null {
