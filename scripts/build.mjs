@@ -1,6 +1,6 @@
 // Bundles src/ into dist/: start-up is most of a single bundle's time, and unbundled oclif and kysely cost 100 ms each.
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -40,18 +40,19 @@ function templateModule() {
   return `export const templates = { compiled: { ${parts.join(',\n')} }, css: ${JSON.stringify(css)}, js: ${JSON.stringify(js)} };\n`;
 }
 
-rmSync(join(root, 'dist'), { recursive: true, force: true });
-mkdirSync(join(root, 'dist'));
-const templatesFile = join(root, 'dist/templates.gen.mjs');
+const dist = join(root, 'dist');
+mkdirSync(dist, { recursive: true });
+const templatesFile = join(dist, `templates.${process.pid}.gen.mjs`);
 writeFileSync(templatesFile, templateModule());
 
-await build({
+const { outputFiles } = await build({
+  write: false,
   entryPoints: {
     main: join(root, 'src/main.ts'),
     commands: join(root, 'src/commands/index.ts'),
     worker: join(root, 'src/cases/worker.ts'),
   },
-  outdir: join(root, 'dist'),
+  outdir: dist,
   outExtension: { '.js': '.mjs' },
   bundle: true,
   splitting: true,
@@ -85,3 +86,17 @@ await build({
   logLevel: 'warning',
 });
 rmSync(templatesFile);
+
+// A command that runs while this builds goes on: each file is replaced whole, and its chunks, loaded when first needed, stay for an hour.
+for (const { path, contents } of outputFiles) {
+  if (existsSync(path) && readFileSync(path).equals(contents)) continue;
+  writeFileSync(`${path}.${process.pid}`, contents);
+  renameSync(`${path}.${process.pid}`, path);
+}
+const current = new Set(outputFiles.map(({ path }) => path));
+const HOUR_MS = 3_600_000;
+for (const file of readdirSync(dist)) {
+  const path = join(dist, file);
+  const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0);
+  if (!current.has(path) && age > HOUR_MS) rmSync(path, { force: true });
+}

@@ -150,7 +150,11 @@ function runtimeEndpoint(source: Source<'kubeletArgs' | 'kubeadmFlags' | 'kubele
   if (!args.missing) {
     const endpoint = flag(args.value, 'container-runtime-endpoint');
     if (endpoint !== undefined) return endpoint.value;
-    if (flag(args.value, 'container-runtime')?.value === 'docker') return 'docker';
+    const runtime = flag(args.value, 'container-runtime')?.value;
+    if (runtime === 'docker') return 'docker';
+    // flags of dockershim, gone with it in 1.24: without an endpoint they mean docker
+    if (runtime === undefined && flag(args.value, 'network-plugin', 'cni-bin-dir', 'docker-endpoint') !== undefined)
+      return 'docker';
     return typeof configured === 'string' && configured !== '' ? configured : null;
   }
   if (typeof configured === 'string' && configured !== '') return configured;

@@ -29,6 +29,15 @@ testRule(rule, {
         },
       ],
     },
+    'a flag of dockershim means docker, whatever containerd is set to': {
+      nodes: node({
+        'cmdline/kubelet.txt': args('--network-plugin=cni'),
+        'files/var/lib/kubelet/config.yaml': config('systemd'),
+        'docker/info.json': info('cgroupfs'),
+        'files/etc/containerd/config.toml': containerd(true),
+      }),
+      expect: [{ severity: 'critical', cites: ['cgroupDriver: systemd', '"CgroupDriver":"cgroupfs"'] }],
+    },
     'the flag beats the file': {
       nodes: node({
         'cmdline/kubelet.txt': args('--cgroup-driver=cgroupfs'),
