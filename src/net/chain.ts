@@ -67,6 +67,7 @@ export interface Quick {
 export interface PreparedRule {
   readonly chain: string;
   readonly line: number;
+  readonly endLine?: number;
   readonly text: string;
   /** nft: where the text form has the rule. */
   readonly handle?: number;

@@ -212,8 +212,9 @@ function isFirst(s: State): boolean {
 function asksNat(s: State, hook: Hook): boolean {
   const { ct, iif } = s.packet;
   if (ct === null || s.mapped || !isFirst(s)) return false;
-  if (hook === 'prerouting' || hook === 'output') return !ct.dnat && !(hook === 'prerouting' && iif === 'lo');
-  return !ct.snat && !(hook === 'input' && iif === 'lo');
+  if (hook === 'prerouting' || hook === 'output')
+    return !ct.dnat && ct.dstDone !== true && !(hook === 'prerouting' && iif === 'lo');
+  return !ct.snat && ct.srcDone !== true && !(hook === 'input' && iif === 'lo');
 }
 
 /** Every chain sees what the one before it let pass. */

@@ -20,7 +20,7 @@ import { masquerade, type NatRange, netmap, readNatRange, readPortRange, redirec
 import { changed, finish, goOn } from './target-verdict.ts';
 
 /** Targets that neither end a chain nor change what a later rule can see. */
-const SILENT = new Set([
+export const SILENT = new Set([
   'LOG',
   'NFLOG',
   'ULOG',
@@ -40,7 +40,7 @@ const SILENT = new Set([
 ]);
 
 /** Targets that change the packet: when their options are not understood, the packet cannot be followed. */
-const CHANGING = new Set([
+export const CHANGING = new Set([
   ...['MARK', 'CONNMARK', 'TOS', 'DSCP', 'TTL', 'HL', 'HMARK', 'CT', 'ECN'],
   ...['MASQUERADE', 'REDIRECT', 'SNAT', 'DNAT', 'NETMAP', 'SAME', 'BALANCE', 'MIRROR', 'DNPT', 'SNPT'],
 ]);
