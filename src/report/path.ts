@@ -80,9 +80,9 @@ export function pathModel(trace: TraceJson, anchor: string, finding: string, mes
 
 const isEnd = (half: TraceHalf) => half.verdict !== 'delivered';
 
-/** Hops for a place with little room. */
+/** The hops of the strip, for a place with little room. */
 export function shortPath(path: PathModel): readonly HopModel[] {
-  return path.strip.flatMap((p) => p.hops);
+  return path.strip.flatMap((p) => p.hops).filter((h) => h.mark !== 'folded');
 }
 
 function hopModel(hop: TraceHop, number: number, stop: boolean): HopModel {
@@ -118,19 +118,11 @@ function weight(hop: HopModel, first: boolean): number {
   return hop.action === 'send' || hop.action === 'local' ? 2 : 1;
 }
 
-/** At most `most` hops, runs of what was left out as one. */
+/** At most `most` hops; runs of what was left out are one box without a number. */
 function shortened(hops: readonly HopModel[], most: number): readonly HopModel[] {
-  if (hops.length <= most) return hops;
   const order = hops.map((hop, i) => ({ i, weight: weight(hop, i === 0 || i === hops.length - 1) }));
   order.sort((a, b) => a.weight - b.weight || b.i - a.i);
-  const gone = new Set<number>();
-  let shown: readonly HopModel[] = hops;
-  for (const { i } of order) {
-    gone.add(i);
-    shown = folded(hops, gone);
-    if (shown.length <= most) break;
-  }
-  return shown;
+  return folded(hops, new Set(order.slice(0, Math.max(0, hops.length - most)).map(({ i }) => i)));
 }
 
 function folded(hops: readonly HopModel[], gone: ReadonlySet<number>): readonly HopModel[] {

@@ -52,7 +52,7 @@ function pathOf(model: ReportModel, cause: CauseModel) {
   const path = model.paths.find((p) => p.anchor === cause.path);
   if (path === undefined) return null;
   const hops = shortPath(path).map((h) => ({ ...h, text: h.text.slice(0, 100) }));
-  return { packet: path.packet, verdict: path.verdict, half: path.half, hops };
+  return { packet: path.packet, verdict: path.verdict, half: path.half, hops, all: path.hops.length };
 }
 
 function fix(c: CauseModel): { step: string; run: string; block: string } | null {
