@@ -48,8 +48,14 @@ export function presented(result: TraceResult, net: NetCase, changes: readonly N
   return {
     ...way(main),
     branches: branches.map(way),
-    ...(changes.length === 0 ? {} : { assuming: changes.map(({ node, change }) => ({ node, command: change.text })) }),
+    ...assumed(changes),
   };
+}
+
+/** What was assumed, when something was. */
+export function assumed(changes: readonly NodeChange[]): Pick<TraceJson, 'assuming'> {
+  if (changes.length === 0) return {};
+  return { assuming: changes.map(({ node, change }) => ({ node, command: change.text })) };
 }
 
 /** Commands of the collector that would give evidence. */

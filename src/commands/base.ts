@@ -35,6 +35,17 @@ export abstract class NetcaseCommand extends Command {
     process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
   }
 
+  /** The result, to a file or to stdout. */
+  protected async write(output: string, text: string): Promise<void> {
+    if (output === '-') {
+      this.out(text);
+      return;
+    }
+    const { writeOutput } = await import('../cases/output.ts');
+    writeOutput(output, text);
+    this.say(`wrote ${output}`);
+  }
+
   protected say(text: string): void {
     process.stderr.write(`${text}\n`);
   }

@@ -2,6 +2,7 @@ import { Analyze } from './analyze.ts';
 import { Ingest } from './ingest.ts';
 import { Query, Replay, Verify } from './integrity.ts';
 import { Coverage, Findings, History, Nodes } from './listings.ts';
+import { Reach } from './reach.ts';
 import { Report } from './report.ts';
 import { Explain, Rules } from './rules.ts';
 import { Trace } from './trace.ts';
@@ -17,6 +18,7 @@ export const COMMANDS = {
   ingest: Ingest,
   nodes: Nodes,
   query: Query,
+  reach: Reach,
   replay: Replay,
   report: Report,
   rules: Rules,

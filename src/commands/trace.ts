@@ -66,14 +66,4 @@ export class Trace extends NetcaseCommand {
     const answer = result.reply === null ? EXIT.clean : CODE[result.reply.verdict];
     if (code !== EXIT.clean || answer !== EXIT.clean) this.exit(code === EXIT.clean ? answer : code);
   }
-
-  private async write(output: string, text: string): Promise<void> {
-    if (output === '-') {
-      this.out(text);
-      return;
-    }
-    const { writeOutput } = await import('../cases/output.ts');
-    writeOutput(output, text);
-    this.say(`wrote ${output}`);
-  }
 }

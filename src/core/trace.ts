@@ -63,3 +63,27 @@ export interface TraceJson extends TraceWay {
   /** Ways between which the rules choose by chance; the share is null when it is not known. */
   readonly branches?: readonly (TraceWay & { readonly probability: number | null })[];
 }
+
+/** Pairs of nodes that behave alike. */
+export interface ReachGroup {
+  readonly verdict: TraceVerdict;
+  readonly because: string;
+  /** Ordered pairs of different nodes. */
+  readonly pairs: number;
+  /** Every node of `from` to every other node of `to`. */
+  readonly blocks: readonly { readonly from: readonly string[]; readonly to: readonly string[] }[];
+  /** One of the pairs, followed in full. */
+  readonly example: TraceJson;
+  readonly cites: readonly TraceCite[];
+}
+
+/** Output of `netcase reach --format json` (schema/reach.v1.json): every node's pods to every other node's, the worst group first. */
+export interface ReachJson {
+  readonly schemaVersion: 1;
+  /** Who stands for which node. */
+  readonly pods: readonly { readonly node: string; readonly pod: string }[];
+  /** Nodes of which no pod is in the evidence. */
+  readonly skipped: readonly { readonly node: string; readonly because: string }[];
+  readonly groups: readonly ReachGroup[];
+  readonly assuming?: readonly { readonly node: string; readonly command: string }[];
+}

@@ -28,9 +28,10 @@ beforeAll(async () => {
   }
 });
 
-const schema = new Ajv2020({ strict: true, allowUnionTypes: true, strictRequired: false }).compile(
-  JSON.parse(readFileSync(join(root, 'schema/trace.v1.json'), 'utf8')),
-);
+const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, strictRequired: false });
+const read = (name: string) => JSON.parse(readFileSync(join(root, 'schema', name), 'utf8'));
+const schema = ajv.compile(read('trace.v1.json'));
+const reachSchema = ajv.compile(read('reach.v1.json'));
 
 const asked = (name: string, from: string, to: string, ...more: readonly string[]) =>
   netcase(['trace', '--case', kase(name), '--from', from, '--to', to, ...more]);
@@ -244,5 +245,49 @@ describe('netcase trace --if', () => {
     // without it the default route leads to a router that was not collected
     expect(await broken('ip route del 10.244.2.0/24')).toBe('unknown');
     expect(await broken('bridge fdb del 0e:00:00:00:00:01 dev flannel.1')).toBe('reply dropped');
+  });
+});
+
+describe('netcase reach', () => {
+  const reach = (name: string, ...more: readonly string[]) => netcase(['reach', '--case', kase(name), ...more]);
+
+  it('folds the pairs of a healthy cluster into one group', async () => {
+    const ran = await reach('healthy-vxlan');
+    expect(ran.code).toBe(0);
+    expect(ran.stdout).toMatch(/^6 pairs of 3 nodes: 6 delivered\n\nDELIVERED, 6 pairs, one of them: /);
+    expect(ran.stdout).toContain('  from node-a, node-b, node-c to node-a, node-b, node-c\n');
+  });
+
+  it('shows what breaks first, with its line and the command that shows the path', async () => {
+    const ran = await reach('forward-drops-pod-traffic');
+    expect(ran.code).toBe(1);
+    expect(ran.stdout).toMatch(/^2 pairs of 2 nodes: 2 rejected\n/);
+    expect(ran.stdout).toContain(
+      '-A FORWARD -j REJECT --reject-with icmp-host-prohibited  [node-b host/fw/iptables-save.txt:7]',
+    );
+    expect(ran.stdout).toContain('hop by hop: netcase trace --from 10.244.');
+  });
+
+  it('assumes changes', async () => {
+    const ran = await reach('forward-drops-pod-traffic', '--if', 'iptables -D FORWARD 1 @node-b');
+    expect([ran.code, ran.stdout.split('\n').slice(0, 2)]).toEqual([
+      0,
+      ['2 pairs of 2 nodes: 2 delivered', 'assuming on node-b: iptables -D FORWARD 1'],
+    ]);
+  });
+
+  it('is one JSON document of its schema', async () => {
+    for (const name of CASES) {
+      const ran = await reach(name, '--format', 'json');
+      const document = JSON.parse(ran.stdout);
+      expect(reachSchema(document), `${name}: ${JSON.stringify(reachSchema.errors)}`).toBe(true);
+      for (const group of document.groups) expect(schema(group.example), JSON.stringify(schema.errors)).toBe(true);
+    }
+  });
+
+  it('is 4 where there is no pair', async () => {
+    const ran = await reach('healthy-docker');
+    expect(ran.code).toBe(4);
+    expect(ran.stdout).toMatch(/^No pair of nodes could be followed/);
   });
 });
