@@ -1782,6 +1782,19 @@ nc_netns_items() {
   nc_ns_guard
   item netns.iptables-legacy-save 'netns/*/iptables-legacy-save.txt' 5 1024 S1 cmd nsenter "$@" iptables-legacy-save -c
   nc_ns_guard
+  if [ -z "$nc_skip" ]; then nc_guard nf_tables nf_tables_newtable; fi
+  item netns.nft-tables 'netns/*/nft-tables.txt' 5 256 S1 cmd nsenter "$@" nft list tables
+  # The list says whether there is anything to save: most namespaces have no IPv6 rules.
+  nc_ns_guard
+  if [ -z "$nc_skip" ]; then nc_guard nf_tables nf_tables_newtable; fi
+  if [ -z "$nc_skip" ] && [ -f "$nc_root/netns/$nc_inst/nft-tables.txt" ] && ! grep -q '^table ip6 ' "$nc_root/netns/$nc_inst/nft-tables.txt"; then
+    nc_skip='nft lists no IPv6 table of iptables'
+  fi
+  item netns.ip6tables-nft-save 'netns/*/ip6tables-nft-save.txt' 5 1024 S1 cmd nsenter "$@" ip6tables-nft-save -c
+  nc_ns_guard
+  if [ -z "$nc_skip" ] && [ ! -e /proc/net/ip6_tables_names ]; then nc_skip='ip6_tables is not loaded'; fi
+  item netns.ip6tables-legacy-save 'netns/*/ip6tables-legacy-save.txt' 5 1024 S1 cmd nsenter "$@" ip6tables-legacy-save -c
+  nc_ns_guard
   nc_inside=
   if [ "$nc_npid" != - ]; then nc_inside_of "$nc_npid" /etc/resolv.conf; fi
   if [ -n "$nc_inside" ]; then nc_how_0=cat nc_how_1=$nc_inside; else nc_how_0=none nc_how_1=absent; fi
@@ -1811,6 +1824,8 @@ nc_netns_items() {
   nc_off=
   nc_ns_guard
   item netns.proc-ip-tables-names 'netns/*/net/ip_tables_names' 5 1024 S1 "$@" "$nc_np/ip_tables_names"
+  nc_ns_guard
+  item netns.proc-ip6-tables-names 'netns/*/net/ip6_tables_names' 5 1024 S1 "$@" "$nc_np/ip6_tables_names"
 }
 
 nc_area_self() {

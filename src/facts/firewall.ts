@@ -86,6 +86,11 @@ export interface TableNames {
   readonly tables: readonly (Span & { readonly name: string })[];
 }
 
+/** `nft list tables`. */
+export interface NftTables {
+  readonly tables: readonly (Span & { readonly family: string; readonly name: string })[];
+}
+
 export interface IptablesVersion {
   /** What the plain `iptables` is. */
   readonly backend: 'nft' | 'legacy' | 'unknown';

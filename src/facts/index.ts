@@ -7,7 +7,7 @@ import type {
   DockerNetworks,
   NetnsIndex,
 } from './containers.ts';
-import type { IpSets, IptablesVersion, NftJson, NftText, Ruleset, TableNames } from './firewall.ts';
+import type { IpSets, IptablesVersion, NftJson, NftTables, NftText, Ruleset, TableNames } from './firewall.ts';
 import type { BridgePorts, Bridges, Fdb, Links, Neighbours, NetnsIds, SysfsAttributes } from './links.ts';
 import type { PolicyRules, Routes } from './routes.ts';
 import type {
@@ -100,6 +100,10 @@ export interface FactTypes {
   netnsSockets: Sockets;
   netnsIptablesNft: Ruleset;
   netnsIptablesLegacy: Ruleset;
+  netnsIp6tablesNft: Ruleset;
+  netnsIp6tablesLegacy: Ruleset;
+  netnsNftTables: NftTables;
+  netnsLegacyTables6: TableNames;
 }
 
 export type FactKind = keyof FactTypes;
@@ -117,6 +121,10 @@ export const MANY_KINDS = [
   'netnsSockets',
   'netnsIptablesNft',
   'netnsIptablesLegacy',
+  'netnsIp6tablesNft',
+  'netnsIp6tablesLegacy',
+  'netnsNftTables',
+  'netnsLegacyTables6',
 ] as const satisfies readonly FactKind[];
 
 export type ManyKind = (typeof MANY_KINDS)[number];
@@ -192,6 +200,10 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   netnsSockets: ['netns.ss-listen'],
   netnsIptablesNft: ['netns.iptables-nft-save'],
   netnsIptablesLegacy: ['netns.iptables-legacy-save'],
+  netnsIp6tablesNft: ['netns.ip6tables-nft-save'],
+  netnsIp6tablesLegacy: ['netns.ip6tables-legacy-save'],
+  netnsNftTables: ['netns.nft-tables'],
+  netnsLegacyTables6: ['netns.proc-ip6-tables-names'],
 };
 
 /** One fact of one node, with the file it was read from. */

@@ -5,6 +5,12 @@ import type { Space } from './space.ts';
 
 type RulesetKind = 'iptables' | 'iptablesNft' | 'iptablesLegacy' | 'ip6tables' | 'ip6tablesNft' | 'ip6tablesLegacy';
 
+type InnerRuleset =
+  | Fact<'netnsIptablesNft'>
+  | Fact<'netnsIptablesLegacy'>
+  | Fact<'netnsIp6tablesNft'>
+  | Fact<'netnsIp6tablesLegacy'>;
+
 /** Native nft tables to evaluate. */
 export interface NativeNft {
   readonly fact: Fact<'nftJson'>;
@@ -67,10 +73,7 @@ class Finding {
     return this.rulesets.find((r) => r.backend === backend);
   }
 
-  take(
-    fact: Fact<RulesetKind> | Fact<'netnsIptablesNft'> | Fact<'netnsIptablesLegacy'>,
-    backend: 'nft' | 'legacy',
-  ): void {
+  take(fact: Fact<RulesetKind> | InnerRuleset, backend: 'nft' | 'legacy'): void {
     if (this.has(backend)) return;
     this.rulesets.push({ backend, fact, ruleset: fact.value });
     if (!fact.closed) this.gap(`${backend} whole`, `${fact.path} was not collected whole`, [fact.evidence]);
@@ -191,41 +194,51 @@ function nativeWithoutJson(
 }
 
 /**
- * A namespace of a container or pod. Its native nft tables are not collected: an iptables-nft-save that shows no table it cannot read is
- * taken as all there is.
+ * A namespace of a container or pod. `nft list tables` says whether there is anything but iptables-nft's tables, whose rules are not
+ * collected; without it an iptables-nft-save that shows no table it cannot read is taken as all there is.
  */
 function innerSources(space: Space, family: 4 | 6): FoundSources {
   const { facts } = space.node;
   const found = new Finding(space, family);
   const mine = <F extends { readonly instance?: string }>(f: F) => f.instance === space.inode;
-  const nft = facts.all('netnsIptablesNft').find(mine);
-  const legacy = facts.all('netnsIptablesLegacy').find(mine);
+  const four = family === 4;
+  const nft = four ? facts.all('netnsIptablesNft').find(mine) : facts.all('netnsIp6tablesNft').find(mine);
+  const legacy = four ? facts.all('netnsIptablesLegacy').find(mine) : facts.all('netnsIp6tablesLegacy').find(mine);
+  const listed = facts.all('netnsNftTables').find(mine);
   const noNft = withoutNft(space);
-  const done = (): FoundSources => ({ rulesets: found.rulesets, gaps: found.gaps, native: null });
-  if (family === 6) {
-    const names = facts.get('legacyTables6');
-    const noLegacy = names.missing && names.lookedFor && /^absent/.test(names.because);
-    if (!noNft || !noLegacy)
-      found.gap('all', `the ip6tables rules of ${space.label} are not collected`, ['netns.iptables-nft-save']);
-    return done();
-  }
   if (nft !== undefined) found.take(nft, 'nft');
   if (legacy !== undefined) found.take(legacy, 'legacy');
-  if (nft === undefined && !noNft)
-    found.gap('nft', `the iptables-nft tables of ${space.label} were not collected`, ['netns.iptables-nft-save']);
+  const name = four ? 'ip' : 'ip6';
+  const own = (t: { family: string; name: string }) => t.family === name && TABLES.includes(t.name);
+  const none = listed?.closed === true && !listed.value.tables.some(own);
+  if (nft === undefined && !noNft && !none)
+    found.gap('nft', `the ${four ? 'iptables' : 'ip6tables'}-nft tables of ${space.label} were not collected`, [
+      four ? 'netns.iptables-nft-save' : 'netns.ip6tables-nft-save',
+    ]);
   if (legacy === undefined) {
-    const names = facts.get('legacyTables');
+    const names = four ? facts.get('legacyTables') : facts.get('legacyTables6');
+    const inside = four ? undefined : facts.all('netnsLegacyTables6').find(mine);
     const unloaded = names.missing && names.lookedFor && /^absent/.test(names.because);
     const silent = nft?.closed === true && !warnsOfLegacy(nft.value);
-    if (!unloaded && !silent)
-      found.gap('legacy', `the iptables-legacy tables of ${space.label} were not collected`, [
-        'netns.iptables-legacy-save',
+    const empty = inside?.closed === true && inside.value.tables.length === 0;
+    if (!unloaded && !silent && !empty)
+      found.gap('legacy', `the ${four ? 'iptables' : 'ip6tables'}-legacy tables of ${space.label} were not collected`, [
+        four ? 'netns.iptables-legacy-save' : 'netns.ip6tables-legacy-save',
       ]);
   }
   for (const m of nft?.value.markers ?? [])
     if (m.kind === 'incompatible-table')
       found.gap(`nft ${m.table ?? ''}`, `table ${m.table ?? ''} of ${space.label} is one that iptables cannot print`, [
-        'netns.iptables-nft-save',
+        nft?.evidence ?? 'netns.iptables-nft-save',
       ]);
-  return done();
+  for (const t of listed?.value.tables ?? []) {
+    const native = (t.family === name && !TABLES.includes(t.name)) || t.family === 'inet' || t.family === 'netdev';
+    if (native)
+      found.gap(
+        `nft ${t.family} ${t.name}`,
+        `the rules of nft table ${t.family} ${t.name} of ${space.label} are not collected`,
+        [],
+      );
+  }
+  return { rulesets: found.rulesets, gaps: found.gaps, native: null };
 }

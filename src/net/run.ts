@@ -103,6 +103,8 @@ export function hooked(
     translate: (p) => (destination ? followDestination(way, space, p) : followSource(way, space, p)),
     maxWays: run.maxWays,
   });
+  if (ways.length === 0)
+    return lost(way, { because: `the rules at ${hook} gave no answer`, evidence: [] }, space, packet, HOOK_PLACE[hook]);
   return ways.flatMap((w) => {
     const after = behind(way, w);
     if (w.verdict === 'accept') return next(after, w.packet, w.reroute);

@@ -51,4 +51,16 @@ export const parsers = [
     version: 1,
     parse: (text) => readRuleset(text, 'legacy'),
   }),
+  defineParser({
+    fact: 'netnsIp6tablesNft',
+    evidence: ['netns.ip6tables-nft-save'],
+    version: 1,
+    parse: (text) => readRuleset(text, 'nft'),
+  }),
+  defineParser({
+    fact: 'netnsIp6tablesLegacy',
+    evidence: ['netns.ip6tables-legacy-save'],
+    version: 1,
+    parse: (text) => readRuleset(text, 'legacy'),
+  }),
 ];

@@ -1,5 +1,5 @@
 import type { CniLeases } from '../facts/containers.ts';
-import type { IptablesVersion, TableNames } from '../facts/firewall.ts';
+import type { IptablesVersion, NftTables, TableNames } from '../facts/firewall.ts';
 import { defineParser, type Parsed, type Skipped } from '../facts/parser.ts';
 import type { TextLines } from '../facts/settings.ts';
 import { filledLines } from './line-index.ts';
@@ -18,6 +18,19 @@ function readTableNames(text: string): Parsed<TableNames> {
     else skipped.push({ line, why: 'no table name' });
   }
   if (tables.length === 0 && skipped.length > 0) return { ok: false, why: 'no table name' };
+  return { ok: true, value: { tables }, skipped };
+}
+
+/** `nft list tables`: `table inet fw`. */
+function readNftTables(text: string): Parsed<NftTables> {
+  const tables: NftTables['tables'][number][] = [];
+  const skipped: Skipped[] = [];
+  for (const { line, text: raw } of filledLines(text)) {
+    const m = /^table (ip|ip6|inet|arp|bridge|netdev) (\S+)(?: # handle \d+)?\s*$/.exec(raw);
+    if (m === null) skipped.push({ line, why: 'no table' });
+    else tables.push({ line, family: m[1] as string, name: m[2] as string });
+  }
+  if (tables.length === 0 && skipped.length > 0) return { ok: false, why: 'no list of nft tables' };
   return { ok: true, value: { tables }, skipped };
 }
 
@@ -69,6 +82,13 @@ export const parsers = [
   defineParser({ fact: 'staticPods', evidence: ['kubelet.staticpods'], version: 1, parse: readLines }),
   defineParser({ fact: 'legacyTables', evidence: ['fw.ip-tables-names'], version: 1, parse: readTableNames }),
   defineParser({ fact: 'legacyTables6', evidence: ['fw.ip6-tables-names'], version: 1, parse: readTableNames }),
+  defineParser({
+    fact: 'netnsLegacyTables6',
+    evidence: ['netns.proc-ip6-tables-names'],
+    version: 1,
+    parse: readTableNames,
+  }),
+  defineParser({ fact: 'netnsNftTables', evidence: ['netns.nft-tables'], version: 1, parse: readNftTables }),
   defineParser({ fact: 'iptablesVersion', evidence: ['fw.iptables-version'], version: 1, parse: readVersion }),
   defineParser({ fact: 'cniLeases', evidence: ['cni.ipam'], version: 1, parse: readLeases }),
 ];
