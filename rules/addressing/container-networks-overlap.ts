@@ -141,12 +141,15 @@ export const rule = defineClusterRule({
         });
       }
     }
+    const overlay = facts.addresses.value.devices.some((d) => /^(flannel[.-]|cni0$)/.test(d.name));
     return {
       pod,
       lease: lease?.subnet == null ? null : formatPrefix(lease.subnet.prefix),
       ranges,
       kubernetes,
-      unread: unreadNetworks(wants.dockerNetworks, facts.addresses),
+      unread:
+        unreadNetworks(wants.dockerNetworks, facts.addresses) ??
+        unreadPods(wants.flannelEnv, pod, overlay || kubernetes),
     };
   },
   evaluate(digests) {
@@ -208,6 +211,15 @@ function unreadNetworks(
   if (bridge !== undefined)
     return `docker has networks here (${bridge.name}), but their list is not there (${networks.because})`;
   return addresses.closed ? null : `docker’s networks are not known (${networks.because})`;
+}
+
+function unreadPods(
+  lease: Fact<'flannelEnv'> | MissingFact<'flannelEnv'>,
+  pod: string | null,
+  kubernetes: boolean,
+): string | null {
+  if (pod !== null || !lease.missing || lease.lookedFor || !kubernetes) return null;
+  return `whether there is a pod network is not known: flannel’s subnet.env ${lease.because}`;
 }
 
 function clash(a: Range, b: Range, lease: string | null): boolean {

@@ -1,7 +1,7 @@
 import { formatPrefix, parsePrefix, prefixCovers, prefixesOverlap } from '../../src/core/address.ts';
 import type { ClusterTies } from '../../src/derive/cluster.ts';
 import { clusterGroups, clusterTies } from '../../src/derive/cluster.ts';
-import { containerBridges } from '../../src/derive/devices.ts';
+import { containerBridges, overlayDevices } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import type { Finding, LineCite, NodeDigest, Undecided } from '../../src/rule/index.ts';
 import { cite, defineClusterRule } from '../../src/rule/index.ts';
@@ -16,6 +16,8 @@ interface Claim {
 
 interface Claims extends ClusterTies {
   readonly claims: readonly Claim[];
+  /** Why the node's claims are not known although it is of a flannel network; else null. */
+  readonly unread: string | null;
 }
 
 /** Two nodes' claims to overlapping ranges. */
@@ -48,10 +50,20 @@ export const rule = defineClusterRule({
   needs: ['addresses'],
   wants: ['flannelEnv', 'links', 'bridges', 'sysfs', 'dockerNetworks', 'fdb', 'routes4'],
   explains: ['trace-pod-to-pod', 'vxlan-forwarding-entry-wrong'],
-  extract({ source }): Claims {
+  extract({ wants, source }): Claims {
     const ties = clusterTies(source);
     const lease = flannelLease(source);
-    if (lease?.network == null) return { ...ties, claims: [] };
+    if (lease?.network == null) {
+      const env = wants.flannelEnv;
+      const [overlay] = overlayDevices(source);
+      const absent = env.missing && env.lookedFor && overlay === undefined;
+      const why = env.missing ? env.because : 'it holds no readable FLANNEL_NETWORK';
+      return {
+        ...ties,
+        claims: [],
+        unread: absent ? null : `the node’s flannel lease is not known: subnet.env ${why}`,
+      };
+    }
     const { network } = lease;
     const claims: Claim[] = [];
     if (lease.subnet !== null) {
@@ -67,17 +79,20 @@ export const rule = defineClusterRule({
           claims.push({ prefix: formatPrefix(p.prefix), from: bridge.name, cite: cite(bridge.fact, p) });
       }
     }
-    return { ...ties, claims };
+    return { ...ties, claims, unread: null };
   },
   evaluate(digests) {
     const all = [...digests];
     const judged = all.filter((d) => d.digest.network !== null && d.digest.claims.length > 0);
-    const notApplicable: { nodes: [string]; because: string }[] = all
-      .filter((d) => !judged.includes(d))
+    const rest = all.filter((d) => !judged.includes(d));
+    const notApplicable: { nodes: [string]; because: string }[] = rest
+      .filter((d) => d.digest.unread === null)
       .map((d) => ({ nodes: [d.node], because: 'no flannel lease on this node' }));
     const groups = clusterGroups(all.map((d) => ({ node: d.node, ties: d.digest })));
     const findings: Finding[] = [];
-    const unknown: Undecided[] = [];
+    const unknown: Undecided[] = rest.flatMap((d) =>
+      d.digest.unread === null ? [] : [{ nodes: [d.node], because: d.digest.unread, evidence: ['flannel.subnet-env'] }],
+    );
     const passes = [];
     const named = new Set<string>();
     for (const clash of clashes(judged)) {

@@ -236,6 +236,10 @@ export function readRuleset(source: string, usual: Ruleset['backend']): Parsed<R
       chain = null;
     } else skipped.push({ line, why: 'no line of iptables-save' });
   }
+  // what stood behind the cut is not known, however whole the rest looks
+  for (const { name, commitLine } of tables.values())
+    if (commitLine === null)
+      skipped.push({ line: Math.max(line, 1), why: `*${name} ends without COMMIT: the output was cut` });
   if (tables.size === 0 && understood === 0 && skipped.length > 0)
     return { ok: false, why: 'no line of iptables-save form' };
   const backend = backends.size === 0 ? usual : backends.size === 1 ? [...backends][0]! : 'unknown';

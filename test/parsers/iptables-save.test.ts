@@ -199,8 +199,9 @@ describe('files', () => {
   });
 
   test('rules of a chain may be scattered, lines may end in CR, tables may be cut', () => {
-    const set = read('*nat\r\n:A - [1:2]\r\n-A A -j X\r\n-A B -j Y\r\n[1:2] -A A -j Z');
+    const set = read('*nat\r\n:A - [1:2]\r\n-A A -j X\r\n-A B -j Y\r\n[1:2] -A A -j Z', [5]);
     const nat = set.tables.get('nat')!;
+    // a cut table is said: nothing that is absent from it proves anything
     expect(nat.commitLine).toBeNull();
     expect(nat.chains.get('A')).toMatchObject({ ruleCount: 2, packets: 1, bytes: 2 });
     expect(
