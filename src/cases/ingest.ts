@@ -3,6 +3,7 @@ import type { AnyRule } from '../rule/index.ts';
 import { BlobEncoder } from '../store/encoder.ts';
 import type { CaseFile } from '../store/index.ts';
 import { Failure } from './failure.ts';
+import { putOwners } from './owners.ts';
 import { prepareAll } from './pool.ts';
 import type { Prepared, PrepareOutcome, PrepareRequest } from './prepare.ts';
 import { prepare } from './prepare.ts';
@@ -79,7 +80,7 @@ export async function ingestInto(store: CaseFile, request: IngestRequest, judge:
 }
 
 function record(store: CaseFile, prepared: Prepared): void {
-  const { bundle, evidence, blobs, result } = prepared;
+  const { bundle, evidence, blobs, result, owners } = prepared;
   store.putBlobs([evidence, ...blobs]);
   const node = nodeId(store, prepared);
   store.append({
@@ -99,6 +100,7 @@ function record(store: CaseFile, prepared: Prepared): void {
       evidenceBlob: evidence.sha256,
     },
   });
+  putOwners(store, bundle.sha256, owners);
   // judged under the name that the bundle gives itself; under another one it is judged again from the case
   if (result !== null && node === bundle.nodeName) putResult(store, bundle.sha256, tool().ruleset, node, result);
 }

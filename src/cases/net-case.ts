@@ -1,13 +1,12 @@
 import { NodeFacts } from '../engine/index.ts';
 import { buildNode, lazyCluster, type NetCluster, type NetNode } from '../net/index.ts';
-import { DIGEST_VERSION, type NetDigest, netDigest, readDigest } from '../net/owners.ts';
+import { type NetDigest, netDigest } from '../net/owners.ts';
 import { applyChange, ChangeError } from '../net/what-if.ts';
-import type { FactKey } from '../store/caches.ts';
 import type { BundleRow, CaseFile } from '../store/index.ts';
 import { Failure } from './failure.ts';
 import { storedEvidence } from './judge.ts';
 import { openForReading, openForWriting } from './open.ts';
-import { tool } from './tool.ts';
+import { getOwners, putOwners } from './owners.ts';
 import { type NodeChange, readChanges } from './what-if.ts';
 
 /** A case as the packet path sees it. */
@@ -67,9 +66,8 @@ function netCase(
   const digestOf = (bundle: BundleRow): NetDigest => {
     // a change may give or take addresses
     if (touched.has(bundle.node)) return netDigest((open(bundle.node) as NetNode).facts);
-    const saved = store.caches.getFact(digestKey(bundle.sha256));
-    const digest = saved === null ? null : readDigest(Buffer.from(saved).toString());
-    if (digest !== null) return digest;
+    const saved = getOwners(store, bundle.sha256);
+    if (saved !== null) return saved;
     const fresh = netDigest(new NodeFacts(storedEvidence(store, bundle)));
     made.push({ bundle: bundle.sha256, digest: fresh });
     return fresh;
@@ -108,20 +106,13 @@ function changed(facts: NodeFacts, id: string, changes: readonly NodeChange[]) {
   return now;
 }
 
-/** Digests depend on the parsers as node results do: another rule set makes them again. */
-function digestKey(bundle: string): FactKey {
-  const { ruleset } = tool();
-  return { bundle, kind: 'net-digest', instance: '', evidence: '', parserVersion: String(DIGEST_VERSION), ruleset };
-}
-
 /** So that the next trace need not read every bundle; a case that cannot be written now stays as it is. */
 function keepDigests(caseFile: string, made: readonly Made[]): void {
   try {
     const store = openForWriting(caseFile, false);
     try {
       store.transaction(() => {
-        for (const { bundle, digest } of made)
-          store.caches.putFact(digestKey(bundle), Buffer.from(JSON.stringify(digest)));
+        for (const { bundle, digest } of made) putOwners(store, bundle, JSON.stringify(digest));
       });
     } finally {
       store.close();

@@ -2,7 +2,8 @@ import type { BundleProblem, Limits, ReadBundle, ReadResult } from '../bundle/in
 import { readInput } from '../bundle/index.ts';
 import type { EvidenceRecord } from '../core/evidence.ts';
 import type { NodeEvidence, NodeResult } from '../engine/index.ts';
-import { judgeNode } from '../engine/index.ts';
+import { judgeNode, NodeFacts } from '../engine/index.ts';
+import { netDigest } from '../net/owners.ts';
 import type { AnyRule, NodeInfo } from '../rule/index.ts';
 import type { EncodedBlob } from '../store/blob.ts';
 import { encodeBlob } from '../store/blob.ts';
@@ -16,6 +17,8 @@ export interface Prepared {
   readonly blobs: readonly EncodedBlob[];
   /** null when only ingesting. */
   readonly result: EncodedResult | null;
+  /** Who owns which address (src/net/owners.ts), as JSON. */
+  readonly owners: string;
 }
 
 /** A NodeResult as text: the digests apart, because each is read by one rule only. */
@@ -83,8 +86,10 @@ function prepareBundle(bundle: ReadBundle, judge: boolean, rules: readonly AnyRu
   const records = storedRecords(bundle);
   const index: EvidenceIndex = { records, problems: bundle.problems, packs };
   const evidence = encodeBlob(Buffer.from(JSON.stringify(index)));
-  const result = judge ? encodeResult(judgeNode(bundleEvidence(bundle), rules)) : null;
-  return { bundle: rest, evidence, blobs, result };
+  const stated = bundleEvidence(bundle);
+  const result = judge ? encodeResult(judgeNode(stated, rules)) : null;
+  const owners = JSON.stringify(netDigest(new NodeFacts(stated)));
+  return { bundle: rest, evidence, blobs, result, owners };
 }
 
 /** Smaller buffers may be of Node's shared pool. */
