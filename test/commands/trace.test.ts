@@ -291,3 +291,47 @@ describe('netcase reach', () => {
     expect(ran.stdout).toMatch(/^No pair of nodes could be followed/);
   });
 });
+
+describe('netcase why', () => {
+  const file = join(dir, 'why.netcase');
+  beforeAll(async () => {
+    await netcase([
+      'analyze',
+      join(root, 'fixtures/bundles/forward-drops-pod-traffic'),
+      '--case',
+      file,
+      '--format',
+      'text',
+      '--quiet',
+    ]);
+  });
+  const why = async (rule: string, node: string) =>
+    (await netcase(['why', rule, '--node', node, '--case', file])).stdout;
+
+  it('shows a fault with its proof and what was read', async () => {
+    const text = await why('forward-drops-pod-traffic', 'node-b');
+    expect(text).toMatch(/^forward-drops-pod-traffic on node-b: FOUND\n/);
+    expect(text).toContain(
+      '    node-b host/fw/iptables-save.txt:7  [0:0] -A FORWARD -j REJECT --reject-with icmp-host-prohibited',
+    );
+    expect(text).toMatch(/ {4}needs {3}iptables +host\/fw\/iptables-save\.txt\n/);
+    expect(text).toMatch(/ {4}wants {3}dockerNetworks +- skipped: /);
+  });
+
+  it('shows the proof of a pass and the reason of what does not apply', async () => {
+    const pass = await why('ip-forward-disabled', 'node-a');
+    expect(pass).toMatch(/^ip-forward-disabled on node-a: pass\n/);
+    expect(pass).toContain('host/sys/sysctl.txt:1  net/ipv4/ip_forward:1');
+    const none = await why('docker-api-exposed', 'node-a');
+    expect(none).toContain('does not apply\n');
+    expect(none).toContain('  because dockerd does not run on this node');
+  });
+
+  it('is 2 for a rule or node that is none', async () => {
+    for (const args of [
+      ['nonsense', 'node-a'],
+      ['ip-forward-disabled', 'node-z'],
+    ] as const)
+      expect((await netcase(['why', args[0], '--node', args[1], '--case', file])).code).toBe(2);
+  });
+});
