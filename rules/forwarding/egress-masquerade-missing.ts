@@ -1,8 +1,9 @@
 import { formatPrefix, isGlobal, parseIp, parsePrefix, prefixCovers } from '../../src/core/address.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
-import { OUTSIDE, podNetworks } from '../../src/derive/pods.ts';
+import { OUTSIDE, type PodNetwork, podNetworks } from '../../src/derive/pods.ts';
 import { setting } from '../../src/derive/settings.ts';
-import { askEgress, buildNode, formatAddr, HOOK_KINDS, routeTo } from '../../src/net/index.ts';
+import type { Fact, MissingFact } from '../../src/facts/index.ts';
+import { askEgress, buildNode, formatAddr, HOOK_KINDS, type NatAnswer, routeTo } from '../../src/net/index.ts';
 import type { Cite, Finding, Undecided } from '../../src/rule/index.ts';
 import { absent, cite, defineClusterRule, isClosed } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -24,6 +25,8 @@ interface Egress {
   readonly routes: readonly (readonly [dst: string, via: string])[];
 }
 
+const PROBES = [{ proto: 'tcp', dport: 443 }, { proto: 'udp', dport: 53 }, { proto: 'icmp' }] as const;
+
 export const rule = defineClusterRule({
   id: 'egress-masquerade-missing',
   title: {
@@ -43,12 +46,16 @@ export const rule = defineClusterRule({
     },
   ],
   references: [REF.dockerFirewall, REF.flannelReservations, REF.flannelTroubleshooting],
-  needs: ['addresses', 'routes4', 'iptables'],
+  needs: ['addresses', 'routes4'],
+  needsAny: ['iptables', 'iptablesNft', 'iptablesLegacy', 'nftJson'],
   wants: [
-    ...HOOK_KINDS.filter((k) => k !== 'addresses' && k !== 'routes4' && k !== 'iptables'),
+    ...HOOK_KINDS.filter((k) => k !== 'addresses' && k !== 'routes4'),
     'bridges',
     'sysfs',
     'dockerNetworks',
+    'dockerContainers',
+    'cniLeases',
+    'netnsAddresses',
     'daemonJson',
     'flannelEnv',
   ],
@@ -68,8 +75,10 @@ export const rule = defineClusterRule({
     const nothing = (because: string): Egress => ({ ...base, candidates, passes, unknown, because });
     if (out === null) return nothing('no route to the outside on this node');
     const rulesOff = wants.daemonJson.missing ? undefined : setting(wants.daemonJson.value, 'iptables');
+    const announcer = routes.find((r) => /^(bird|bgp|zebra|eigrp|isis|ospf|186|188|189|191|192)$/.test(r.proto ?? ''));
     let reason = 'no container network with a port on this node';
     for (const net of podNetworks(source)) {
+      const subnet = formatPrefix(net.prefix);
       const sample = parseIp(net.sample);
       const network = wants.dockerNetworks.missing
         ? undefined
@@ -81,54 +90,25 @@ export const rule = defineClusterRule({
       if (declared) reason = `network ${network?.name} is declared without masquerading`;
       else if (rulesOff?.value === false && !net.clustered)
         reason = 'docker is told not to touch iptables: docker-iptables-disabled speaks';
-      else if (sample !== null && isGlobal(sample)) reason = `${formatPrefix(net.prefix)} is publicly routable`;
+      else if (sample !== null && isGlobal(sample)) reason = `${subnet} is publicly routable`;
       else {
-        const packet = {
-          src: net.sample,
-          dst: OUTSIDE,
-          proto: 'tcp',
-          dport: 443,
-          iif: net.bridge.name,
-          oif: out.dev,
-        } as const;
-        const result = askEgress(host, packet, out.via);
-        const attached = cite(net.bridge.fact, { line: net.line });
-        if (result.verdict === 'unknown')
+        const asked = PROBES.map((probe) => {
+          const packet = { src: net.sample, dst: OUTSIDE, ...probe, iif: net.bridge.name, oif: out.dev };
+          return { proto: probe.proto, ...askEgress(host, packet, out.via) };
+        });
+        const bare = asked.filter((r) => r.verdict === 'none');
+        const open = asked.find((r) => r.verdict === 'unknown');
+        const because = `whether ${subnet} is translated`;
+        if (bare.length > 0 && announcer !== undefined)
           unknown.push({
             nodes: [node.id],
-            because: `whether ${formatPrefix(net.prefix)} is translated: ${result.because}`,
-            evidence: result.evidence,
+            because: `${because}: nothing does so, but the node has routes of a routing daemon (proto ${announcer.proto}), which may announce the subnet`,
+            evidence: [facts.routes4.evidence],
           });
-        else if (result.verdict === 'translated') passes.push(...result.deciders.map((d) => cite(d.fact, d)));
-        else {
-          const subnet = formatPrefix(net.prefix);
-          const what = `a rule of nat POSTROUTING that translates ${subnet} leaving by ${out.dev}`;
-          const proof: Cite[] = isClosed(facts.iptables) ? [absent(facts.iptables, what)] : [];
-          const ends = result.deciders.map((d) => cite(d.fact, d));
-          candidates.push({
-            subnet,
-            finding: {
-              key: `${net.bridge.name} ${subnet}`,
-              severity: 'high',
-              confidence: 'proven',
-              nodes: [node.id],
-              message: `Containers of ${net.bridge.name} (${subnet}) leave ${node.id} with their private address: no SNAT covers them on the way out by ${out.dev}`,
-              cites: [attached, ...out.cites.map((c) => cite(c.fact, c)), ...proof, ...ends],
-              remediation: [
-                {
-                  step: 'Let the owner write its rules again: systemctl restart docker, or flanneld with --ip-masq. By hand:',
-                  run: `iptables -t nat -A POSTROUTING -s ${subnet} ! -o ${net.bridge.name} -j MASQUERADE`,
-                  verify: `iptables-save -t nat | grep -- '-s ${subnet}'`,
-                  undo: `iptables -t nat -D POSTROUTING -s ${subnet} ! -o ${net.bridge.name} -j MASQUERADE`,
-                  risk: net.clustered
-                    ? 'Without "! -d <cluster range>" in front of it, pod-to-pod traffic would be translated too.'
-                    : 'none known',
-                },
-              ],
-              disprove: 'a router outside that has a route back to the subnet by this node',
-            },
-          });
-        }
+        else if (bare.length > 0) candidates.push({ subnet, finding: untranslated(node.id, net, out, bare, source) });
+        else if (open !== undefined)
+          unknown.push({ nodes: [node.id], because: `${because}: ${open.because}`, evidence: open.evidence });
+        else passes.push(...asked.flatMap((r) => r.deciders.slice(0, 1).map((d) => cite(d.fact, d))));
       }
     }
     return nothing(reason);
@@ -171,3 +151,50 @@ export const rule = defineClusterRule({
     return { findings, passes, unknown, notApplicable };
   },
 });
+
+function untranslated(
+  node: string,
+  net: PodNetwork,
+  out: NonNullable<ReturnType<typeof routeTo>>,
+  bare: readonly (NatAnswer & { readonly proto: string })[],
+  source: { get(kind: 'iptables'): Fact<'iptables'> | MissingFact },
+): Finding {
+  const subnet = formatPrefix(net.prefix);
+  const { name } = net.bridge;
+  const all = bare.length === PROBES.length;
+  const protos = all ? '' : ` (${bare.map((b) => b.proto).join(', ')})`;
+  const rules = source.get('iptables');
+  const what = `a rule of nat POSTROUTING that translates ${subnet} leaving by ${out.dev}`;
+  const proof: Cite[] = !rules.missing && isClosed(rules) ? [absent(rules, what)] : [];
+  const chain = rules.missing ? undefined : rules.value.tables.get('nat')?.chains.get('POSTROUTING');
+  const ends = new Map<string, Cite>();
+  if (!rules.missing && chain !== undefined) ends.set(`${rules.path} ${chain.line}`, cite(rules, { line: chain.line }));
+  for (const d of bare.flatMap((b) => b.deciders)) ends.set(`${d.fact.path} ${d.line}`, cite(d.fact, d));
+  const run = `iptables -t nat -A POSTROUTING -s ${subnet} ! -o ${name} -j MASQUERADE`;
+  return {
+    key: `${name} ${subnet}${protos}`,
+    severity: all ? 'high' : 'medium',
+    // rules for single addresses may translate the real ones
+    confidence: net.live ? 'proven' : 'likely',
+    nodes: [node],
+    message: `Containers of ${name} (${subnet}) leave ${node} with their private address${protos}: no SNAT covers them on the way out by ${out.dev}`,
+    cites: [
+      cite(net.bridge.fact, { line: net.line }),
+      ...out.cites.map((c) => cite(c.fact, c)),
+      ...proof,
+      ...ends.values(),
+    ],
+    remediation: [
+      {
+        step: 'Let the owner write its rules again: systemctl restart docker, or flanneld with --ip-masq. By hand:',
+        run,
+        verify: `iptables-save -t nat | grep -- '-s ${subnet}'`,
+        undo: run.replace(' -A ', ' -D '),
+        risk: net.clustered
+          ? 'Without "! -d <cluster range>" in front of it, pod-to-pod traffic would be translated too.'
+          : 'none known',
+      },
+    ],
+    disprove: 'a router outside that has a route back to the subnet by this node',
+  };
+}

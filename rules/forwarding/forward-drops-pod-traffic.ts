@@ -8,7 +8,8 @@ import { cite, defineNodeRule, findings, notApplicable } from '../../src/rule/in
 import { REF } from '../../src/rule/references.ts';
 
 /** Chains whose purpose is to drop: isolation of networks, network policies. */
-const POLICY = /(DOCKER-ISOLATION|DOCKER-INTERNAL|KUBE-ROUTER|KUBE-NWPLCY|cali-|CILIUM|WEAVE-NPC|NETAVARK_ISOLATION)/;
+const POLICY =
+  /(DOCKER-ISOLATION|DOCKER-INTERNAL|KUBE-ROUTER|KUBE-NWPLCY|KUBE-POD-FW|kube-network-policies|cali-|calico|CILIUM|WEAVE-NPC|NETAVARK_ISOLATION)/;
 const PROBES = [{ proto: 'tcp', dport: 443 }, { proto: 'udp', dport: 53 }, { proto: 'icmp' }] as const;
 
 export const rule = defineNodeRule({
@@ -31,12 +32,16 @@ export const rule = defineNodeRule({
     },
   ],
   references: [REF.dockerFirewall, REF.flannelTroubleshooting, REF.kubeVips],
-  needs: ['addresses', 'routes4', 'iptables'],
+  needs: ['addresses', 'routes4'],
+  needsAny: ['iptables', 'iptablesNft', 'iptablesLegacy', 'nftJson'],
   wants: [
-    ...HOOK_KINDS.filter((k) => k !== 'addresses' && k !== 'routes4' && k !== 'iptables'),
+    ...HOOK_KINDS.filter((k) => k !== 'addresses' && k !== 'routes4'),
     'bridges',
     'sysfs',
     'dockerNetworks',
+    'dockerContainers',
+    'cniLeases',
+    'netnsAddresses',
     'flannelEnv',
   ],
   explains: ['forward-drops-replies', 'trace-pod-to-pod', 'trace-pod-to-service-and-external'],
@@ -80,7 +85,8 @@ function drop(node: string, flow: PodFlow, proto: string, decider: Decider): Fin
   return {
     key: policy === null ? `${decider.text} in ${chain}` : `policy ${policy[2]} of ${policy[1]} (${decider.place})`,
     severity: meant ? 'info' : flow.severity,
-    confidence: 'proven',
+    // rules for single addresses may let the real ones through
+    confidence: flow.live ? 'proven' : 'likely',
     nodes: [node],
     message: `FORWARD on ${node} drops new traffic from ${flow.name} (${src} -> ${dst} ${proto}, in ${iif}, out ${oif}): ${what} in ${decider.place}${meant ? ', by policy' : ''}`,
     cites: [cite(decider.fact, decider), cite(flow.fact, flow)],

@@ -25,12 +25,16 @@ export const rule = defineNodeRule({
     },
   ],
   references: [REF.dockerFirewall, REF.flannelTroubleshooting],
-  needs: ['addresses', 'routes4', 'iptables'],
+  needs: ['addresses', 'routes4'],
+  needsAny: ['iptables', 'iptablesNft', 'iptablesLegacy', 'nftJson'],
   wants: [
-    ...HOOK_KINDS.filter((k) => k !== 'addresses' && k !== 'routes4' && k !== 'iptables'),
+    ...HOOK_KINDS.filter((k) => k !== 'addresses' && k !== 'routes4'),
     'bridges',
     'sysfs',
     'dockerNetworks',
+    'dockerContainers',
+    'cniLeases',
+    'netnsAddresses',
     'flannelEnv',
   ],
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
@@ -56,15 +60,18 @@ export const rule = defineNodeRule({
           const policy = /^:(\S+) (\S+)/.exec(decider.text);
           const what = policy === null ? `"${decider.text}"` : `policy ${policy[2]} of ${policy[1]}`;
           const key = `${what} (${decider.place})`;
-          const out = request.deciders.slice(0, 1).map((d) => cite(d.fact, d));
+          const untracked = [...answer.deciders, ...request.deciders].find((d) => /notrack/i.test(d.text));
+          const why = untracked === undefined ? '' : `; "${untracked.text}" keeps the connection untracked`;
+          const pass = request.deciders.find((d) => d.fact.path === decider.fact.path) ?? request.deciders[0];
+          const out = [...(pass === undefined ? [] : [pass]), ...(untracked === undefined ? [] : [untracked])];
           if (found.has(key)) continue;
           found.set(key, {
             key,
             severity: 'high',
-            confidence: 'proven',
+            confidence: flow.live ? 'proven' : 'likely',
             nodes: [node.id],
-            message: `Answers to ${flow.name} (${flow.dst} -> ${flow.src} ${probe.proto}, in ${flow.oif}, out ${flow.iif}) are dropped on ${node.id}: ${what} in ${decider.place}; the request is accepted`,
-            cites: [cite(decider.fact, decider), ...out, cite(flow.fact, flow)],
+            message: `Answers to ${flow.name} (${flow.dst} -> ${flow.src} ${probe.proto}, in ${flow.oif}, out ${flow.iif}) are dropped on ${node.id}: ${what} in ${decider.place}; the request is accepted${why}`,
+            cites: [cite(decider.fact, decider), ...out.map((d) => cite(d.fact, d)), cite(flow.fact, flow)],
             disprove: 'a rule in front of it that accepts RELATED,ESTABLISHED packets in the same ruleset',
           });
         } else {

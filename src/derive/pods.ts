@@ -13,21 +13,51 @@ export interface PodNetwork {
   readonly bridge: ContainerBridge;
   readonly prefix: Prefix;
   readonly line: number;
-  /** An address to test with: the eleventh of the prefix, as host-local and docker hand them out. */
+  /** An address to test with: a running container's, else the eleventh of the prefix, as host-local and docker hand them out. */
   readonly sample: string;
+  /** `sample` is known to be in use: rules for single addresses (the CNI firewall plugin writes them) apply to it. */
+  readonly live: boolean;
   /** Inside FLANNEL_NETWORK: other nodes' pods talk to it. */
   readonly clustered: boolean;
 }
 
-export function podNetworks(source: Source<PodKinds>): readonly PodNetwork[] {
+/** Where addresses of running containers stand. */
+export type LiveKinds = 'dockerContainers' | 'cniLeases' | 'netnsAddresses';
+export interface LiveSource extends Source<PodKinds | 'dockerContainers' | 'cniLeases'> {
+  all(kind: 'netnsAddresses'): readonly Fact<'netnsAddresses'>[];
+}
+
+export function podNetworks(source: LiveSource): readonly PodNetwork[] {
   const cluster = flannelLease(source)?.network?.prefix ?? null;
   return attachedBridges(source).bridges.flatMap((bridge) =>
-    bridge.prefixes.slice(0, 1).flatMap(({ prefix, line }) => {
-      const sample = addressAt(prefix, 10);
-      if (sample === null) return [];
+    bridge.prefixes.slice(0, 1).flatMap(({ prefix, address, line }) => {
+      const any = addressAt(prefix, 10);
+      if (any === null) return [];
       const clustered = cluster !== null && prefixCovers(cluster, prefix);
-      return [{ bridge, prefix, line, sample: formatIp(sample), clustered }];
+      const live = liveAddress(source, prefix, address);
+      return [{ bridge, prefix, line, sample: live ?? formatIp(any), live: live !== null, clustered }];
     }),
+  );
+}
+
+/** An address of the prefix that a container has: by its namespace, by docker, else by a lease of host-local (which may be a stale one). */
+function liveAddress(source: LiveSource, prefix: Prefix, gateway: string): string | null {
+  const inside = (text: string | undefined): text is string => {
+    const ip = text === undefined || text === gateway ? null : parsePrefix(`${text}/32`);
+    return ip !== null && prefixCovers(prefix, ip);
+  };
+  const found = source
+    .all('netnsAddresses')
+    .flatMap((f) => f.value.devices.flatMap((d) => d.addresses.map((a) => a.address)))
+    .find(inside);
+  if (found !== undefined) return found;
+  const docker = source.get('dockerContainers');
+  const running = docker.missing ? [] : docker.value.containers.filter((c) => c.state === 'running');
+  const leases = source.get('cniLeases');
+  return (
+    running.flatMap((c) => c.networks.map((n) => n.ip)).find(inside) ??
+    (leases.missing ? [] : leases.value.leases.map((l) => l.ip)).find(inside) ??
+    null
   );
 }
 
@@ -90,6 +120,8 @@ export interface PodFlow {
   readonly iif: string;
   readonly oif: string;
   readonly severity: 'critical' | 'high';
+  /** Its container's address is one in use. */
+  readonly live: boolean;
   /** The line that makes it traffic of this node: the route to the peer, or the address of the bridge. */
   readonly fact: Fact<'addresses'> | Fact<'routes4'>;
   readonly line: number;
@@ -99,14 +131,14 @@ export interface PodFlow {
 export const OUTSIDE = '203.0.113.7';
 
 /** New connections of containers: to and from other nodes' pods, and to the outside by the device `out` of the default route. */
-export function podFlows(source: Source<PodKinds>, out: string | null): readonly PodFlow[] {
+export function podFlows(source: LiveSource, out: string | null): readonly PodFlow[] {
   const routes = source.get('routes4');
   const [peer] = peerRoutes(source);
   return podNetworks(source).flatMap((net): PodFlow[] => {
     const { name } = net.bridge;
     const flows: PodFlow[] = [];
     if (net.clustered && peer !== undefined && !routes.missing) {
-      const why = { severity: 'critical', fact: routes, line: peer.route.line } as const;
+      const why = { severity: 'critical', fact: routes, line: peer.route.line, live: net.live } as const;
       const ends = { theirs: peer.sample, ours: net.sample };
       flows.push({
         name: 'other nodes’ pods to its own',
@@ -135,6 +167,7 @@ export function podFlows(source: Source<PodKinds>, out: string | null): readonly
         severity: 'high',
         fact: net.bridge.fact,
         line: net.line,
+        live: net.live,
       });
     return flows;
   });

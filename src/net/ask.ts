@@ -69,8 +69,9 @@ export function askForward(node: NetNode, sample: Sample, direction: 'request' |
   const request = packetOf(sample);
   if (request === null) return bad('the packet has no readable addresses');
   const packet = direction === 'request' ? request : answerOf(request, sample);
+  const unseen = direction === 'reply' && isUntracked(node, request);
   const { iif, oif } = direction === 'request' ? sample : { iif: sample.oif, oif: sample.iif };
-  const track = (p: Packet): Packet => ({ ...p, ct: p.ct ?? ctOf(p, request, direction) });
+  const track = (p: Packet): Packet => ({ ...p, ct: p.ct ?? ctOf(p, request, direction, unseen) });
   const first = runHook(node.host, 'prerouting', { ...packet, iif }, [], { track, maxWays: MAX_WAYS });
   const ways = first.flatMap((w): readonly HookWay[] => {
     if (w.verdict !== 'accept') return [w];
@@ -90,19 +91,45 @@ function answerOf(request: Packet, sample: Sample): Packet {
   });
 }
 
-function ctOf(packet: Packet, request: Packet, direction: 'request' | 'reply'): CtView {
+/** raw exempts the request (NOTRACK): its connection is never recorded. */
+function isUntracked(node: NetNode, request: Packet): boolean {
+  const ways = runHook(node.host, 'prerouting', request, [], { track: tracked, maxWays: MAX_WAYS });
+  return ways.length > 0 && ways.every((w) => w.packet.ct?.state === 'UNTRACKED');
+}
+
+const tracked = (p: Packet): Packet => ({ ...p, ct: p.ct ?? newConnection(p) });
+
+function ctOf(packet: Packet, request: Packet, direction: 'request' | 'reply', unseen: boolean): CtView {
   if (direction === 'request') return newConnection(packet);
+  // the answer of a connection that was not recorded begins one, or is none
+  if (unseen) return packet.proto === UDP ? newConnection(packet) : { ...newConnection(packet), state: 'INVALID' };
   const orig = tupleOf(request);
   return { state: 'ESTABLISHED', reply: true, snat: false, dnat: false, orig, mark: 0, dstDone: true, srcDone: true };
 }
 
-/** What nat POSTROUTING of the host does to the first packet of a connection that leaves by `oif` to `nexthop`. */
+/**
+ * What nat POSTROUTING of the host does to the first packet of a connection that leaves by `oif` to `nexthop`, with the marks that the
+ * hooks before it set; whether those let it through is askForward's question.
+ */
 export function askEgress(node: NetNode, sample: Sample, nexthop: Addr | null): NatAnswer {
   const packet = packetOf(sample);
   if (packet === null) return { ...bad('the packet has no readable addresses'), verdict: 'unknown' };
-  const ct = newConnection(packet);
-  const going = { ...packet, iif: sample.iif, oif: sample.oif, nexthop: nexthop ?? packet.dst, ct };
-  const ways = runHook(node.host, 'postrouting', going, [], { track: (p) => p, maxWays: MAX_WAYS });
+  const context = { track: tracked, maxWays: MAX_WAYS };
+  const first = runHook(node.host, 'prerouting', packet, [], context);
+  const ways = first.flatMap((w): readonly HookWay[] => {
+    if (w.verdict !== 'accept') return [{ ...w, verdict: 'unknown' }];
+    const going = { ...w.packet, oif: sample.oif, nexthop: nexthop ?? packet.dst };
+    const notrack = w.steps.filter((s) => s.action === 'notrack');
+    return runHook(node.host, 'forward', going, w.doubts, context).flatMap((f) =>
+      runHook(node.host, 'postrouting', f.packet, f.doubts, { ...context, tellsNat: true }).map((p) => ({
+        ...p,
+        steps: [...notrack, ...p.steps],
+        probability: p.probability * f.probability * w.probability,
+      })),
+    );
+  });
+  if (first.every((w) => w.verdict === 'drop' || w.verdict === 'reject'))
+    return { ...openAnswer(first), because: 'the packet is dropped before it is routed', verdict: 'unknown' };
   const lost = ways.filter((w) => w.verdict === 'unknown');
   const passed = ways.filter((w) => w.verdict === 'accept');
   const translated = passed.filter((w) => w.packet.src !== packet.src || w.packet.ct?.snat === true);

@@ -85,6 +85,8 @@ export interface PreparedChain {
 /** One evaluation of one hook: its limits, and what it is asked about. */
 export interface Run extends Look {
   readonly maxWays: number;
+  /** Accepting rules of NAT chains leave a step too. */
+  readonly tellsNat: boolean;
   work: number;
   /** Set: the evaluation was given up, and why. */
   overflow: string | null;

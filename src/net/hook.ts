@@ -17,7 +17,16 @@ export function runHook(
 ): readonly HookWay[] {
   const sources = space.rules(typeof packet.dst === 'number' ? 4 : 6);
   const tracks = hook === 'prerouting' || hook === 'output';
-  const run: Run = { space, hook, tracked: !tracks, why: null, maxWays: context.maxWays, work: 0, overflow: null };
+  const run: Run = {
+    space,
+    hook,
+    tracked: !tracks,
+    why: null,
+    tellsNat: context.tellsNat === true,
+    maxWays: context.maxWays,
+    work: 0,
+    overflow: null,
+  };
   const start: State = { packet, steps: [], probability: 1, doubts, reroute: false, untracked: false, mapped: false };
   const passage = new Passage(run, sources, context);
   passage.go([start]);
@@ -253,7 +262,7 @@ function runBase(run: Run, base: BaseChain, entering: readonly State[], ends: En
       name: base.name,
       chain: base.chain.name,
       nat: base.type === 'nat',
-      tells: base.tells,
+      tells: base.tells || (run.tellsNat && base.type === 'nat'),
       cite: base.cite,
       ended: [],
     };

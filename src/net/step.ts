@@ -50,6 +50,8 @@ export interface HookContext {
    * -100 of prerouting and output, 100 of input and postrouting. Absent: the packet is left as it is.
    */
   translate?(packet: Packet): Packet;
+  /** Accepting rules of NAT chains leave a step too: they keep later rules from translating. */
+  readonly tellsNat?: boolean;
   /** Most ways that a hook may split into; more is one way with verdict `unknown`. */
   readonly maxWays: number;
 }
