@@ -1,8 +1,9 @@
 import { formatAddr } from './addr.ts';
 import type { Device } from './devices.ts';
 import type { Cite, Reason } from './doubt.ts';
+import { bridgeFdb } from './fdb.ts';
 import { familyOf, keyOf, leave, perAnswer } from './layer3.ts';
-import { bridgeFdb, forwardsFrames, resolve, segmentOf } from './neighbour.ts';
+import { forwardsFrames, resolve, segmentOf } from './neighbour.ts';
 import type { Packet } from './packet.ts';
 import { confirm, end, type Frame, hooked, lost, type Run, restoreDestination, restoreSource } from './run.ts';
 import { bridgeCallsIptables } from './source.ts';

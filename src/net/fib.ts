@@ -44,6 +44,10 @@ export class FibTable {
     else list.push(route);
   }
 
+  *routes(): Generator<FibRoute> {
+    for (const bases of this.#byLength) if (bases !== undefined) for (const list of bases.values()) yield* list;
+  }
+
   /** Lists of routes whose prefix holds the address, longest prefix first. */
   *matches(dst: Addr): Generator<readonly FibRoute[]> {
     for (const length of this.#lengths) {

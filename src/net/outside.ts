@@ -1,5 +1,6 @@
-import { type Addr, contains, formatAddr, isLinkLocal, type Net, parseNet } from './addr.ts';
+import { type Addr, contains, formatAddr, isLinkLocal, type Net, parseAddr, parseNet } from './addr.ts';
 import type { Cite } from './doubt.ts';
+import { fdbOf } from './fdb.ts';
 import { type NeighbourEntry, neighbourEntry } from './neighbour.ts';
 import { endpoint, type Packet } from './packet.ts';
 import { end, type Inner, lost, type Run } from './run.ts';
@@ -53,6 +54,7 @@ export function leaveEvidence(
       `${formatAddr(packet.dst)} is on ${owners[0]?.node}, but the packet leaves to ${hop}, which was not collected`,
     );
   const direct = nexthop === packet.dst;
+  if (direct && isPeerNode(space, nexthop)) return stop(`${hop} is a node of the cluster that was not collected`);
   const seen = neighbourSeen(space, device.name, nexthop);
   if (direct && seen === null && !isGateway(space, device.name, nexthop))
     return stop(`whether there is a host ${hop} on the network of ${device.name} is not in the evidence`, ['ip.neigh']);
@@ -105,6 +107,21 @@ function answerable(space: Space, dev: string, src: Addr): string | null {
       ? `whether the outside sends answers for ${formatAddr(src)} to ${space.label} is not in the evidence`
       : null;
   return `whether the network behind ${dev} has a route back to ${formatAddr(src)} is not in the evidence`;
+}
+
+/** Is it where tunnels or routes to other nodes' pods end? What such a node does with a packet its own evidence would tell. */
+function isPeerNode(space: Space, addr: Addr): boolean {
+  const key = 'peer nodes';
+  let peers = space.memo.get(key) as ReadonlySet<Addr> | undefined;
+  if (peers === undefined) {
+    const remotes = space.devices.list.flatMap((d) => (d.vxlan === null ? [] : (fdbOf(space, d.name)?.entries ?? [])));
+    peers = new Set([
+      ...remotes.flatMap((e) => (e.dst === null ? [] : (parseAddr(e.dst) ?? []))),
+      ...space.routing(typeof addr === 'number' ? 4 : 6).gateways,
+    ]);
+    space.memo.set(key, peers);
+  }
+  return peers.has(addr);
 }
 
 function neighbourSeen(space: Space, dev: string, addr: Addr): Cite | null {

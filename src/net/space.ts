@@ -62,13 +62,19 @@ export class Space {
 
   routing(family: 4 | 6): Routing {
     let routing = this.#routing.get(family);
-    if (routing === undefined) this.#routing.set(family, (routing = new Routing(this, family)));
+    if (routing === undefined) {
+      routing = new Routing(this, family);
+      this.#routing.set(family, routing);
+    }
     return routing;
   }
 
   rules(family: 4 | 6): RuleSources {
     let sources = this.#sources.get(family);
-    if (sources === undefined) this.#sources.set(family, (sources = readRuleSources(this, family)));
+    if (sources === undefined) {
+      sources = readRuleSources(this, family);
+      this.#sources.set(family, sources);
+    }
     return sources;
   }
 

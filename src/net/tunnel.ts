@@ -1,6 +1,6 @@
 import { formatAddr, parseAddr } from './addr.ts';
 import type { Cite } from './doubt.ts';
-import { type FdbEntry, fdbOf } from './neighbour.ts';
+import { type FdbEntry, fdbOf } from './fdb.ts';
 import { makePacket, type Packet, UDP } from './packet.ts';
 import { end, type Frame, type Inner, lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
@@ -111,19 +111,17 @@ function wrap(run: Run, way: Way, port: Port, frame: Frame, remote: Remote): rea
     df: device.vxlan?.df === 'set' || (device.vxlan?.df === 'inherit' && frame.packet.df),
     mark: frame.packet.mark,
   });
-  const [route] = space
-    .routing(typeof remote.dst === 'number' ? 4 : 6)
-    .lookup({
-      dst: remote.dst,
-      src: source,
-      iif: 'lo',
-      oif: remote.oif,
-      mark: outer.mark,
-      tos: 0,
-      proto: UDP,
-      sport: outer.sport,
-      dport: outer.dport,
-    });
+  const [route] = space.routing(typeof remote.dst === 'number' ? 4 : 6).lookup({
+    dst: remote.dst,
+    src: source,
+    iif: 'lo',
+    oif: remote.oif,
+    mark: outer.mark,
+    tos: 0,
+    proto: UDP,
+    sport: outer.sport,
+    dport: outer.dport,
+  });
   if (route?.type === 'unicast' && route.dev === device.name)
     return end(
       way,

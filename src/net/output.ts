@@ -1,0 +1,119 @@
+import { type Addr, formatAddr } from './addr.ts';
+import { familyOf, keyOf, leave, noRoute, perAnswer } from './layer3.ts';
+import { describe, type Packet } from './packet.ts';
+import type { RouteAnswer } from './routing.ts';
+import { end, hooked, type Inner, lost, type Run, restoreDestination } from './run.ts';
+import type { Space } from './space.ts';
+import { add, type End, type Leg, step, type Way } from './way.ts';
+
+const ERRNO: Readonly<Record<string, string>> = {
+  unreachable: 'host unreachable',
+  blackhole: 'invalid argument',
+  prohibit: 'permission denied',
+  none: 'network unreachable',
+};
+
+export function send(
+  run: Run,
+  way: Way,
+  space: Space,
+  packet: Packet,
+  inner: Inner | null,
+  source: Addr | null,
+  oif: string | null,
+): readonly End[] {
+  const family = typeof packet.dst === 'number' ? 4 : 6;
+  const routing = space.routing(family);
+  const first = routing.lookup({ ...keyOf(packet, 'lo'), src: source, oif });
+  return perAnswer(way, space, packet, first, (start, answer) => {
+    let w = start;
+    if (answer.type !== 'local' && answer.type !== 'unicast') {
+      const because = `${answer.type === 'none' ? `no route to ${formatAddr(packet.dst)}` : `the route to ${formatAddr(packet.dst)} is ${answer.type}`}: the sender gets "${ERRNO[answer.type] ?? answer.type}"`;
+      return end(w, 'dropped', because, space, packet, 'route', answer.cites);
+    }
+    if (source !== null) return output(run, w, space, { ...packet, src: source }, inner, answer);
+    const chosen = sourceFor(space, packet.dst, answer);
+    if (chosen.addr === null) {
+      if (chosen.reason !== null) return lost(w, chosen.reason, space, packet, 'route');
+      return end(w, 'dropped', `${space.label} has no address to send from`, space, packet, 'route', answer.cites);
+    }
+    const named = { ...packet, src: chosen.addr };
+    w = { ...w, legs: nameSource(w.legs, space, chosen.addr) };
+    // connect() looks up again with the source that was chosen; only policy rules can tell the two apart
+    const again = routing.customRules ? routing.lookup({ ...keyOf(named, 'lo'), oif }) : [];
+    const other = again.length === 1 && again[0] !== undefined && again[0].text !== answer.text ? again[0] : null;
+    if (other === null || other.type === 'unknown') return output(run, w, space, named, inner, answer);
+    return perAnswer(w, space, packet, [other], (v, second) =>
+      second.type === 'local' || second.type === 'unicast'
+        ? output(run, v, space, named, inner, second)
+        : end(
+            v,
+            'dropped',
+            `the route to ${formatAddr(packet.dst)} is ${second.type}`,
+            space,
+            packet,
+            'route',
+            second.cites,
+          ),
+    );
+  });
+}
+
+/** The connection on its way is this namespace's own: now its source is known. */
+function nameSource(legs: readonly Leg[], space: Space, src: Addr): readonly Leg[] {
+  const last = legs.at(-1);
+  if (last === undefined || last.client !== space || last.server !== null || last.named) return legs;
+  return [...legs.slice(0, -1), { ...last, named: true, sent: { ...last.sent, src } }];
+}
+
+function sourceFor(
+  space: Space,
+  dst: Addr,
+  answer: RouteAnswer,
+): ReturnType<ReturnType<Space['routing']>['sourceAddress']> {
+  if (answer.prefsrc !== null) return { addr: answer.prefsrc, cites: answer.cites, reason: null };
+  if (answer.type === 'local') return { addr: dst, cites: [], reason: null };
+  return space
+    .routing(typeof dst === 'number' ? 4 : 6)
+    .sourceAddress(answer.dev, answer.via ?? dst, answer.via === null);
+}
+
+function output(
+  run: Run,
+  way: Way,
+  space: Space,
+  packet: Packet,
+  inner: Inner | null,
+  answer: RouteAnswer,
+): readonly End[] {
+  const dev = answer.type === 'local' ? 'lo' : answer.dev;
+  const device = space.device(dev);
+  const routed = add(
+    way,
+    step(
+      space,
+      'route',
+      answer.type === 'local' ? 'local' : 'send',
+      `${describe(packet)}: ${answer.text}`,
+      answer.cites,
+    ),
+  );
+  const mtu = answer.mtu ?? device?.mtu ?? null;
+  if (inner === null && mtu !== null && packet.size > mtu && packet.df) {
+    const because = `${packet.size} bytes do not fit the MTU ${mtu} of ${dev}: the sender gets "message too long"`;
+    return end(routed, 'dropped', because, space, packet, `mtu ${dev}`, device === undefined ? [] : [device.cite]);
+  }
+  const going: Packet = { ...packet, iif: '', oif: dev, nexthop: answer.via ?? packet.dst };
+  return hooked(run, routed, space, 'output', going, (w, p, reroute) => {
+    const back = restoreDestination(w, space, p, going);
+    const changed = back.packet.dst !== going.dst;
+    if (!reroute && !changed) return leave(run, back.way, space, back.packet, dev, going.nexthop ?? packet.dst, inner);
+    const next = space.routing(familyOf(packet)).lookup(keyOf(back.packet, 'lo'));
+    return perAnswer(back.way, space, back.packet, next, (v, other) => {
+      if (other.type !== 'local' && other.type !== 'unicast') return noRoute(v, space, back.packet, other);
+      const to = other.type === 'local' ? 'lo' : other.dev;
+      const again = add(v, step(space, 'route', 'reroute', `${describe(back.packet)}: ${other.text}`, other.cites));
+      return leave(run, again, space, back.packet, to, other.via ?? back.packet.dst, inner);
+    });
+  });
+}

@@ -1,0 +1,54 @@
+import type { Fact } from '../facts/index.ts';
+import type { Reason } from './doubt.ts';
+import { type FibTable, readTables } from './fib.ts';
+import { localTable } from './local-table.ts';
+import type { Space } from './space.ts';
+
+export interface LoadedTables {
+  readonly tables: ReadonlyMap<string, FibTable>;
+  /** Set: routes are missing or not all known. */
+  readonly gap: Reason | null;
+  /** The local table is made of the addresses: the dump does not show it. */
+  readonly localMade: boolean;
+}
+
+/** Which evidence tells of routes or policy rules of a namespace. */
+export function evidenceOf(space: Space, family: 4 | 6, what: 'route' | 'rule'): string {
+  if (space.inode === null) return `ip.${what}${family}`;
+  return what === 'route' ? (family === 6 ? 'netns.route6-json' : 'netns.route4') : 'netns.rule4-json';
+}
+
+/** The tables of a namespace; `custom`: has it policy rules beyond the usual, so that the main table alone says nothing? */
+export function loadTables(space: Space, family: 4 | 6, custom: () => boolean): LoadedTables {
+  const fact = routesFact(space, family);
+  let tables = new Map<string, FibTable>();
+  let gap: Reason | null = null;
+  const evidence = [evidenceOf(space, family, 'route')];
+  if (fact === null) gap = { because: `routes of ${space.label} were not collected`, evidence };
+  else {
+    const read = readTables(fact);
+    tables = read.tables;
+    if (read.odd !== null)
+      gap = {
+        because: `${fact.path}:${read.odd.line} has a route of a kind that is not followed`,
+        evidence: [fact.evidence],
+      };
+    else if (!fact.closed) gap = { because: `${fact.path} was not collected whole`, evidence: [fact.evidence] };
+    else if (!fact.value.allTables && custom()) gap = { because: `${fact.path} shows the main table only`, evidence };
+  }
+  const localMade = !tables.has('local');
+  if (localMade) tables.set('local', localTable(space.devices.addresses, family));
+  return { tables, gap, localMade };
+}
+
+type RoutesFact = Fact<'routes4'> | Fact<'routes6'> | Fact<'netnsRoutes4'> | Fact<'netnsRoutes6'>;
+
+function routesFact({ node, inode }: Space, family: 4 | 6): RoutesFact | null {
+  const { facts } = node;
+  if (inode === null) {
+    const fact = family === 4 ? facts.get('routes4') : facts.get('routes6');
+    return fact.missing ? null : fact;
+  }
+  const list: readonly RoutesFact[] = family === 4 ? facts.all('netnsRoutes4') : facts.all('netnsRoutes6');
+  return list.find((f) => f.instance === inode) ?? null;
+}
