@@ -119,7 +119,7 @@ describe.each(NETWORK_KINDS)('%s', (kind) => {
         const ratio = growth((text) => parser.parse(text), build, 30);
         expect(ratio, `${kind}: ${JSON.stringify((head + seed).slice(0, 40))}`).toBeLessThan(LINEAR);
       }
-  }, 90_000);
+  }, 180_000);
 });
 
 test('many lines that are not read do not fill the stack', () => {
