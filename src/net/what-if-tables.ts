@@ -66,7 +66,7 @@ export function changeFdb(draft: Draft, { op, entry }: FdbEdit): void {
   const many = entry.self && /^([0-9a-f][13579bdf]|00:00:00:00:00:00)/.test(entry.mac);
   if (op === 'add' && entries.some(many ? exact : same))
     throw new ChangeError(`there is ${what} already: bridge fdb add is refused, replace is not`);
-  if (op === 'append' && entry.self && !many)
+  if (op === 'append' && entry.self && !many && entries.some(same))
     throw new ChangeError(
       `${entry.mac} is one machine's MAC: the kernel takes a second destination for 00:00:00:00:00:00 and multicast only`,
     );

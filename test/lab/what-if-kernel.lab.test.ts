@@ -222,6 +222,7 @@ const CHANGES: readonly string[] = [
   'ip link set pod0 type bridge_slave hairpin on',
   'bridge fdb replace 0e:00:00:00:00:02 dev flannel.1 dst 192.168.7.13',
   'bridge fdb add 0e:00:00:00:00:03 dev flannel.1 dst 192.168.7.13 self permanent',
+  'bridge fdb append 0e:00:00:00:00:03 dev flannel.1 dst 192.168.7.13',
   'bridge fdb del 0e:00:00:00:00:02 dev flannel.1',
   'bridge fdb append 00:00:00:00:00:00 dev flannel.1 dst 192.168.7.13',
   // ip neigh
