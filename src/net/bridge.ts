@@ -6,7 +6,7 @@ import { familyOf, keyOf, leave, perAnswer } from './layer3.ts';
 import { forwardsFrames, resolve, segmentOf } from './neighbour.ts';
 import type { Packet } from './packet.ts';
 import { confirm, end, type Frame, hooked, lost, type Run, restoreDestination, restoreSource } from './run.ts';
-import { bridgeCallsIptables } from './source.ts';
+import { bridgeCallsIptables, forwards } from './source.ts';
 import type { Space } from './space.ts';
 import { add, type End, either, step, type Way } from './way.ts';
 import { isUplink, type Port, portsOf, uplinkMacs, uplinkOwners } from './wire.ts';
@@ -64,7 +64,9 @@ function redirected(run: Run, way: Way, port: Port, bridge: Device, frame: Frame
   const own = { space, device: bridge };
   const answers = space.routing(familyOf(packet)).lookup(keyOf(packet, bridge.name));
   return perAnswer(way, space, packet, answers, (w, answer) => {
-    if (answer.type !== 'unicast' || answer.dev !== bridge.name)
+    // without forwarding the kernel finds no route to the bridge either: the frame is handed up, and dropped there
+    const stays = answer.type === 'unicast' && answer.dev === bridge.name;
+    if (!stays || forwards(space, bridge.name, familyOf(packet)).truth === 0)
       return run.receivePacket(w, own, packet, frame.inner, true);
     const nexthop = answer.via ?? packet.dst;
     return resolve(

@@ -14,6 +14,7 @@ export function deliver(run: Run, way: Way, port: Port, packet: Packet, inner: I
   const { space } = port;
   if (inner !== null) return untunnel(run, way, space, packet, inner);
   if (way.answering !== null) return answered(way, way.answering, space, packet);
+  if (way.following !== null) return followed(way, way.following, space, packet);
   if (hasPorts(packet.proto) && (packet.proto === TCP || packet.proto === UDP)) return toSocket(run, way, port, packet);
   const text = `${describe(packet)} arrives at ${space.label}`;
   return arrived(add(way, step(space, 'deliver', 'deliver', text)), space, packet, text);
@@ -77,6 +78,14 @@ function throughProxy(run: Run, way: Way, space: Space, packet: Packet): readonl
 }
 
 const EPHEMERAL: readonly [number, number] = [32768, 60999];
+
+/** A later packet of a connection has to come where the first one came. */
+function followed(way: Way, leg: Leg, space: Space, packet: Packet): readonly End[] {
+  if (space === leg.server && packet.dst === leg.seen.dst && String(packet.dport) === String(leg.seen.dport))
+    return end(way, 'delivered', `${describe(packet)} arrives`, space, packet, 'socket');
+  const because = `${describe(packet)} arrives at ${space.label}, where it belongs to no connection`;
+  return end(way, 'dropped', because, space, packet, 'socket');
+}
 
 /** The answer arrives somewhere: is it the client, and does it come from whom he asked? */
 function answered(way: Way, leg: Leg, space: Space, packet: Packet): readonly End[] {

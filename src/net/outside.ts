@@ -48,6 +48,8 @@ export function leaveEvidence(
   if (inner !== null) return stop(`the tunnel end ${hop} belongs to no collected node`);
   const { answering } = way;
   if (answering !== null) return answerLeaves(way, uplink, packet, nexthop, stop);
+  if (way.following !== null && way.following.server === null)
+    return end(way, 'delivered', `${formatAddr(packet.dst)} gets it`, null, packet);
   const owners = run.cluster.owners(packet.dst);
   if (owners.length > 0)
     return stop(

@@ -142,7 +142,8 @@ export function track(way: Way, space: Space, packet: Packet): Packet {
       return { ...packet, ct: { ...ct, dstDone: true, srcDone: true } };
     }
     if (sameTuple(flow.orig, packet)) {
-      const state = flow.seenReply ? 'ESTABLISHED' : 'NEW';
+      // an ACK without the SYN-ACK before it fits no connection that has only begun
+      const state = flow.seenReply ? 'ESTABLISHED' : packet.tcp === 'ack' ? 'INVALID' : 'NEW';
       return {
         ...packet,
         ct: {

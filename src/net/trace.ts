@@ -134,12 +134,30 @@ function answersTo(run: Run, request: End): readonly Outcome[] {
     return ends.flatMap((e) => (e.verdict === 'delivered' && at > 0 ? back(e.way, at - 1) : [e]));
   };
   const start: Way = { ...request.way, trail: null, passed: 0 };
-  return back(start, legs.length - 1).map((reply) => ({
+  const replies = back(start, legs.length - 1);
+  const whole = request.packet.proto === TCP ? replies.flatMap((reply) => onwards(run, reply, 0)) : replies;
+  return whole.map((reply) => ({
     request,
     reply,
     probability: reply.way.probability,
     doubts: reply.way.doubts,
   }));
+}
+
+/** What a TCP client sends once it is answered: to firewalls it is ESTABLISHED, and INPUT sees no other packet of that kind. */
+function onwards(run: Run, reply: End, at: number): readonly End[] {
+  const leg = reply.way.legs[at];
+  if (reply.verdict !== 'delivered' || leg === undefined) return [reply];
+  const { trail } = reply.way;
+  const packet = makePacket({ ...leg.sent, tcp: 'ack', ct: null, df: true });
+  const going: Way = { ...reply.way, passed: 0, answering: null, following: leg };
+  const ends =
+    leg.client === null ? fromOutside(run, going, packet) : run.send(going, leg.client, packet, null, packet.src, null);
+  return ends.flatMap((e) =>
+    e.verdict === 'delivered'
+      ? onwards(run, { ...reply, way: { ...e.way, trail, following: null } }, at + 1)
+      : [{ ...e, because: `the answer arrives, but what the client sends next does not: ${e.because}` }],
+  );
 }
 
 export type { Addr };

@@ -33,9 +33,20 @@ export interface Way {
   readonly legs: readonly Leg[];
   /** The connection whose answer this is; null: the request. */
   readonly answering: Leg | null;
+  /** The connection whose later packet this is, once it was answered; null: the first one. */
+  readonly following: Leg | null;
 }
 
-export const START: Way = { trail: null, doubts: [], probability: 1, flows: [], passed: 0, legs: [], answering: null };
+export const START: Way = {
+  trail: null,
+  doubts: [],
+  probability: 1,
+  flows: [],
+  passed: 0,
+  legs: [],
+  answering: null,
+  following: null,
+};
 
 export type Verdict = 'delivered' | 'dropped' | 'rejected' | 'unknown';
 

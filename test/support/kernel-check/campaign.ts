@@ -123,14 +123,9 @@ export async function campaign(options: CampaignOptions): Promise<Campaign> {
         options.progress?.(disagreementLine(seed, first));
         if (options.keep !== undefined) {
           const to = join(options.keep, String(seed));
-          rmSync(to, { recursive: true, force: true });
+          keepCase(to, { ...plan, probes: [first.probe] }, first, answer.result.bundles);
           const smaller = left-- > 0 ? await minimise(worker, plan, first, dir) : null;
-          keepCase(
-            to,
-            smaller?.plan ?? { ...plan, probes: [first.probe] },
-            smaller?.checked ?? first,
-            smaller?.bundles ?? answer.result.bundles,
-          );
+          if (smaller !== null) keepCase(to, smaller.plan, smaller.checked, smaller.bundles);
         }
       }
       if (done % 20 === 0)
@@ -164,6 +159,7 @@ const disagreementLine = (seed: number, { probe, kernel, trace }: Checked): stri
 
 /** Plan, probe, the kernel's answer and the bundles: enough to trace it again without a kernel. */
 function keepCase(to: string, plan: Plan, checked: Checked, bundles: readonly string[]): void {
+  rmSync(to, { recursive: true, force: true });
   mkdirSync(to, { recursive: true });
   for (const bundle of bundles) cpSync(bundle, join(to, bundle.slice(bundle.lastIndexOf('/') + 1)));
   writeFileSync(join(to, 'case.json'), `${JSON.stringify({ plan, checked }, null, 2)}\n`);

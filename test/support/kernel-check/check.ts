@@ -66,17 +66,15 @@ function touchesOutside(plan: Plan, probe: PlannedProbe): boolean {
   return dark.has(probe.from) || dark.has(probe.to);
 }
 
-const isDark = (plan: Plan): boolean => !plan.outsideCollected || plan.nodes.some((n) => !n.collected);
-
 /** One probe's results against its trace; `dark`: it may end where nobody collected. */
 export function judgeProbe<P extends { readonly proto: string }>(
   probe: P,
   results: readonly ProbeResult[],
   trace: TraceJson,
-  dark: 'no' | 'yes' | 'perhaps',
+  dark: 'yes' | 'perhaps',
 ): Judgement<P> {
   const { comparison, said, because } = compareAll(results, trace, probe);
-  const outside = comparison === 'unknown' && (dark === 'yes' || (dark === 'perhaps' && leavesEvidence(because ?? '')));
+  const outside = comparison === 'unknown' && (dark === 'yes' || leavesEvidence(because ?? ''));
   return {
     probe,
     judged: outside ? 'outside' : comparison,
@@ -87,7 +85,7 @@ export function judgeProbe<P extends { readonly proto: string }>(
 }
 
 const judge = (plan: Plan, probe: PlannedProbe, results: readonly ProbeResult[], trace: TraceJson): Checked =>
-  judgeProbe(probe, results, trace, touchesOutside(plan, probe) ? 'yes' : isDark(plan) ? 'perhaps' : 'no');
+  judgeProbe(probe, results, trace, touchesOutside(plan, probe) ? 'yes' : 'perhaps');
 
 /** Builds the lab, asks the kernel and the trace, and compares; the bundles stay in `dir`. */
 export async function checkLab(plan: Plan, dir: string): Promise<LabResult> {

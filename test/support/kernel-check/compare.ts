@@ -94,7 +94,7 @@ export function compareAll(
 
 /** Is this the reason of a packet that went where nobody collected? */
 export const leavesEvidence = (because: string): boolean =>
-  /outside|no bundle|not collected|no collected|beyond|leaves the/i.test(because);
+  /not in the evidence|was not collected|belongs to no collected|no collected node/i.test(because);
 
 /** What the place, action or text of a last hop has to mention to be of a kind. */
 const KIND: Readonly<Record<HopKind, RegExp>> = {

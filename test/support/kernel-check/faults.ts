@@ -32,7 +32,6 @@ export const sysctls: Fault = (r, g) =>
     'sysctl -qw net.ipv4.conf.all.src_valid_mark=1',
     `sysctl -qw net.ipv4.conf.${r.pick(['all', 'eth0'])}.arp_ignore=${r.pick([1, 2, 8])}`,
     'sysctl -qw net.netfilter.nf_conntrack_tcp_loose=0',
-    'sysctl -qw net.ipv4.icmp_echo_ignore_all=1',
     `sysctl -qw net.ipv4.conf.${key(device(r, g))}.proxy_arp=1`,
     'sysctl -qw net.ipv4.ip_default_ttl=3',
     'sysctl -qw net.ipv4.conf.all.forwarding=0',
@@ -195,7 +194,6 @@ export function podFault(r: Random, g: Ground): Step | null {
     'iptables -P INPUT DROP\niptables -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT',
     'ip addr add 10.99.1.1/32 dev eth0',
     'ip link set eth0 down',
-    'sysctl -qw net.ipv4.icmp_echo_ignore_all=1',
     'ip route add blackhole 192.168.50.0/24',
     'ip link set lo down',
   ]);

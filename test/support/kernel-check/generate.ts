@@ -147,6 +147,9 @@ export function generate(seed: number): Plan {
     if (outsideCollected && r.chance(0.3)) steps.push(outsideFault(r, grounds[0]!));
   }
   const plan = { seed, ...base, ipv6, outsideCollected, collectFirst: r.chance(0.4), steps };
-  const probes = [...probesFor(r, plan), ...(ipv6 ? ipv6Probes(r, plan) : [])];
+  // what happens on a node that nobody collected is not asked of anybody
+  const probes = [...probesFor(r, plan), ...(ipv6 ? ipv6Probes(r, plan) : [])].filter(
+    (probe) => nodes.find((n) => n.name === probe.from.split('/')[0])?.collected !== false,
+  );
   return { ...plan, probes: probes.length > 200 ? r.some(probes, 200) : probes };
 }

@@ -16,7 +16,7 @@ export async function minimise(worker: Worker, plan: Plan, checked: Checked, dir
   let best: { plan: Plan; result: LabResult; checked: Checked } | null = null;
   let runs = 0;
   const holds = async (smaller: Plan): Promise<boolean> => {
-    if (runs++ > 90) return false;
+    if (runs++ > 60) return false;
     const answer = await worker.check(smaller, dir);
     if ('error' in answer) return false;
     const found = answer.result.checked.find((c) => c.judged === 'disagreement' && kind(c) === kind(checked));

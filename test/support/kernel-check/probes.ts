@@ -12,6 +12,9 @@ import type { Random } from './random.ts';
 
 type Want = Omit<PlannedProbe, 'from'>;
 
+/** Addresses that nobody has; an outside host that was not collected would be taken for the way to them. */
+const EVERYWHERE = ['192.168.50.77', '10.244.9.9', '203.0.113.7', '10.99.0.1'] as const;
+
 const balanced = (plan: Pick<Plan, 'steps'>): boolean =>
   plan.steps.some((step) => /statistic|numgen|nexthop .*nexthop/.test(step.sh));
 
@@ -68,7 +71,7 @@ function offers(r: Random, plan: Omit<Plan, 'probes'>, from: PlannedPlace): Want
     if (r.chance(0.15)) wants.push({ to: r.pick([...nodes, OUTSIDE_IP]), proto: 'tcp', port });
   if (r.chance(0.2))
     wants.push({
-      to: r.pick(['192.168.50.77', '10.244.9.9', '203.0.113.7', '10.99.0.1']),
+      to: r.pick(plan.outsideCollected ? EVERYWHERE : EVERYWHERE.slice(0, 1)),
       proto: r.pick(['icmp', 'tcp'] as const),
       port: 80,
     });
