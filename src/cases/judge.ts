@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { evidenceKind, hasContent } from '../core/evidence.ts';
-import type { NodeEvidence, ResultSource } from '../engine/index.ts';
+import type { NodeEvidence, NodeResult, ResultSource } from '../engine/index.ts';
 import { judgeCluster, judgeNode } from '../engine/index.ts';
 import type { AnalysedBundle, AnalysedProblem, Analysis, CoverageGap, LogPlace } from '../report/index.ts';
 import { verdictOf } from '../report/verdict.ts';
 import type { AnyRule } from '../rule/index.ts';
 import { encodeBlob } from '../store/blob.ts';
 import type { BundleRow, CaseFile } from '../store/index.ts';
+import { caseNodes } from './case-nodes.ts';
 import { decodeEvidence } from './evidence-text.ts';
 import type { EvidenceIndex } from './prepare.ts';
 import { encodeResult, isOwnFile } from './prepare.ts';
@@ -68,7 +69,8 @@ function counts(analysis: Analysis): Record<string, number> {
 }
 
 /** What judging reads of a case, and the cache of node results that it fills. */
-export type JudgedCase = Pick<CaseFile, 'evidenceOf' | 'rejected' | 'readBlob' | 'getNodeResult' | 'putNodeResult'>;
+export type JudgedCase = Pick<CaseFile, 'evidenceOf' | 'rejected' | 'readBlob' | 'getNodeResult' | 'putNodeResult'> &
+  Partial<Pick<CaseFile, 'caches'>>;
 
 /** Judges bundles against rules; what `judgeCase` records. */
 export function evaluate(
@@ -82,6 +84,13 @@ export function evaluate(
   const byNode = new Map(current.map((b) => [b.node, b]));
   const problems: AnalysedProblem[] = [];
   const gaps = new Map<string, CoverageGap & { nodes: string[] }>();
+  const note = (node: string, evidence: string, status: string) => {
+    const key = `${evidence} ${status}`;
+    const gap = gaps.get(key) ?? { evidence, command: evidenceKind(evidence)?.command ?? '', status, nodes: [] };
+    // an item of many instances (network namespaces) is one gap of its node
+    if (!gap.nodes.includes(node)) gap.nodes.push(node);
+    gaps.set(key, gap);
+  };
   const listed: AnalysedBundle[] = [];
   for (const b of bundles) {
     const index = store.evidenceOf(b.sha256) as EvidenceIndex;
@@ -91,16 +100,7 @@ export function evaluate(
     if (b.current) {
       for (const r of records) {
         if (r.status === 'ok' || (hasContent(r.status) && r.status === 'failed' && r.bytes !== 0)) continue;
-        const key = `${r.id} ${r.status} ${r.reason ?? ''}`;
-        const gap = gaps.get(key) ?? {
-          evidence: r.id,
-          command: evidenceKind(r.id)?.command ?? '',
-          status: r.reason === undefined ? r.status : `${r.status}: ${r.reason}`,
-          nodes: [],
-        };
-        // an item of many instances (network namespaces) is one gap of its node
-        if (gap.nodes.at(-1) !== b.node) gap.nodes.push(b.node);
-        gaps.set(key, gap);
+        note(b.node, r.id, r.reason === undefined ? r.status : `${r.status}: ${r.reason}`);
       }
     }
     listed.push({
@@ -130,10 +130,9 @@ export function evaluate(
     })),
     read(node) {
       const bundle = byNode.get(node) as BundleRow;
-      const cached = getResult(store, bundle.sha256, ruleset, node);
-      if (cached !== null) return cached;
-      const result = judgeNode(storedEvidence(store, bundle), rules);
-      putResult(store, bundle.sha256, ruleset, node, encodeResult(result));
+      const result = getResult(store, bundle.sha256, ruleset, node) ?? judgeNow(node, bundle);
+      // came, but not all of it could be read: what is absent from it proves nothing
+      for (const n of result.notes) note(node, n.evidence, unreadText(n));
       return result;
     },
     digest(node, rule) {
@@ -150,6 +149,12 @@ export function evaluate(
       texts.set(key, text);
       return text;
     },
+    open: caseNodes(store, current),
+  };
+  const judgeNow = (node: string, bundle: BundleRow) => {
+    const result = judgeNode(storedEvidence(store, bundle), rules);
+    putResult(store, bundle.sha256, ruleset, node, encodeResult(result));
+    return result;
   };
   const judgement = judgeCluster(source, rules);
   const verdict = verdictOf(judgement, current.length, new Set(Object.keys(accepted)));
@@ -174,6 +179,13 @@ export function evaluate(
     accepted,
     ...judgement,
   };
+}
+
+/** The lines of a file that no parser understood, as a status of its evidence. */
+function unreadText({ why, skipped }: NodeResult['notes'][number]): string {
+  const [first] = skipped;
+  if (why !== null || first === undefined) return `unreadable: ${why ?? 'no line was understood'}`;
+  return `read in part: ${skipped.length === 1 ? 'one line was' : `${skipped.length} lines were`} not understood (line ${first.line}: ${first.why})`;
 }
 
 /** A stored bundle as the engine reads it: blobs by their sha256, decoded on demand. */

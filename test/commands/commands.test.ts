@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -164,6 +164,24 @@ describe('inputs', () => {
     mkdirSync(join(loose, 'host'), { recursive: true });
     for (const part of ['fw', 'ip']) cpSync(join(inner, 'host', part), join(loose, 'host', part), { recursive: true });
     expect((await nodes([loose, '--node', 'web-1'])).ids).toEqual(['web-1']);
+  });
+  it('a pasted ruleset that was cut, and a line that nobody understands, are said', async () => {
+    const loose = join(fresh(), 'pasted');
+    const file = (path: string) =>
+      execFileSync('tar', ['-xzOf', bundles[1] as string, '--wildcards', `*/${path}`], { encoding: 'utf8' });
+    const write = (path: string, text: string) => {
+      mkdirSync(dirname(join(loose, path)), { recursive: true });
+      writeFileSync(join(loose, path), text);
+    };
+    write('host/ip/addr.txt', `${file('host/ip/addr.txt')}kernel: oops\n`);
+    write('host/fw/iptables-save.txt', file('host/fw/iptables-save.txt').split('\n').slice(0, 20).join('\n'));
+    const cut = join(fresh(), 'cut.netcase');
+    expect((await netcase(['analyze', loose, '--case', cut, '-q'])).code).toBe(4);
+    const { evidence } = JSON.parse((await netcase(['coverage', '--case', cut, '--json'])).stdout);
+    expect(evidence.map((g: { evidence: string; status: string }) => `${g.evidence} ${g.status}`)).toEqual([
+      expect.stringMatching(/^ip\.addr read in part: one line was not understood \(line \d+: /),
+      expect.stringMatching(/^fw\.iptables-save read in part: .*without COMMIT/),
+    ]);
   });
   it('a refused input beside good ones: the others are analysed, exit 3', async () => {
     const bad = join(fresh(), 'bad.tar.gz');
