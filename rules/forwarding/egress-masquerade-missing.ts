@@ -1,6 +1,7 @@
 import { formatPrefix, isGlobal, parseIp, parsePrefix, prefixCovers } from '../../src/core/address.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
-import { OUTSIDE, type PodNetwork, podNetworks } from '../../src/derive/pods.ts';
+import { attachedBridges } from '../../src/derive/devices.ts';
+import { defaultDevice, OUTSIDE, type PodNetwork, podNetworks } from '../../src/derive/pods.ts';
 import { setting } from '../../src/derive/settings.ts';
 import type { Fact, MissingFact } from '../../src/facts/index.ts';
 import { askEgress, buildNode, formatAddr, HOOK_KINDS, type NatAnswer, routeTo } from '../../src/net/index.ts';
@@ -73,7 +74,15 @@ export const rule = defineClusterRule({
       routes: routes.flatMap((r): [string, string][] => (r.via === undefined ? [] : [[r.dst, r.via]])),
     };
     const nothing = (because: string): Egress => ({ ...base, candidates, passes, unknown, because });
-    if (out === null) return nothing('no route to the outside on this node');
+    const { doubt } = attachedBridges(source);
+    if (doubt !== null) unknown.push({ nodes: [node.id], because: doubt, evidence: ['ip.addr', 'bridge.brctl-show'] });
+    if (out === null) {
+      const way = defaultDevice(source);
+      if (way === null) return nothing('no route to the outside on this node');
+      const because = `which way packets to the outside leave: there is a default route by ${way}, but policy rules that could send them elsewhere were not read`;
+      if (podNetworks(source).length > 0) unknown.push({ nodes: [node.id], because, evidence: ['ip.rule4'] });
+      return nothing('no container network with a port on this node');
+    }
     const rulesOff = wants.daemonJson.missing ? undefined : setting(wants.daemonJson.value, 'iptables');
     const announcer = routes.find((r) => /^(bird|bgp|zebra|eigrp|isis|ospf|186|188|189|191|192)$/.test(r.proto ?? ''));
     let reason = 'no container network with a port on this node';

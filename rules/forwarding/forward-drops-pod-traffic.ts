@@ -1,10 +1,11 @@
 import { isNonEmpty } from '../../src/core/span.ts';
+import { attachedBridges } from '../../src/derive/devices.ts';
 import type { PodFlow } from '../../src/derive/pods.ts';
 import { OUTSIDE, podFlows } from '../../src/derive/pods.ts';
 import type { Decider } from '../../src/net/index.ts';
 import { askForward, buildNode, HOOK_KINDS, routeTo } from '../../src/net/index.ts';
 import type { Finding, LineCite, Undecided } from '../../src/rule/index.ts';
-import { cite, defineNodeRule, findings, notApplicable } from '../../src/rule/index.ts';
+import { cite, defineNodeRule, findings, notApplicable, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
 /** Chains whose purpose is to drop: isolation of networks, network policies. */
@@ -47,8 +48,12 @@ export const rule = defineNodeRule({
   explains: ['forward-drops-replies', 'trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, source }) {
     const net = buildNode(source, HOOK_KINDS);
-    const flows = podFlows(source, routeTo(net, OUTSIDE)?.dev ?? null);
-    if (!isNonEmpty(flows)) return notApplicable('no container network with a port and a route to anywhere');
+    const flows = podFlows(source, routeTo(net, OUTSIDE)?.dev);
+    if (!isNonEmpty(flows)) {
+      const { doubt } = attachedBridges(source);
+      if (doubt !== null) return unknown(node.id, doubt, ['ip.addr', 'bridge.brctl-show']);
+      return notApplicable('no container network with a port and a route to anywhere');
+    }
     const found = new Map<string, Finding>();
     const open = new Map<string, Undecided>();
     const accepted = new Map<string, LineCite>();

@@ -130,8 +130,18 @@ export interface PodFlow {
 /** An address that stands for everything outside (TEST-NET-3). */
 export const OUTSIDE = '203.0.113.7';
 
-/** New connections of containers: to and from other nodes' pods, and to the outside by the device `out` of the default route. */
-export function podFlows(source: LiveSource, out: string | null): readonly PodFlow[] {
+/** The device of the default route that wins by the main table alone: what is left to go by when policy rules were not collected. */
+export function defaultDevice(source: Source<'routes4'>): string | null {
+  const [first] = uplinks(source);
+  return first?.why === 'default route' ? first.dev : null;
+}
+
+/**
+ * New connections of containers: to and from other nodes' pods, and to the outside by the device `decided` that routing chose. Where routing could
+ * not decide (policy rules were not collected) the main table's default route stands in, and the flow counts as an assumed one.
+ */
+export function podFlows(source: LiveSource, decided: string | undefined): readonly PodFlow[] {
+  const out = decided ?? defaultDevice(source);
   const routes = source.get('routes4');
   const [peer] = peerRoutes(source);
   return podNetworks(source).flatMap((net): PodFlow[] => {
@@ -167,7 +177,7 @@ export function podFlows(source: LiveSource, out: string | null): readonly PodFl
         severity: 'high',
         fact: net.bridge.fact,
         line: net.line,
-        live: net.live,
+        live: net.live && decided !== undefined,
       });
     return flows;
   });
