@@ -36,7 +36,7 @@ export function renderText(analysis: Analysis, place: LogPlace): string {
         );
       else
         out.push(
-          `   ${terminal(c.node)} ${terminal(c.path)}:${c.line}  ${terminal((c.excerpt?.text ?? '').trim().slice(0, 120))}`,
+          `   ${terminal(c.node)} ${terminal(c.path)}:${c.line}  ${terminal(firstLine(c.excerpt?.text).slice(0, 120))}`,
         );
     }
   }
@@ -59,6 +59,9 @@ export function renderText(analysis: Analysis, place: LogPlace): string {
   out.push('', `log position ${place.position}, head ${place.head.slice(0, 12)}`);
   return `${out.join('\n')}\n`;
 }
+
+/** Of a device that is cited as a block, the line that names it. */
+const firstLine = (text = '') => text.trim().split('\n', 1)[0] ?? '';
 
 function wrap(text: string, first: string, rest: string): string[] {
   const lines: string[] = [];
