@@ -158,6 +158,10 @@ function emitUplink(run: Run, way: Way, port: Port, frame: Frame): readonly End[
   const target = uplinkTarget(run, port, frame);
   if (target === 'outside') {
     const { entry } = neighbourEntry(port.space, port.device.name, frame.nexthop);
+    if (entry?.state === 'PERMANENT') {
+      const because = `whether ${entry.mac}, which somebody set for ${formatAddr(frame.nexthop)} on ${port.space.label}, is right is not in the evidence`;
+      return lost(way, { because, evidence: [] }, port.space, frame.packet, `neighbour ${port.device.name}`);
+    }
     const failed = entry !== undefined && (entry.state === 'FAILED' || entry.state === 'INCOMPLETE') ? entry : null;
     return leaveEvidence(run, way, port, frame.packet, frame.nexthop, frame.inner, failed);
   }

@@ -1,9 +1,10 @@
 import { type Addr, formatAddr, isMulticast, parseAddr } from './addr.ts';
 import type { NetCluster } from './cluster.ts';
 import type { Device } from './devices.ts';
+import { discovers } from './discovery.ts';
 import { type Absence, type Cite, cite, type Reason } from './doubt.ts';
 import { floodRemotes } from './fdb.ts';
-import { answersFor } from './source.ts';
+import { answersFor, type Judged } from './source.ts';
 import type { Space } from './space.ts';
 import { bridgeOf, isUplink, type Port, peerOf, portsOf, uplinkOwners } from './wire.ts';
 
@@ -189,15 +190,21 @@ export function resolve(cluster: NetCluster, port: Port, nexthop: Addr, asker: A
   const segment = segmentOf(port);
   const answering: Port[] = [];
   const silent: { because: string; cites: readonly Cite[] }[] = [];
+  const answers = (end: Port): Judged => {
+    const own = answersFor(end.space, end.device.name, nexthop, asker);
+    if (own.truth !== 1) return own;
+    const { passes, because, reason } = discovers(port, end, nexthop, asker);
+    return passes === 1 ? own : { truth: passes, because, cites: [], reason };
+  };
   for (const end of segment.ends) {
-    const answer = answersFor(end.space, end.device.name, nexthop, asker);
+    const answer = answers(end);
     if (answer.truth === 1) answering.push(end);
     else if (answer.truth === null) return [{ kind: 'unknown', reason: answer.reason }];
     else if (end.space.devices.own.has(nexthop)) silent.push(answer);
   }
   if (segment.uplink !== null) {
     for (const end of uplinkOwners(cluster, nexthop, segment.uplink)) {
-      const answer = answersFor(end.space, end.device.name, nexthop, asker);
+      const answer = answers(end);
       if (answer.truth === 1) answering.push(end);
       else if (answer.truth === null) return [{ kind: 'unknown', reason: answer.reason }];
       else silent.push(answer);

@@ -19,7 +19,7 @@ const PRIVATE: readonly Net[] = [
 const UNIQUE_LOCAL = parseNet('fc00::/7', 6) as Net;
 
 /** Can it be anywhere but in the network of whoever asks? */
-const isPrivate = (addr: Addr): boolean =>
+export const isPrivate = (addr: Addr): boolean =>
   isLinkLocal(addr) ||
   (typeof addr === 'number' ? PRIVATE.some((n) => contains(n, addr)) : contains(UNIQUE_LOCAL, addr));
 

@@ -1,4 +1,4 @@
-import { type Addr, formatAddr } from './addr.ts';
+import { contains, formatAddr } from './addr.ts';
 import { type Answer, judge, type Outcome } from './answer.ts';
 import { bridgeReceive, bridgeTransmit } from './bridge.ts';
 import type { NetCluster } from './cluster.ts';
@@ -6,6 +6,7 @@ import { deliver } from './deliver.ts';
 import { receive, receivePacket } from './layer3.ts';
 import { comeFromOutside, emit, ownersOutside, transmit } from './link.ts';
 import { send } from './output.ts';
+import { isPrivate } from './outside.ts';
 import { ICMP, ICMP6, makePacket, type Packet, TCP, UDP } from './packet.ts';
 import { type Start, startOf, type Target, targetOf } from './place.ts';
 import { end, lost, type Run } from './run.ts';
@@ -103,6 +104,11 @@ function fromOutside(run: Run, way: Way, packet: Packet): readonly End[] {
     const because = `${formatAddr(packet.dst)} is on ${owners.length} nodes; which one gets the packet is not in the evidence`;
     return lost(way, { because, evidence: [] }, first.space, packet, 'outside');
   }
+  const { space, device } = first;
+  if (way.answering === null && isPrivate(packet.src) && !device.addresses.some((a) => contains(a.net, packet.src))) {
+    const because = `${formatAddr(packet.src)} was not collected: by which way, and with which source, its packets come to ${space.label} is not in the evidence`;
+    return lost(way, { because, evidence: [] }, space, packet, 'outside');
+  }
   return comeFromOutside(run, way, first, packet);
 }
 
@@ -159,5 +165,3 @@ function onwards(run: Run, reply: End, at: number): readonly End[] {
       : [{ ...e, because: `the answer arrives, but what the client sends next does not: ${e.because}` }],
   );
 }
-
-export type { Addr };

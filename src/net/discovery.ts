@@ -1,0 +1,61 @@
+import type { Addr } from './addr.ts';
+import type { Doubt, Reason, Truth } from './doubt.ts';
+import { runHook } from './hook.ts';
+import { ICMP6, makePacket, type Packet, tupleOf } from './packet.ts';
+import type { Hook } from './step.ts';
+import type { Port } from './wire.ts';
+
+const SOLICITATION = 135;
+const ADVERTISEMENT = 136;
+const SOLICITED_NODE = 0xff02_0000_0000_0000_0000_0001_ff00_0000n;
+
+/**
+ * Neighbour discovery of IPv6 is IPv6: unlike ARP it passes netfilter on both sides, untracked. `passes` 0: a rule drops the question or
+ * the answer.
+ */
+export function discovers(
+  asker: Port,
+  target: Port,
+  addr: Addr,
+  source: Addr | null,
+): { passes: Truth; because: string; reason: Reason } {
+  const none: Reason = { because: '', evidence: [] };
+  if (typeof addr !== 'bigint') return { passes: 1, because: '', reason: none };
+  const from = linkLocal(asker) ?? source ?? addr;
+  const many = SOLICITED_NODE | (addr & 0xffffffn);
+  const ask = message(SOLICITATION, source ?? from, many);
+  const tell = message(ADVERTISEMENT, addr, source ?? from);
+  const stages: readonly (readonly [Port, Hook, Packet])[] = [
+    [asker, 'output', { ...ask, oif: asker.device.name }],
+    [asker, 'postrouting', { ...ask, oif: asker.device.name }],
+    [target, 'prerouting', { ...ask, iif: target.device.name }],
+    [target, 'input', { ...ask, iif: target.device.name }],
+    [target, 'output', { ...tell, oif: target.device.name }],
+    [target, 'postrouting', { ...tell, oif: target.device.name }],
+    [asker, 'prerouting', { ...tell, iif: asker.device.name }],
+    [asker, 'input', { ...tell, iif: asker.device.name }],
+  ];
+  let doubt: Doubt | undefined;
+  for (const [port, hook, packet] of stages) {
+    const ways = runHook(port.space, hook, packet, [], { track: untracked, maxWays: 16 });
+    const dropped = ways.filter((w) => w.verdict === 'drop' || w.verdict === 'reject');
+    if (ways.length > 0 && dropped.length === ways.length) {
+      const because = `neighbour discovery is dropped at ${hook} of ${port.space.label}: ${dropped[0]?.because ?? ''}`;
+      return { passes: 0, because, reason: none };
+    }
+    if (dropped.length > 0 || ways.some((w) => w.verdict === 'unknown')) doubt ??= ways.flatMap((w) => w.doubts)[0];
+  }
+  if (doubt === undefined) return { passes: 1, because: '', reason: none };
+  return { passes: null, because: doubt.because, reason: { because: doubt.because, evidence: doubt.evidence } };
+}
+
+const message = (type: number, src: Addr, dst: Addr): Packet =>
+  untracked(makePacket({ src, dst, proto: ICMP6, icmp: { type, code: 0 }, ttl: 255, size: 72 }));
+
+function untracked(packet: Packet): Packet {
+  const ct = { state: 'UNTRACKED', reply: false, snat: false, dnat: false, orig: tupleOf(packet), mark: null } as const;
+  return { ...packet, ct };
+}
+
+const linkLocal = ({ device }: Port): Addr | null =>
+  device.addresses.find((a) => typeof a.addr === 'bigint' && a.addr >> 118n === 0x3fan)?.addr ?? null;
