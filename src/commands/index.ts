@@ -1,3 +1,4 @@
+import { Accept } from './accept.ts';
 import { Analyze } from './analyze.ts';
 import { Ingest } from './ingest.ts';
 import { Query, Replay, Verify } from './integrity.ts';
@@ -10,6 +11,7 @@ import { Why } from './why.ts';
 
 /** Command id -> class; oclif reads this (package.json, oclif.commands). What a command works with it imports when it runs. */
 export const COMMANDS = {
+  accept: Accept,
   analyze: Analyze,
   coverage: Coverage,
   explain: Explain,

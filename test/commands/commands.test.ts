@@ -261,6 +261,49 @@ describe('outputs', () => {
   });
 });
 
+describe('accept', () => {
+  it('needs a reason, a date to come and a finding that is there', async () => {
+    const copy = join(fresh(), 'c.netcase');
+    cpSync(kase, copy);
+    const finding = 'egress-masquerade-missing/node-a:cni0 10.244.1.0/24';
+    const accept = (...args: string[]) => netcase(['accept', ...args, '--case', copy]);
+    expect((await accept(finding)).code).toBe(2);
+    expect((await accept(finding, '--because', ' ')).code).toBe(2);
+    for (const until of ['soon', '2027-02-30', '2001-01-01'])
+      expect(await accept(finding, '--because', 'x', '--until', until)).toMatchObject({ code: 2, stdout: '' });
+    expect((await accept('egress-masquerade-missing', '--because', 'x')).stderr).toContain(`did you mean "${finding}"`);
+  });
+  it('is kept with its reason, no longer fails the run, and survives another analysis', async () => {
+    const copy = join(fresh(), 'c.netcase');
+    cpSync(kase, copy);
+    const all = JSON.parse((await netcase(['findings', '--case', copy, '--json'])).stdout) as { id: string }[];
+    for (const { id } of all) {
+      const done = await netcase([
+        'accept',
+        id,
+        '--because',
+        'the gateway does it',
+        '--until',
+        '2999-12-31',
+        '--case',
+        copy,
+      ]);
+      expect(done).toMatchObject({ code: 0, stderr: '' });
+      expect(done.stdout).toContain(`accepted ${id} until 2999-12-31`);
+    }
+    const events = JSON.parse(
+      (await netcase(['history', '--type', 'finding.accepted', '--case', copy, '--json'])).stdout,
+    );
+    expect(events).toHaveLength(all.length);
+    const again = await netcase(['analyze', ...bundles, '--case', copy, '--format', 'json', '-o', '-', '-q']);
+    expect(again.code).toBe(0);
+    const json = JSON.parse(again.stdout) as { findings: { accepted: unknown }[] };
+    expect(json.findings).toHaveLength(all.length);
+    for (const f of json.findings)
+      expect(f.accepted).toMatchObject({ because: 'the gateway does it', until: '2999-12-31' });
+  });
+});
+
 describe('the case file', () => {
   it('the same bundles twice change nothing', async () => {
     const again = await netcase(['analyze', demo, '--case', kase, '--format', 'json', '-o', '-', '-q']);
