@@ -1,4 +1,5 @@
 import { isNonEmpty } from '../../src/core/span.ts';
+import { peerRoutes } from '../../src/derive/pods.ts';
 import type { Finding, LineCite } from '../../src/rule/index.ts';
 import { cite, defineClusterRule } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -30,8 +31,7 @@ export const rule = defineClusterRule({
   references: [REF.flannelTroubleshooting],
   needs: ['addresses'],
   wants: ['fdb', 'routes4', 'flannelEnv'],
-  extract({ node, facts, wants }): Known {
-    void node;
+  extract({ facts, wants, source }): Known {
     const own = facts.addresses.value.devices.flatMap((d) => d.addresses.map((a) => a.address));
     const named: { address: string; where: string; cite: Pick<LineCite, 'evidence' | 'path' | 'line'> }[] = [];
     const seen = new Set<string>();
@@ -43,19 +43,14 @@ export const rule = defineClusterRule({
         named.push({ address: e.dst, where: 'the fdb', cite: { evidence, path, line } });
       }
     }
-    if (!wants.routes4.missing && !wants.flannelEnv.missing) {
-      for (const r of wants.routes4.value.routes) {
-        if (
-          r.via === undefined ||
-          r.dst === '0.0.0.0/0' ||
-          /^flannel/.test(r.dev ?? '') ||
-          seen.has(r.via) ||
-          !/\/24$/.test(r.dst)
-        )
+    if (!wants.routes4.missing) {
+      for (const { route, dev } of peerRoutes(source)) {
+        // over vxlan the gateway is the peer's VTEP: its underlay address, in the fdb, says more
+        if (route.via === undefined || seen.has(route.via) || (/^flannel[.-]/.test(dev) && !wants.fdb.missing))
           continue;
-        seen.add(r.via);
-        const { evidence, path, line } = cite(wants.routes4, r);
-        named.push({ address: r.via, where: `the route to ${r.dst}`, cite: { evidence, path, line } });
+        seen.add(route.via);
+        const { evidence, path, line } = cite(wants.routes4, route);
+        named.push({ address: route.via, where: `the route to ${route.dst}`, cite: { evidence, path, line } });
       }
     }
     return { own, named };
