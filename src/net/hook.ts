@@ -235,18 +235,12 @@ function runInTurn(run: Run, order: readonly BaseChain[], entering: readonly Sta
 
 /** The first chain that chooses a mapping ends the list; accepting without one does not. */
 function runUntilMapped(run: Run, order: readonly BaseChain[], entering: readonly State[], ends: End[]): State[] {
-  let open = [...entering];
-  const done: State[] = [];
+  const done = entering.filter((s) => s.mapped);
+  let open = entering.filter((s) => !s.mapped);
   for (const base of order) {
-    const next: State[] = [];
-    for (const s of runBase(
-      run,
-      base,
-      open.filter((o) => !o.mapped),
-      ends,
-    ))
-      (s.mapped ? done : next).push(s);
-    open = next;
+    const through = runBase(run, base, open, ends);
+    done.push(...through.filter((s) => s.mapped));
+    open = through.filter((s) => !s.mapped);
   }
   return mergeStates([...done, ...open]);
 }

@@ -28,11 +28,16 @@ function readPorts(json: unknown): NatRange['ports'] | undefined {
 }
 
 /** An address, a range, a prefix or address and port of a map; null: not understood. */
-function readTarget(json: unknown, ports: NatRange['ports']): Target | null {
+function readTarget(json: unknown, ports: NatRange['ports'], mapsNet: boolean): Target | null {
   const prefix = get(json, 'prefix');
   if (prefix !== undefined) {
     const net = parseNet(`${String(get(prefix, 'addr'))}/${String(get(prefix, 'len'))}`);
-    return net === null ? null : { addresses: null, ports, net };
+    if (net === null) return null;
+    if (mapsNet) return { addresses: null, ports, net };
+    // nft writes a range that is a prefix as one
+    const hosts = (1n << BigInt((typeof net.base === 'number' ? 32 : 128) - net.length)) - 1n;
+    const high = BigInt(net.base) + hosts;
+    return { addresses: [net.base, typeof net.base === 'number' ? Number(high) : high], ports };
   }
   const concat = get(json, 'concat');
   const [address, port] = Array.isArray(concat) ? concat : [json, undefined];
@@ -41,11 +46,10 @@ function readTarget(json: unknown, ports: NatRange['ports']): Target | null {
   return addresses === undefined || own === undefined ? null : { addresses, ports: own };
 }
 
-const isRandom = (body: unknown): boolean => {
+function flagsOf(body: unknown): readonly unknown[] {
   const flags = get(body, 'flags');
-  const list = Array.isArray(flags) ? flags : [flags];
-  return list.includes('random') || list.includes('fully-random');
-};
+  return Array.isArray(flags) ? flags : [flags];
+}
 
 /** `snat`, `dnat`, `masquerade`, `redirect` of nft. */
 export function readNatStatement(name: string, body: unknown, table: NftTable): Act {
@@ -53,7 +57,9 @@ export function readNatStatement(name: string, body: unknown, table: NftTable): 
   const ports = readPorts(get(body, 'port'));
   const fail: Act = (state, site, rule) => unfollowed(state, site, rule, what);
   if (ports === undefined) return fail;
-  const base = { basePort: null, random: isRandom(body) };
+  const flags = flagsOf(body);
+  const base = { basePort: null, random: flags.includes('random') || flags.includes('fully-random') };
+  const mapsNet = flags.includes('netmap');
   if (name === 'masquerade') return (s, site, rule) => masquerade(s, site, rule, { addresses: null, ports, ...base });
   if (name === 'redirect') return (s, site, rule) => redirect(s, site, rule, { addresses: null, ports, ...base });
   const kind = name === 'snat' ? 'snat' : 'dnat';
@@ -61,7 +67,7 @@ export function readNatStatement(name: string, body: unknown, table: NftTable): 
   const address = get(body, 'addr');
   const map = get(address, 'map');
   const lookup: Lookup | null = map === undefined ? null : readLookup(map, table);
-  const fixed = map === undefined ? readTarget(address, ports) : null;
+  const fixed = map === undefined ? readTarget(address, ports, mapsNet) : null;
   if (lookup === null && fixed === null) return fail;
   const to = (state: State, site: Site, rule: PreparedRule, target: Target | null): readonly Outcome[] => {
     if (target === null) return [unfollowed(state, site, rule, what)];
@@ -76,7 +82,9 @@ export function readNatStatement(name: string, body: unknown, table: NftTable): 
     const found = lookup(state, site, rule);
     if (found === null) return unfollowed(state, site, rule, what);
     return found.flatMap((f): readonly Outcome[] =>
-      f.item === undefined ? [{ to: 'skip', state: f.state }] : to(f.state, site, rule, readTarget(f.item, ports)),
+      f.item === undefined
+        ? [{ to: 'skip', state: f.state }]
+        : to(f.state, site, rule, readTarget(f.item, ports, mapsNet)),
     );
   };
 }
