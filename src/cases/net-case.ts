@@ -6,7 +6,7 @@ import type { BundleRow, CaseFile } from '../store/index.ts';
 import { Failure } from './failure.ts';
 import { storedEvidence } from './judge.ts';
 import { openForReading, openForWriting } from './open.ts';
-import { getOwners, putOwners } from './owners.ts';
+import { putOwners, readOwners } from './owners.ts';
 import { type NodeChange, readChanges } from './what-if.ts';
 
 /** A case as the packet path sees it. */
@@ -63,11 +63,12 @@ function netCase(
     return found === undefined ? undefined : buildNode(changed(new NodeFacts(found), node, changes));
   });
   const touched = new Set(changes.map((c) => c.node));
+  const saved = readOwners(store);
   const digestOf = (bundle: BundleRow): NetDigest => {
     // a change may give or take addresses
     if (touched.has(bundle.node)) return netDigest((open(bundle.node) as NetNode).facts);
-    const saved = getOwners(store, bundle.sha256);
-    if (saved !== null) return saved;
+    const known = saved.get(bundle.sha256);
+    if (known !== undefined) return known;
     const fresh = netDigest(new NodeFacts(storedEvidence(store, bundle)));
     made.push({ bundle: bundle.sha256, digest: fresh });
     return fresh;

@@ -1,7 +1,7 @@
-import { type Addr, parseAddr } from './addr.ts';
+import { type Addr, formatAddr } from './addr.ts';
 import type { Reason } from './doubt.ts';
 import type { NetNode } from './model.ts';
-import { type NetDigest, netDigest } from './owners.ts';
+import { type DeviceDigest, type NetDigest, netDigest } from './owners.ts';
 
 /** A device that has an address (or a MAC). */
 export interface Owner {
@@ -31,11 +31,9 @@ export function lazyCluster(
   const ids = digests.map((d) => d.id);
   const known = new Set(ids);
   const nodes = new Map<string, NetNode | undefined>();
-  let index: Index | undefined;
-  const owned = () => {
-    index ??= indexOf(digests);
-    return index;
-  };
+  // by text: a thousand nodes have a hundred thousand addresses, of which a trace asks for ten
+  let addresses: ReadonlyMap<string, readonly Owner[]> | undefined;
+  let macs: ReadonlyMap<string, readonly Owner[]> | undefined;
   return {
     ids,
     node(id) {
@@ -43,8 +41,14 @@ export function lazyCluster(
       if (!nodes.has(id)) nodes.set(id, open(id));
       return nodes.get(id);
     },
-    owners: (addr) => owned().addresses.get(addr) ?? [],
-    macOwners: (mac) => owned().macs.get(mac) ?? [],
+    owners(addr) {
+      addresses ??= indexOf(digests, (device) => device.slice(2));
+      return addresses.get(formatAddr(addr)) ?? [];
+    },
+    macOwners(mac) {
+      macs ??= indexOf(digests, (device) => (device[1] === '' ? [] : [device[1]]));
+      return macs.get(mac) ?? [];
+    },
     gaps: digests.flatMap(({ id, digest }) => (digest.gap === null ? [] : [{ node: id, reason: digest.gap }])),
   };
 }
@@ -58,31 +62,22 @@ export function clusterOf(nodes: readonly NetNode[]): NetCluster {
   );
 }
 
-interface Index {
-  readonly addresses: ReadonlyMap<Addr, readonly Owner[]>;
-  readonly macs: ReadonlyMap<string, readonly Owner[]>;
-}
-
-function indexOf(digests: readonly { readonly id: string; readonly digest: NetDigest }[]): Index {
-  const addresses = new Map<Addr, Owner[]>();
-  const macs = new Map<string, Owner[]>();
+function indexOf(
+  digests: readonly { readonly id: string; readonly digest: NetDigest }[],
+  keysOf: (device: DeviceDigest) => readonly string[],
+): ReadonlyMap<string, readonly Owner[]> {
+  const index = new Map<string, Owner[]>();
   for (const { id, digest } of digests) {
     for (const { inode, devices } of digest.spaces) {
-      for (const [dev, mac, ...texts] of devices) {
-        const owner: Owner = { node: id, inode, dev };
-        if (mac !== '') add(macs, mac, owner);
-        for (const text of texts) {
-          const addr = parseAddr(text);
-          if (addr !== null) add(addresses, addr, owner);
+      for (const device of devices) {
+        for (const key of keysOf(device)) {
+          const owner: Owner = { node: id, inode, dev: device[0] };
+          const list = index.get(key);
+          if (list === undefined) index.set(key, [owner]);
+          else list.push(owner);
         }
       }
     }
   }
-  return { addresses, macs };
-}
-
-function add<K>(map: Map<K, Owner[]>, key: K, owner: Owner): void {
-  const list = map.get(key);
-  if (list === undefined) map.set(key, [owner]);
-  else list.push(owner);
+  return index;
 }

@@ -1,5 +1,5 @@
 import type { LinkDevice } from '../facts/index.ts';
-import { isLoopback, parseAddr } from './addr.ts';
+import { formatAddr, isLoopback, parseAddr } from './addr.ts';
 import { missingReason, type Reason } from './doubt.ts';
 import type { NetFacts } from './model.ts';
 
@@ -20,8 +20,8 @@ interface SpaceDigest {
   readonly devices: readonly DeviceDigest[];
 }
 
-/** Device, its MAC or '', its addresses without loopback ones. */
-type DeviceDigest = readonly [dev: string, mac: string, ...addresses: string[]];
+/** Device, its MAC or '', its addresses without loopback ones, as formatAddr writes them. */
+export type DeviceDigest = readonly [dev: string, mac: string, ...addresses: string[]];
 
 export const DIGEST_VERSION = 1;
 
@@ -50,7 +50,7 @@ function spaceDigest(inode: string | null, list: readonly LinkDevice[]): SpaceDi
     const mac = device.mac === undefined || /^(00:){5}00$/.test(device.mac) ? '' : device.mac;
     const addresses = device.addresses.flatMap((a) => {
       const addr = parseAddr(a.address);
-      return addr === null || isLoopback(addr) ? [] : [a.address];
+      return addr === null || isLoopback(addr) ? [] : [formatAddr(addr)];
     });
     if (mac !== '' || addresses.length > 0) devices.push([device.name, mac, ...addresses]);
   }

@@ -36,6 +36,20 @@ export class Caches {
     return unseal(values(key), found);
   }
 
+  /** The saved facts of one kind, by bundle: one read for a whole fleet. */
+  factsOf({ kind, instance, evidence, parserVersion, ruleset }: Omit<FactKey, 'bundle'>): Map<string, Uint8Array> {
+    const rows = this.#sql(
+      'SELECT bundle, json FROM fact_cache WHERE kind = ? AND instance = ? AND evidence = ? AND parser_version = ? AND ruleset = ?',
+    ).all(kind, instance, evidence, parserVersion, ruleset ?? '') as { bundle: string; json: unknown }[];
+    const found = new Map<string, Uint8Array>();
+    for (const { bundle, json } of rows) {
+      const key = { bundle, kind, instance, evidence, parserVersion, ...(ruleset === undefined ? {} : { ruleset }) };
+      const whole = unseal(values(key), json);
+      if (whole !== null) found.set(bundle, whole);
+    }
+    return found;
+  }
+
   putNodeResult(bundle: string, ruleset: string, node: string, json: Uint8Array): void {
     this.#sql('INSERT OR REPLACE INTO node_result_cache VALUES (?, ?, ?, ?)').run(
       bundle,
