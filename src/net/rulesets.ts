@@ -1,5 +1,5 @@
-import type { IptChain, IptTable, Ruleset } from '../facts/index.ts';
-import type { PreparedChain, PreparedRule } from './chain.ts';
+import type { IptChain, IptRule, IptTable, Ruleset } from '../facts/index.ts';
+import type { Act, PreparedChain, PreparedRule, Quick, Segment } from './chain.ts';
 import { type AnyFact, type Cite, cite, type Reason } from './doubt.ts';
 import { readQuick, readTests } from './match.ts';
 import { readNftChains } from './nft.ts';
@@ -114,6 +114,33 @@ function iptablesChains(source: IptSource, family: 4 | 6, hook: Hook): BaseChain
 /** Prepared chains of a table: nodes with the same text share both. */
 const PREPARED = new WeakMap<IptTable, Map<string, PreparedChain>>();
 
+/** Most rules of a long chain are missed by their plain selectors: their tests are read when a packet gets past those. */
+class IptPreparedRule implements PreparedRule {
+  readonly chain: string;
+  readonly line: number;
+  readonly text: string;
+  readonly quick: Quick | null;
+  readonly #rule: IptRule;
+  readonly #family: 4 | 6;
+  readonly #act: Act;
+  #segments: readonly Segment[] | undefined;
+
+  constructor(rule: IptRule, family: 4 | 6, act: Act) {
+    this.chain = rule.chain;
+    this.line = rule.line;
+    this.text = rule.text;
+    this.quick = readQuick(rule, family);
+    this.#rule = rule;
+    this.#family = family;
+    this.#act = act;
+  }
+
+  get segments(): readonly Segment[] {
+    this.#segments ??= [{ tests: readTests(this.#rule, this.#family), act: this.#act }];
+    return this.#segments;
+  }
+}
+
 /** The rules of a chain, read once into tests and acts. */
 class IptPrepared implements PreparedChain {
   readonly name: string;
@@ -141,13 +168,7 @@ class IptPrepared implements PreparedChain {
       const act = readTarget(rule, family, (name) => preparedChain(this.#table, name, family));
       // a rule that only counts decides nothing
       if (act === null) continue;
-      rules.push({
-        chain: this.name,
-        line: rule.line,
-        text: rule.text,
-        quick: readQuick(rule, family),
-        segments: [{ tests: readTests(rule, family), act }],
-      });
+      rules.push(new IptPreparedRule(rule, family, act));
     }
     return rules;
   }
