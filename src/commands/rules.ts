@@ -44,9 +44,11 @@ export class Explain extends NetcaseCommand {
     const { args, flags } = await this.parse(Explain);
     const rule = RULES.find((r) => r.id === args.rule);
     if (rule === undefined) {
-      const near = RULES.map((r) => r.id).filter(
-        (id) => id.includes(args.rule) || args.rule.split('-').some((w) => w.length > 3 && id.includes(w)),
-      );
+      const words = args.rule.split('-').filter((w) => w.length > 1);
+      const alike = (id: string) => (id.includes(args.rule) ? 100 : 0) + words.filter((w) => id.includes(w)).length;
+      const near = RULES.map((r) => r.id)
+        .filter((id) => alike(id) > 0)
+        .sort((a, b) => alike(b) - alike(a));
       throw new Failure(
         'usage',
         `there is no rule ${args.rule}${near.length > 0 ? `; did you mean ${near.slice(0, 3).join(', ')}?` : '; netcase rules lists them'}`,
