@@ -3,6 +3,7 @@ import type { Cite, Doubt, Reason, Truth } from './doubt.ts';
 import { formatPort, type Packet } from './packet.ts';
 import type { Space } from './space.ts';
 import type { Hook, HookWay, Step } from './step.ts';
+import type { Watch } from './watch.ts';
 
 /** What a test may look at beside the packet; `why` is set by the test that answers null. */
 export interface Look {
@@ -11,6 +12,8 @@ export interface Look {
   /** Connection tracking has seen the packet (false in the raw tables). */
   tracked: boolean;
   why: Reason | null;
+  /** Told of every test, where somebody asks for which other addresses the answer holds. */
+  readonly watch?: Watch | undefined;
 }
 
 export type Test = (packet: Packet, look: Look) => Truth;
@@ -174,6 +177,7 @@ function decide(segment: Segment, state: State, site: Site, rule: PreparedRule) 
   let open = false;
   for (const test of segment.tests) {
     const t = test(state.packet, run);
+    run.watch?.tested(test, state.packet);
     if (t === 0) return NEVER;
     if (t === null) {
       open = true;
@@ -196,6 +200,15 @@ function misses(q: Quick, p: Packet): boolean {
   return q.high >= 0 && typeof dport === 'number' && (dport < q.low || dport > q.high);
 }
 
+/** Why the rule missed: one reason is enough, and best one that every packet of the kind shares. */
+function watchMiss(watch: Watch, q: Quick, { src, dst, proto, dport }: Packet): void {
+  if (q.proto >= 0 && q.proto !== proto) return;
+  if (q.high >= 0 && typeof dport === 'number' && (dport < q.low || dport > q.high)) return;
+  if (typeof dst === 'number' && (dst & q.dstMask) >>> 0 !== q.dst)
+    watch.compare(dst, q.dst, (q.dst | ~q.dstMask) >>> 0);
+  else if (typeof src === 'number') watch.compare(src, q.src, (q.src | ~q.srcMask) >>> 0);
+}
+
 /** Sends states through a chain; the ones that come back from it. Those that a rule ends are added to the site. */
 export function walk(chain: PreparedChain, entering: readonly State[], site: Site, depth: number): State[] {
   const { run } = site;
@@ -208,7 +221,10 @@ export function walk(chain: PreparedChain, entering: readonly State[], site: Sit
   for (const rule of chain.rules) {
     if (states.length === 0 || run.overflow !== null) break;
     run.work += 1;
-    if (rule.quick !== null && states.length === 1 && misses(rule.quick, states[0]!.packet)) continue;
+    if (rule.quick !== null && states.length === 1 && misses(rule.quick, states[0]!.packet)) {
+      if (run.watch !== undefined) watchMiss(run.watch, rule.quick, states[0]!.packet);
+      continue;
+    }
     let next: State[] | null = null;
     for (let i = 0; i < states.length; i += 1) {
       const state = states[i]!;

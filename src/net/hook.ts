@@ -24,6 +24,7 @@ export function runHook(
     why: null,
     tellsNat: context.tellsNat === true,
     maxWays: context.maxWays,
+    watch: context.watch,
     work: 0,
     overflow: null,
   };

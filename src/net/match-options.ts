@@ -2,15 +2,14 @@ import type { IptMatch, IptOption, IptRule } from '../facts/index.ts';
 import { type Addr, familyOf, parseAddr, parseNet } from './addr.ts';
 import { type Test, unknown } from './chain.ts';
 import { negate } from './doubt.ts';
+import { looking } from './watch.ts';
 
 /** Reads one match of a rule; null: not understood, and then the whole match is unknown. */
 export type MatchReader = (match: IptMatch, rule: IptRule) => readonly Test[] | null;
 
 /** A test that nobody can answer from the evidence. */
-export const unanswered =
-  (because: string, ...evidence: string[]): Test =>
-  (_, look) =>
-    unknown(look, because, ...evidence);
+export const unanswered = (because: string, ...evidence: string[]): Test =>
+  looking((_, look) => unknown(look, because, ...evidence));
 
 /** The tests of options, each by its reader; an option without reader, or one that its reader refuses, makes the match unknown. */
 export function readOptions(

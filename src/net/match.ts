@@ -8,6 +8,7 @@ import { deviceIs, type MatchReader, readMasked, unanswered } from './match-opti
 import { STATE_MATCHES } from './match-state.ts';
 import { TRANSPORT_MATCHES } from './match-transport.ts';
 import { type Packet, protocolNumber } from './packet.ts';
+import { looking } from './watch.ts';
 
 const selector = (n: Negatable<string>, holds: (p: Packet) => boolean): Test =>
   n.negated ? (p) => truth(!holds(p)) : (p) => truth(holds(p));
@@ -18,31 +19,33 @@ const isAny = (proto: string): boolean => proto === 'all' || proto === '0';
 function readSelectors(rule: IptRule, family: 4 | 6): Test[] {
   const tests: Test[] = [];
   const { source, destination, inDevice, outDevice, protocol, fragment } = rule;
-  const address = (n: Negatable<string> | undefined, of: (p: Packet) => Addr) => {
+  const address = (n: Negatable<string> | undefined, at: 'src' | 'dst', of: (p: Packet) => Addr) => {
     if (n === undefined) return;
     const holds = readMasked(n.value, family);
-    tests.push(holds === null ? unanswered(`address ${n.value} is not understood`) : selector(n, (p) => holds(of(p))));
+    const test = holds === null ? unanswered(`address ${n.value} is not understood`) : selector(n, (p) => holds(of(p)));
+    const net = parseNet(n.value, family);
+    tests.push(net === null ? test : looking(test, { at, net }));
   };
   if (protocol !== undefined && !(isAny(protocol.value) && !protocol.negated)) {
     const number = protocolNumber(protocol.value);
     tests.push(
       number === null || isAny(protocol.value)
         ? unanswered(`protocol ${protocol.value} is not understood`)
-        : selector(protocol, (p) => p.proto === number),
+        : looking(selector(protocol, (p) => p.proto === number)),
     );
   }
-  address(destination, (p) => p.dst);
-  address(source, (p) => p.src);
+  address(destination, 'dst', (p) => p.dst);
+  address(source, 'src', (p) => p.src);
   if (inDevice !== undefined) {
     const is = deviceIs(inDevice.value);
-    tests.push(selector(inDevice, (p) => is(p.iif)));
+    tests.push(looking(selector(inDevice, (p) => is(p.iif))));
   }
   if (outDevice !== undefined) {
     const is = deviceIs(outDevice.value);
-    tests.push(selector(outDevice, (p) => is(p.oif)));
+    tests.push(looking(selector(outDevice, (p) => is(p.oif))));
   }
   // packets here are whole, or first fragments
-  if (fragment !== undefined) tests.push(() => truth(fragment.negated));
+  if (fragment !== undefined) tests.push(looking(() => truth(fragment.negated)));
   return tests;
 }
 
@@ -50,10 +53,30 @@ const READERS = new Map<string, MatchReader>(
   Object.entries({ ...HEADER_MATCHES, ...TRANSPORT_MATCHES, ...CONNTRACK_MATCHES, ...STATE_MATCHES }),
 );
 
+/** Matches that look at no address. */
+const BLIND = new Set([
+  'tcp',
+  'udp',
+  'icmp',
+  'icmp6',
+  'multiport',
+  'comment',
+  'mark',
+  'statistic',
+  'physdev',
+  'state',
+  'length',
+  'ttl',
+]);
+
 function readMatch(match: IptMatch, rule: IptRule): readonly Test[] {
   const reader = READERS.get(match.name);
   if (reader === undefined) return [unanswered(`match ${match.name} is not one that netcase evaluates`)];
-  return reader(match, rule) ?? [unanswered(`an option of match ${match.name} is not understood`)];
+  const tests = reader(match, rule) ?? [unanswered(`an option of match ${match.name} is not understood`)];
+  if (match.name === 'addrtype') return tests.map((t) => looking(t, { at: 'types' }));
+  const blind =
+    BLIND.has(match.name) || (match.name === 'conntrack' && match.options.every((o) => o.flag === '--ctstate'));
+  return blind ? tests.map((t) => looking(t)) : tests;
 }
 
 /** All tests of a rule: it matches when all of them hold. What is not understood of it is a test that is unknown. */

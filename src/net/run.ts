@@ -7,6 +7,7 @@ import { runHook } from './hook.ts';
 import { inverse, type Packet, sameTuple, tupleOf } from './packet.ts';
 import type { Space } from './space.ts';
 import type { Hook } from './step.ts';
+import type { Watch } from './watch.ts';
 import { add, behind, type End, type Flow, newConnection, step, type Verdict, type Way } from './way.ts';
 import type { Port } from './wire.ts';
 
@@ -35,6 +36,8 @@ export interface Run {
   readonly maxWays: number;
   /** Hooks that may still be run before the walk gives up. */
   readonly budget: { left: number };
+  /** Who is told of the tests of a node's rules; `answering`: in the second half. */
+  readonly watch?: (space: Space, answering: boolean) => Watch;
   /** A frame arrives at a device from its wire. */
   receive(way: Way, port: Port, frame: Frame): readonly End[];
   /** A packet arrives at layer 3 by a device; `hooked`: the bridge ran PREROUTING already. */
@@ -102,6 +105,7 @@ export function hooked(
     track: (p) => track(way, space, p),
     translate: (p) => (destination ? followDestination(way, space, p) : followSource(way, space, p)),
     maxWays: run.maxWays,
+    ...(run.watch === undefined ? {} : { watch: run.watch(space, way.answering !== null) }),
   });
   if (ways.length === 0)
     return lost(way, { because: `the rules at ${hook} gave no answer`, evidence: [] }, space, packet, HOOK_PLACE[hook]);

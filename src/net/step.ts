@@ -1,6 +1,7 @@
 import type { Absence, Cite, Doubt } from './doubt.ts';
 import type { Packet } from './packet.ts';
 import type { Space } from './space.ts';
+import type { Watch } from './watch.ts';
 
 /** One thing that happened to a packet, and the lines that made it happen. */
 export interface Step {
@@ -52,6 +53,8 @@ export interface HookContext {
   translate?(packet: Packet): Packet;
   /** Accepting rules of NAT chains leave a step too: they keep later rules from translating. */
   readonly tellsNat?: boolean;
+  /** Told of every test of the rules. */
+  readonly watch?: Watch | undefined;
   /** Most ways that a hook may split into; more is one way with verdict `unknown`. */
   readonly maxWays: number;
 }
