@@ -3,9 +3,10 @@
 import { parseArgs } from 'node:util';
 import { campaign, summary, unknownShare } from '../test/support/kernel-check/campaign.ts';
 import { generate } from '../test/support/kernel-check/generate.ts';
+import { toFixture, unpackFixture } from '../test/support/kernel-check/keep.ts';
 import { labsAvailable } from '../test/support/lab/index.ts';
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
   options: {
     labs: { type: 'string', default: '200' },
     seed: { type: 'string', default: '1' },
@@ -14,10 +15,22 @@ const { values } = parseArgs({
     keep: { type: 'string' },
     minimise: { type: 'string', default: '5' },
     plan: { type: 'string' },
+    fixture: { type: 'string' },
+    unpack: { type: 'string' },
   },
+  allowPositionals: true,
 });
 if (values.plan !== undefined) {
   console.log(JSON.stringify(generate(Number(values.plan)), null, 2));
+  process.exit(0);
+}
+if (values.fixture !== undefined) {
+  // --fixture KEPT/SEED fixtures/kernel-check/disagreements/NAME.br
+  await toFixture(values.fixture, positionals[0]);
+  process.exit(0);
+}
+if (values.unpack !== undefined) {
+  unpackFixture(values.unpack, positionals[0]);
   process.exit(0);
 }
 if (!labsAvailable()) process.exit(1);

@@ -24,13 +24,21 @@ export interface Campaign {
   readonly probes: number;
   readonly counts: Readonly<Record<Judged, number>>;
   /** Most frequent first. */
-  readonly reasons: readonly (readonly [reason: string, count: number])[];
-  readonly outsideReasons: readonly (readonly [reason: string, count: number])[];
+  readonly reasons: readonly Ranked[];
+  readonly outsideReasons: readonly Ranked[];
+  readonly unstable: readonly Ranked[];
   readonly disagreements: readonly { readonly seed: number; readonly checked: Checked }[];
   /** Labs that could not be built or checked. */
   readonly broken: readonly { readonly seed: number; readonly error: string }[];
   readonly ms: LabResult['ms'];
   readonly seconds: number;
+}
+
+/** A text, how often it came, and a lab in which it did. */
+export interface Ranked {
+  readonly text: string;
+  readonly count: number;
+  readonly seed: number;
 }
 
 type Answer = { readonly result: LabResult } | { readonly error: string };
@@ -52,9 +60,9 @@ export class Worker {
         resolve(answer);
       };
       const told = (answer: unknown) => end(answer as Answer);
-      const gone = (code: number | null) => {
+      const gone = (code: number | null, signal: string | null) => {
         this.#child = undefined;
-        end({ error: `the worker ended with ${code}` });
+        end({ error: `the worker ended with ${code ?? signal}` });
       };
       const timer = setTimeout(() => child.kill('SIGKILL'), 120_000);
       child.once('message', told);
@@ -76,19 +84,32 @@ export function normal(reason: string): string {
     .replace(/\bnode-[a-d]\b/g, 'NODE')
     .replace(/\bveth[0-9a-f]+\b/g, 'veth')
     .replace(/\bbr-[0-9a-f]+\b/g, 'br')
+    .replace(/\s+/g, ' ')
     .replace(/\b(0x)?[0-9a-f]*\d[0-9a-f]*\b/g, 'N')
-    .slice(0, 160);
+    .slice(0, 220);
 }
 
-const ranked = (counts: ReadonlyMap<string, number>): [string, number][] => [...counts].sort((a, b) => b[1] - a[1]);
+class Tally {
+  readonly #seen = new Map<string, { count: number; seed: number }>();
+
+  add(text: string, seed: number): void {
+    const known = this.#seen.get(text);
+    this.#seen.set(text, { count: (known?.count ?? 0) + 1, seed: known?.seed ?? seed });
+  }
+
+  ranked(): Ranked[] {
+    return [...this.#seen].map(([text, found]) => ({ text, ...found })).sort((a, b) => b.count - a.count);
+  }
+}
 
 /** Checks `labs` labs from `seed` on. */
 export async function campaign(options: CampaignOptions): Promise<Campaign> {
   const started = performance.now();
   const work = mkdtempSync(join(tmpdir(), 'nc-kernel-check-'));
   const counts: Record<Judged, number> = { agreement: 0, unknown: 0, outside: 0, unstable: 0, disagreement: 0 };
-  const reasons = new Map<string, number>();
-  const outsideReasons = new Map<string, number>();
+  const reasons = new Tally();
+  const outsideReasons = new Tally();
+  const unstable = new Tally();
   const disagreements: { seed: number; checked: Checked }[] = [];
   const broken: { seed: number; error: string }[] = [];
   const ms = { build: 0, probe: 0, collect: 0, trace: 0 };
@@ -99,8 +120,9 @@ export async function campaign(options: CampaignOptions): Promise<Campaign> {
     for (const key of ['build', 'probe', 'collect', 'trace'] as const) ms[key] += result.ms[key];
     for (const c of result.checked) {
       counts[c.judged]++;
-      const into = c.judged === 'unknown' ? reasons : c.judged === 'outside' ? outsideReasons : null;
-      if (into !== null) into.set(normal(c.because ?? ''), (into.get(normal(c.because ?? '')) ?? 0) + 1);
+      if (c.judged === 'unknown') reasons.add(normal(c.because ?? ''), result.seed);
+      if (c.judged === 'outside') outsideReasons.add(normal(c.because ?? ''), result.seed);
+      if (c.judged === 'unstable') unstable.add(normal(`${c.probe.proto}: ${c.kernel}; trace ${c.trace}`), result.seed);
       if (c.judged === 'disagreement') disagreements.push({ seed: result.seed, checked: c });
     }
   };
@@ -110,7 +132,8 @@ export async function campaign(options: CampaignOptions): Promise<Campaign> {
     while (next < options.seed + options.labs) {
       const seed = next++;
       const plan = generate(seed);
-      const answer = await worker.check(plan, dir);
+      let answer = await worker.check(plan, dir);
+      if ('error' in answer) answer = await worker.check(plan, dir);
       done++;
       if ('error' in answer) {
         broken.push({ seed, error: answer.error });
@@ -145,8 +168,9 @@ export async function campaign(options: CampaignOptions): Promise<Campaign> {
     labs: done,
     probes,
     counts,
-    reasons: ranked(reasons),
-    outsideReasons: ranked(outsideReasons),
+    reasons: reasons.ranked(),
+    outsideReasons: outsideReasons.ranked(),
+    unstable: unstable.ranked(),
     disagreements,
     broken,
     ms,
@@ -174,8 +198,8 @@ export const unknownShare = (c: Campaign): number => {
 export function summary(c: Campaign): string {
   const percent = (100 * unknownShare(c)).toFixed(2);
   const perLab = (n: number) => Math.round(n / Math.max(1, c.labs));
-  const list = (reasons: Campaign['reasons'], count: number) =>
-    reasons.slice(0, count).map(([reason, n]) => `  ${String(n).padStart(6)}  ${reason}`);
+  const list = (reasons: readonly Ranked[], most: number) =>
+    reasons.slice(0, most).map((r) => `  ${String(r.count).padStart(6)}  ${r.text} (seed ${r.seed})`);
   return [
     `labs           ${c.labs} in ${c.seconds.toFixed(0)} s (${perLab(c.ms.build)} + ${perLab(c.ms.probe)} + ${perLab(c.ms.collect)} + ${perLab(c.ms.trace)} ms: build, probe, collect, trace)`,
     `probes         ${c.probes}`,
@@ -185,6 +209,7 @@ export function summary(c: Campaign): string {
     `outside        ${c.counts.outside} (the packet leaves the evidence; unknown is right)`,
     ...list(c.outsideReasons, 5),
     `unstable       ${c.counts.unstable} (the kernel itself did not repeat it)`,
+    ...list(c.unstable, 5),
     `broken labs    ${c.broken.length}`,
     ...c.broken.slice(0, 5).map((b) => `  seed ${b.seed}: ${b.error.slice(0, 300)}`),
     `disagreements  ${c.counts.disagreement} in ${new Set(c.disagreements.map((d) => d.seed)).size} labs`,

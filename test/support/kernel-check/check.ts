@@ -12,6 +12,7 @@ export type Judged = Comparison | 'outside' | 'unstable';
 export interface Judgement<P> {
   readonly probe: P;
   readonly judged: Judged;
+  readonly results: readonly ProbeResult[];
   /** What the kernel did and what the trace said, in a few words. */
   readonly kernel: string;
   readonly trace: string;
@@ -78,6 +79,7 @@ export function judgeProbe<P extends { readonly proto: string }>(
   return {
     probe,
     judged: outside ? 'outside' : comparison,
+    results,
     kernel: kernelWords(results),
     trace: said,
     ...(because === undefined ? {} : { because }),

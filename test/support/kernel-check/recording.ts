@@ -2,7 +2,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { brotliCompressSync, brotliDecompressSync, constants } from 'node:zlib';
 import { readInput } from '../../../src/bundle/index.ts';
+import type { ProbeResult } from '../lab/index.ts';
 import { member } from '../tar-builder.ts';
+import type { Plan } from './plan.ts';
 import type { Expected } from './scenario.ts';
 import type { TraceRequest } from './tracer.ts';
 
@@ -22,6 +24,13 @@ interface File<T> {
 export interface MemoryBundle {
   readonly name: string;
   readonly bytes: Buffer;
+}
+
+/** A probe about which trace and kernel once disagreed: the kernel's answer, and the lab that it came from. */
+export interface KeptCase {
+  readonly plan: Plan;
+  readonly request: TraceRequest;
+  readonly results: readonly ProbeResult[];
 }
 
 /** A stage of a scenario of ground-truth.md: its bundles by name, what was probed, what came of it. */
