@@ -64,7 +64,7 @@ function netCase(
   });
   const touched = new Set(changes.map((c) => c.node));
   const saved = readOwners(store);
-  const digestOf = (bundle: BundleRow): NetDigest => {
+  const digestOf = (bundle: BundleRow): NetDigest | string => {
     // a change may give or take addresses
     if (touched.has(bundle.node)) return netDigest((open(bundle.node) as NetNode).facts);
     const known = saved.get(bundle.sha256);

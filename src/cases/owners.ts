@@ -1,4 +1,4 @@
-import { DIGEST_VERSION, type NetDigest, readDigest } from '../net/owners.ts';
+import { DIGEST_VERSION, isDigest, type NetDigest, readDigest } from '../net/owners.ts';
 import type { FactKey } from '../store/caches.ts';
 import type { CaseFile } from '../store/index.ts';
 import { tool } from './tool.ts';
@@ -12,21 +12,20 @@ export function putOwners(store: Caches, bundle: string, digest: string): void {
 
 export function getOwners(store: Caches, bundle: string): NetDigest | null {
   const saved = store.caches.getFact({ bundle, ...key() });
-  return saved === null ? null : digestOf(saved);
+  return saved === null ? null : readDigest(textOf(saved));
 }
 
-/** Digests by bundle; those that are not there must be made again. */
-export function readOwners(store: Caches): ReadonlyMap<string, NetDigest> {
-  const found = new Map<string, NetDigest>();
+/** Digests by bundle, as text: parsing those that nobody asks for would cost more than the trace. What is not there must be made again. */
+export function readOwners(store: Caches): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
   for (const [bundle, json] of store.caches.factsOf(key())) {
-    const digest = digestOf(json);
-    if (digest !== null) found.set(bundle, digest);
+    const text = textOf(json);
+    if (isDigest(text)) found.set(bundle, text);
   }
   return found;
 }
 
-const digestOf = (json: Uint8Array) =>
-  readDigest(Buffer.from(json.buffer, json.byteOffset, json.byteLength).toString());
+const textOf = (json: Uint8Array) => Buffer.from(json.buffer, json.byteOffset, json.byteLength).toString();
 
 /** Digests depend on the parsers as node results do: another rule set makes them again. */
 function key(): Omit<FactKey, 'bundle'> {

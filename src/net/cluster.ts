@@ -23,17 +23,20 @@ export interface NetCluster {
   readonly gaps: readonly { readonly node: string; readonly reason: Reason }[];
 }
 
+/** A node's digest, or the JSON text of one that readDigest took. */
+export interface DigestEntry {
+  readonly id: string;
+  readonly digest: NetDigest | string;
+}
+
 /** A cluster over digests that were made before; `open` builds a node's model, once for each. */
-export function lazyCluster(
-  digests: readonly { readonly id: string; readonly digest: NetDigest }[],
-  open: (id: string) => NetNode | undefined,
-): NetCluster {
+export function lazyCluster(digests: readonly DigestEntry[], open: (id: string) => NetNode | undefined): NetCluster {
   const ids = digests.map((d) => d.id);
   const known = new Set(ids);
   const nodes = new Map<string, NetNode | undefined>();
-  // by text: a thousand nodes have a hundred thousand addresses, of which a trace asks for ten
-  let addresses: ReadonlyMap<string, readonly Owner[]> | undefined;
-  let macs: ReadonlyMap<string, readonly Owner[]> | undefined;
+  const addresses = new Lookup(digests, (device) => device.slice(2));
+  const macs = new Lookup(digests, (device) => (device[1] === '' ? [] : [device[1]]));
+  let gaps: NetCluster['gaps'] | undefined;
   return {
     ids,
     node(id) {
@@ -41,15 +44,17 @@ export function lazyCluster(
       if (!nodes.has(id)) nodes.set(id, open(id));
       return nodes.get(id);
     },
-    owners(addr) {
-      addresses ??= indexOf(digests, (device) => device.slice(2));
-      return addresses.get(formatAddr(addr)) ?? [];
+    owners: (addr) => addresses.find(formatAddr(addr)),
+    macOwners: (mac) => macs.find(mac),
+    get gaps() {
+      gaps ??= digests.flatMap(({ id, digest }) => {
+        // the gap stands last
+        if (typeof digest === 'string' && digest.endsWith('"gap":null}')) return [];
+        const { gap } = read(digest);
+        return gap === null ? [] : [{ node: id, reason: gap }];
+      });
+      return gaps;
     },
-    macOwners(mac) {
-      macs ??= indexOf(digests, (device) => (device[1] === '' ? [] : [device[1]]));
-      return macs.get(mac) ?? [];
-    },
-    gaps: digests.flatMap(({ id, digest }) => (digest.gap === null ? [] : [{ node: id, reason: digest.gap }])),
   };
 }
 
@@ -62,13 +67,46 @@ export function clusterOf(nodes: readonly NetNode[]): NetCluster {
   );
 }
 
+const read = (digest: NetDigest | string): NetDigest =>
+  typeof digest === 'string' ? (JSON.parse(digest) as NetDigest) : digest;
+
+/** Searches before an index is worth its making: a trace asks for ten addresses of a hundred thousand, `reach` for all. */
+const SEARCHES = 48;
+
+class Lookup {
+  readonly #digests: readonly DigestEntry[];
+  readonly #keysOf: (device: DeviceDigest) => readonly string[];
+  readonly #found = new Map<string, readonly Owner[]>();
+  #index: ReadonlyMap<string, readonly Owner[]> | undefined;
+
+  constructor(digests: readonly DigestEntry[], keysOf: (device: DeviceDigest) => readonly string[]) {
+    this.#digests = digests;
+    this.#keysOf = keysOf;
+  }
+
+  find(key: string): readonly Owner[] {
+    if (this.#index !== undefined) return this.#index.get(key) ?? [];
+    const known = this.#found.get(key);
+    if (known !== undefined) return known;
+    if (this.#found.size < SEARCHES && this.#digests.every((d) => typeof d.digest === 'string')) {
+      const quoted = JSON.stringify(key);
+      const holding = this.#digests.filter((d) => (d.digest as string).includes(quoted));
+      const owners = indexOf(holding, this.#keysOf).get(key) ?? [];
+      this.#found.set(key, owners);
+      return owners;
+    }
+    this.#index = indexOf(this.#digests, this.#keysOf);
+    return this.find(key);
+  }
+}
+
 function indexOf(
-  digests: readonly { readonly id: string; readonly digest: NetDigest }[],
+  digests: readonly DigestEntry[],
   keysOf: (device: DeviceDigest) => readonly string[],
 ): ReadonlyMap<string, readonly Owner[]> {
   const index = new Map<string, Owner[]>();
   for (const { id, digest } of digests) {
-    for (const { inode, devices } of digest.spaces) {
+    for (const { inode, devices } of read(digest).spaces) {
       for (const device of devices) {
         for (const key of keysOf(device)) {
           const owner: Owner = { node: id, inode, dev: device[0] };

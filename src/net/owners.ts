@@ -59,10 +59,13 @@ function spaceDigest(inode: string | null, list: readonly LinkDevice[]): SpaceDi
 
 /** What the cache holds as a digest of this version; null: it must be made again. */
 export function readDigest(json: string): NetDigest | null {
+  if (!isDigest(json)) return null;
   try {
-    const value = JSON.parse(json) as NetDigest;
-    return value.version === DIGEST_VERSION ? value : null;
+    return JSON.parse(json) as NetDigest;
   } catch {
     return null;
   }
 }
+
+/** Is it the text of a digest of this version? Whether it is whole the cache has checked. */
+export const isDigest = (json: string): boolean => json.startsWith(`{"version":${DIGEST_VERSION},`);

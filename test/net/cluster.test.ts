@@ -68,6 +68,19 @@ describe('who owns which address', () => {
     expect(lazy.node('node-z')).toBeUndefined();
   });
 
+  it('finds the same in text as in an index', () => {
+    const text = lazyCluster(
+      nodes.map((n) => ({ id: n.id, digest: JSON.stringify(netDigest(n.facts)) })),
+      () => undefined,
+    );
+    const parsed = clusterOf(nodes);
+    const asked = nodes.flatMap((n) => n.spaces.flatMap((s) => s.devices.addresses.map((a) => a.addr)));
+    const twice = [...asked, addr('10.9.9.9'), ...Array.from({ length: 60 }, (_, i) => addr(`10.8.0.${i}`)), ...asked];
+    for (const a of twice) expect(text.owners(a)).toEqual(parsed.owners(a));
+    expect(text.macOwners('0e:00:00:00:00:02')).toEqual(parsed.macOwners('0e:00:00:00:00:02'));
+    expect(text.gaps).toEqual([]);
+  });
+
   it('says of which nodes the addresses are not known', () => {
     const bare = buildNode(new NodeFacts(nodeEvidence('bare', { files: { 'host/sys/hostname.txt': 'bare\n' } })));
     expect(clusterOf([bare]).gaps).toEqual([
