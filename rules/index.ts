@@ -17,6 +17,7 @@ import { rule as forwardDropsReplies } from './forwarding/forward-drops-replies.
 import { rule as interfaceForwardingDisabled } from './forwarding/interface-forwarding-disabled.ts';
 import { rule as ipForwardDisabled } from './forwarding/ip-forward-disabled.ts';
 import { rule as cgroupDriverMismatch } from './kubelet/cgroup-driver-mismatch.ts';
+import { rule as tracePodToPod } from './path/trace-pod-to-pod.ts';
 
 export const RULES: readonly AnyRule[] = [
   containerNetworksOverlap,
@@ -35,4 +36,5 @@ export const RULES: readonly AnyRule[] = [
   interfaceForwardingDisabled,
   ipForwardDisabled,
   cgroupDriverMismatch,
+  tracePodToPod,
 ];

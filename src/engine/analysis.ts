@@ -1,10 +1,20 @@
 import type { NodeTopology } from '../derive/topology.ts';
-import type { AnyRule, ClusterDigests, ClusterRule, ClusterVerdict, Confidence, NodeInfo } from '../rule/index.ts';
+import type {
+  AnyRule,
+  CaseNodes,
+  ClusterDigests,
+  ClusterRule,
+  ClusterVerdict,
+  Confidence,
+  NodeInfo,
+  PathRule,
+} from '../rule/index.ts';
 import { compareSeverity } from '../rule/index.ts';
 import { rankCauses } from './causes.ts';
 import type { ResolvedCite } from './excerpt.ts';
 import { resolveCite } from './excerpt.ts';
 import type { NodeAnswer, NodeResult, ResolvedFinding } from './node.ts';
+import { tracedTexts } from './traced.ts';
 
 /** A finding of an analysis; `id` is `<rule>/<key>` and `key` starts with the nodes, so it survives the next collection. */
 export interface AnalysisFinding extends ResolvedFinding {
@@ -73,6 +83,8 @@ export interface ResultSource {
   digest(node: string, rule: string): unknown;
   /** For cites of cluster rules. */
   textOf(node: string, path: string): string | null;
+  /** The evidence itself, for path rules. */
+  readonly open: CaseNodes;
 }
 
 /** A cluster rule that looks for peers without a bundle hands them over under this pseudo rule id. */
@@ -87,7 +99,7 @@ export function judgeCluster(source: ResultSource, rules: readonly AnyRule[]): J
   const topology: Record<string, NodeTopology> = {};
   for (const rule of rules) {
     matrix[rule.id] = {};
-    if (rule.scope === 'cluster') having.set(rule.id, []);
+    if (isJoint(rule)) having.set(rule.id, []);
   }
   for (const id of ids) {
     const result = source.read(id);
@@ -98,22 +110,26 @@ export function judgeCluster(source: ResultSource, rules: readonly AnyRule[]): J
       if (answer !== undefined) {
         (matrix[rule.id] as Record<string, NodeAnswer['kind']>)[id] = answer.kind;
         collectUndecided(rule.id, id, answer, undecided);
-      } else if (rule.scope === 'cluster') having.get(rule.id)?.push(id);
+      } else if (isJoint(rule)) having.get(rule.id)?.push(id);
     }
   }
   const missingNodes: MissingNode[] = [];
-  for (const rule of rules) {
-    if (rule.scope !== 'cluster') continue;
+  // packets last: a path rule opens nodes again
+  for (const rule of [...rules.filter((r) => r.scope === 'cluster'), ...rules.filter((r) => r.scope === 'path')]) {
     const nodes = having.get(rule.id) ?? [];
     if (nodes.length === 0) continue;
     const row = matrix[rule.id] as Record<string, NodeAnswer['kind']>;
     try {
-      const verdict = (rule as ClusterRule).evaluate(digestsOf(rule.id, nodes, source));
+      const digests = digestsOf(rule.id, nodes, source);
+      const verdict =
+        rule.scope === 'path'
+          ? (rule as PathRule).evaluate(digests, source.open)
+          : (rule as ClusterRule).evaluate(digests);
       applyCluster(rule.id, nodes, verdict, row, undecided);
       for (const f of verdict.findings) {
         const cites = f.cites.map((c) => resolveCite(c, source.textOf));
         if (rule.id === MISSING_NODES_RULE) missingNodes.push({ node: f.key, because: f.message, cites });
-        else found.push({ ...f, rule: rule.id, cites });
+        else found.push({ ...f, rule: rule.id, cites, ...tracedTexts(f.trace, source.textOf) });
       }
     } catch (error) {
       const because = error instanceof Error ? error.message : String(error);
@@ -138,6 +154,9 @@ export function judgeCluster(source: ResultSource, rules: readonly AnyRule[]): J
     topology,
   };
 }
+
+/** Rules that compare nodes: both kinds reduce each of them first. */
+const isJoint = (rule: AnyRule): boolean => rule.scope === 'cluster' || rule.scope === 'path';
 
 function digestsOf(rule: string, nodes: readonly string[], source: ResultSource): ClusterDigests<unknown> {
   const infos = new Map(source.nodes.map((info) => [info.id, info]));

@@ -5,7 +5,7 @@ import type { AnalysisFinding, Cause } from './analysis.ts';
 const confidenceRank: Record<Confidence, number> = { proven: 0, likely: 1, possible: 2 };
 
 /**
- * Causes before symptoms. A finding explained by another one that shares a node is a symptom; what is left is ranked by
+ * Causes before symptoms. A finding explained by another one on a node where its cause can be is a symptom; what is left is ranked by
  * severity, confidence, and how many nodes and symptoms it accounts for. Info findings are context, never causes.
  */
 export function rankCauses(findings: readonly AnalysisFinding[], rules: readonly AnyRule[]): Cause[] {
@@ -16,7 +16,8 @@ export function rankCauses(findings: readonly AnalysisFinding[], rules: readonly
     for (const symptom of candidates) {
       if (cause === symptom || cause.rule === symptom.rule) continue;
       if (!explains.get(cause.rule)?.includes(symptom.rule)) continue;
-      if (!cause.nodes.some((n) => symptom.nodes.includes(n))) continue;
+      const places = symptom.blame ?? symptom.nodes;
+      if (!cause.nodes.some((n) => places.includes(n))) continue;
       symptomOf.set(symptom.id, [...(symptomOf.get(symptom.id) ?? []), cause.id]);
     }
   }

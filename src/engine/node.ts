@@ -2,7 +2,16 @@ import type { NodeTopology } from '../derive/topology.ts';
 import { nodeTopology } from '../derive/topology.ts';
 import type { FactKind, MissingFact } from '../facts/index.ts';
 import { isManyKind } from '../facts/index.ts';
-import type { AnyRule, ClusterRule, Finding, NodeRule, NodeVerdict, NodeView, Undecided } from '../rule/index.ts';
+import type {
+  AnyRule,
+  ClusterRule,
+  Finding,
+  NodeRule,
+  NodeVerdict,
+  NodeView,
+  PathRule,
+  Undecided,
+} from '../rule/index.ts';
 import type { ResolvedCite } from './excerpt.ts';
 import { resolveCite } from './excerpt.ts';
 import type { NodeEvidence, ParseNote } from './facts.ts';
@@ -28,7 +37,7 @@ export interface NodeResult {
   readonly node: string;
   readonly answers: Readonly<Record<string, NodeAnswer>>;
   readonly findings: readonly ResolvedFinding[];
-  /** Cluster rules' digests, by rule id; absent where a need is missing (then `answers` says so). */
+  /** Digests of cluster and path rules, by rule id; absent where a need is missing (then `answers` says so). */
   readonly digests: Readonly<Record<string, unknown>>;
   readonly notes: readonly ParseNote[];
   readonly topology: NodeTopology;
@@ -51,8 +60,8 @@ export function judgeNode(evidence: NodeEvidence, rules: readonly AnyRule[]): No
     }
     try {
       const view = viewOf(rule, facts, evidence);
-      if (rule.scope === 'cluster') {
-        digests[rule.id] = (rule as ClusterRule).extract(view);
+      if (rule.scope !== 'node') {
+        digests[rule.id] = (rule as ClusterRule | PathRule).extract(view);
         continue;
       }
       const verdict = rule.evaluate(view);
@@ -109,7 +118,7 @@ function answerOf(
   return { kind: verdict.kind, unknown: verdict.unknown };
 }
 
-type FactRule = NodeRule | ClusterRule;
+type FactRule = NodeRule | ClusterRule | PathRule;
 
 function firstMissing(rule: FactRule, facts: NodeFacts): { because: string; evidence: readonly string[] } | null {
   const lacking: MissingFact[] = [];

@@ -1,7 +1,7 @@
 import type { EvidenceRecord } from '../core/evidence.ts';
 import type { NonEmpty, Span } from '../core/span.ts';
 import type { Fact, FactKind, FactsOf, ManyKind, MaybeFactsOf, MissingFact } from '../facts/index.ts';
-import type { AbsenceCite, ClusterVerdict, LineCite, NodeVerdict, Remediation, Severity } from './verdict.ts';
+import type { AbsenceCite, Cite, ClusterVerdict, LineCite, NodeVerdict, Remediation, Severity } from './verdict.ts';
 
 export * from './verdict.ts';
 
@@ -99,6 +99,25 @@ export type ClusterRule<N extends FactKind = FactKind, W extends FactKind = Fact
   evaluate(digests: ClusterDigests<D>): ClusterVerdict;
 };
 
+/** Every node of the case, opened one at a time: opening one costs some milliseconds and its parsed facts. */
+export interface CaseNodes {
+  readonly ids: readonly string[];
+  /** Facts of a node; undefined for one that is not in the case. */
+  source(node: string): FactSource | undefined;
+  /** Who owns which address on it, as src/net reduced it when the bundle came in; undefined when that was not kept. */
+  owners(node: string): unknown;
+}
+
+/**
+ * A rule that follows packets across nodes: digests cannot say what another node's rules do to a packet. `extract` still reduces each node,
+ * so that only nodes that a packet passes are opened.
+ */
+export type PathRule<N extends FactKind = FactKind, W extends FactKind = FactKind, D = unknown> = RuleData<N, W> & {
+  readonly scope: 'path';
+  extract(view: NodeView<N, W>): D;
+  evaluate(digests: ClusterDigests<D>, nodes: CaseNodes): ClusterVerdict;
+};
+
 /** A rule about the collection itself: it reads records, not facts, so it can never be *missing*. */
 export interface CollectionRule extends Omit<RuleText<never>, 'wants'> {
   readonly scope: 'collection';
@@ -114,7 +133,7 @@ export interface CollectionRule extends Omit<RuleText<never>, 'wants'> {
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a list of rules forgets their fact kinds; the engine hands each rule what it declared
-export type AnyRule = NodeRule<any, any> | ClusterRule<any, any, any> | CollectionRule;
+export type AnyRule = NodeRule<any, any> | ClusterRule<any, any, any> | PathRule<any, any, any> | CollectionRule;
 
 export function defineNodeRule<const N extends FactKind, const W extends FactKind = never>(
   rule: RuleData<N, W> & { evaluate(view: NodeView<N, W>): NodeVerdict },
@@ -126,6 +145,15 @@ export function defineClusterRule<const N extends FactKind, const W extends Fact
   rule: RuleData<N, W> & { extract(view: NodeView<N, W>): D; evaluate(digests: ClusterDigests<D>): ClusterVerdict },
 ): ClusterRule<N, W, D> {
   return { scope: 'cluster', ...rule };
+}
+
+export function definePathRule<const N extends FactKind, const W extends FactKind, D>(
+  rule: RuleData<N, W> & {
+    extract(view: NodeView<N, W>): D;
+    evaluate(digests: ClusterDigests<D>, nodes: CaseNodes): ClusterVerdict;
+  },
+): PathRule<N, W, D> {
+  return { scope: 'path', ...rule };
 }
 
 export function defineCollectionRule(rule: Omit<CollectionRule, 'scope'>): CollectionRule {
@@ -154,6 +182,19 @@ export function absent<K extends FactKind>(fact: Fact<K> & { readonly closed: tr
 /** True when the absence of a line in the fact's file is itself a fact. */
 export function isClosed<K extends FactKind>(fact: Fact<K>): fact is Fact<K> & { readonly closed: true } {
   return fact.closed;
+}
+
+/** A cite of a traced packet, as rules give them. */
+export function citeTraced(
+  at: { readonly node: string; readonly evidence: string; readonly path: string } & (
+    | { readonly line: number; readonly endLine: number }
+    | { readonly absent: string }
+  ),
+): Cite {
+  const { node, evidence, path } = at;
+  return 'absent' in at
+    ? { kind: 'absent', node, evidence, path, absent: at.absent }
+    : { kind: 'lines', node, evidence, path, line: at.line, endLine: at.endLine };
 }
 
 /** Cites the manifest's line about an item; where no manifest came (loose files), that the file itself is not there. */

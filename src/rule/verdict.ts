@@ -45,6 +45,8 @@ export interface Finding {
   readonly severity: Severity;
   readonly confidence: Confidence;
   readonly nodes: NonEmpty<string>;
+  /** Of a symptom: the nodes where its cause can be, when those are fewer than `nodes`. */
+  readonly blame?: readonly string[];
   /** One sentence. */
   readonly message: string;
   readonly cites: NonEmpty<Cite>;

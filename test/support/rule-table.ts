@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { EvidenceRecord, EvidenceStatus } from '../../src/core/evidence.ts';
 import { evidenceAt, evidenceKind } from '../../src/core/evidence.ts';
 import type { AnalysisFinding, Judgement, NodeEvidence, NodeResult } from '../../src/engine/index.ts';
-import { judgeCluster, judgeNode } from '../../src/engine/index.ts';
+import { judgeCluster, judgeNode, NodeFacts } from '../../src/engine/index.ts';
 import type { FactKind } from '../../src/facts/index.ts';
 import { FACT_SOURCES } from '../../src/facts/index.ts';
 import type { AnyRule, NodeInfo } from '../../src/rule/index.ts';
@@ -59,6 +59,11 @@ export function judge(rules: readonly AnyRule[], nodes: Readonly<Record<string, 
       read: (id) => results.get(id) as NodeResult,
       digest: (id, rule) => results.get(id)?.digests[rule],
       textOf: (id, path) => evidence.get(id)?.textAt(path) ?? null,
+      open: {
+        ids: [...evidence.keys()],
+        source: (id) => (evidence.has(id) ? new NodeFacts(evidence.get(id) as NodeEvidence) : undefined),
+        owners: () => undefined,
+      },
     },
     rules,
   );

@@ -1,0 +1,102 @@
+import { isNonEmpty } from '../../src/core/span.ts';
+import { clusterGroups } from '../../src/derive/cluster.ts';
+import { type PathPods, pathPods } from '../../src/derive/path-pods.ts';
+import { fleetOf, type Lost, probe } from '../../src/net/index.ts';
+import { citeTraced, definePathRule } from '../../src/rule/index.ts';
+import { REF } from '../../src/rule/references.ts';
+import { Tally } from '../../src/rule/tally.ts';
+
+const PROBES = [{ proto: 'icmp' }, { proto: 'tcp', port: 80 }, { proto: 'udp', port: 53 }] as const;
+/** Every node's evidence is opened again, which costs as much as reading it did: above this many, `netcase reach` does it on demand. */
+const MOST_NODES = 20;
+
+export const rule = definePathRule({
+  id: 'trace-pod-to-pod',
+  title: { bad: 'Pods cannot reach pods', good: 'Pods reach pods: followed through the collected tables' },
+  severity: 'critical',
+  explanation:
+    'A packet from one pod to another and its answer were followed through the collected tables of every node on the way, as the kernel would: ' +
+    'routes, bridges, tunnels, every ruleset. The hop and the line that end it are the finding. A rule that knows the fault by name explains it better; then this one is its symptom.',
+  remediation: [
+    {
+      step: 'Mend what the last hop names; then follow the packet again, first on paper:',
+      run: 'netcase trace --case incident.netcase --from <pod> --to <pod> --if "<the change> @<node>"',
+      verify: 'ping -c1 <pod IP> from the other pod',
+    },
+  ],
+  references: [REF.flannelTroubleshooting, REF.kubeVips],
+  needs: ['addresses', 'routes4'],
+  wants: ['links', 'bridges', 'sysfs', 'dockerNetworks', 'flannelEnv', 'fdb', 'netnsAddresses'],
+  extract: ({ source }): PathPods => pathPods(source),
+  evaluate(digests, nodes) {
+    const tally = new Tally();
+    const known = [...digests].map(({ node, digest }) => ({ node, ...digest }));
+    const why = new Map(known.map((d) => [d.node, d.because]));
+    for (const d of known) if (d.evidence.length > 0) tally.unknown([d.node], d.because, d.evidence);
+    const able = known.filter((d) => d.pods.length > 0);
+    if (able.length > MOST_NODES)
+      return tally.verdict(digests.ids, () => `more than ${MOST_NODES} nodes: netcase reach follows every pair`);
+    const fleet = fleetOf(nodes);
+    const follow = (from: string, to: string, ends: { from: string; to: string }) => {
+      const lost = new Map<string, { first: Lost; protos: string[] }>();
+      for (const p of PROBES) {
+        const probed = probe(fleet, { from: `${ends.from}/${from}`, to, ...p }, ends);
+        const both = [...new Set([ends.from, ends.to])];
+        if (probed.kind === 'reached') tally.reached(both, probed.cites.map(citeTraced));
+        else if (probed.kind === 'unknown')
+          tally.unknown(
+            both,
+            `whether pods of ${ends.from} reach those of ${ends.to}: ${probed.because}`,
+            probed.evidence,
+          );
+        else if (probed.kind === 'lost') {
+          const at = lost.get(keyOf(probed)) ?? { first: probed, protos: [] };
+          at.protos.push(p.proto);
+          lost.set(keyOf(probed), at);
+        }
+      }
+      for (const [key, { first, protos }] of lost) {
+        const cites = first.cites.map(citeTraced);
+        if (!isNonEmpty(cites)) continue;
+        const what = protos.length === PROBES.length ? '' : ` by ${protos.join(' and ')}`;
+        tally.fault({
+          key,
+          severity: 'critical',
+          confidence: 'proven',
+          nodes: [first.hop.node, ends.from, ends.to],
+          blame: first.blame,
+          message: `${from} on ${ends.from} cannot reach ${to} on ${ends.to}${what}: ${endOf(first)}`,
+          cites,
+          trace: first.trace,
+          disprove: `netcase trace --from ${ends.from}/${from} --to ${to} over a new collection that delivers it`,
+        });
+      }
+    };
+    const groups = Map.groupBy(able, groupKey(able));
+    for (const members of groups.values()) {
+      for (const { node, pods } of members) {
+        const [a, b] = pods;
+        if (a === undefined || b === undefined) continue;
+        follow(a, b, { from: node, to: node });
+        follow(b, a, { from: node, to: node });
+      }
+      for (const a of members)
+        for (const b of members)
+          if (a !== b) follow(a.pods[0] as string, b.pods[0] as string, { from: a.node, to: b.node });
+    }
+    return tally.verdict(digests.ids, (n) => why.get(n) || 'no other pod of its cluster was collected');
+  },
+});
+
+/** Nodes whose tables do not tie them to others stand alone. */
+function groupKey(able: readonly (PathPods & { readonly node: string })[]): (d: { readonly node: string }) => string {
+  const groups = clusterGroups(able);
+  return ({ node }) => groups.get(node) ?? `alone ${node}`;
+}
+
+const keyOf = ({ hop }: Lost): string => `${hop.node} ${hop.place}: ${hop.text.replace(/\d+(\.\d+){3}(:\d+)?/g, 'IP')}`;
+
+function endOf({ half, hop, because }: Lost): string {
+  const what = half === 'request' ? '' : 'its answer is ';
+  return `${what}dropped on ${hop.node} at ${hop.place}: ${because.replace(`${hop.place}: `, '')}`;
+}

@@ -1,0 +1,25 @@
+import { NodeFacts } from '../engine/index.ts';
+import type { CaseNodes } from '../rule/index.ts';
+import type { BundleRow, CaseFile } from '../store/index.ts';
+import { storedEvidence } from './judge.ts';
+import { getOwners } from './owners.ts';
+
+/** The newest bundles of a case as path rules open them. */
+export function caseNodes(
+  store: Pick<CaseFile, 'evidenceOf' | 'readBlob'> & Partial<Pick<CaseFile, 'caches'>>,
+  current: readonly BundleRow[],
+): CaseNodes {
+  const byNode = new Map(current.map((b) => [b.node, b]));
+  return {
+    ids: current.map((b) => b.node),
+    source(node) {
+      const bundle = byNode.get(node);
+      return bundle === undefined ? undefined : new NodeFacts(storedEvidence(store, bundle));
+    },
+    owners(node) {
+      const bundle = byNode.get(node);
+      const { caches } = store;
+      return bundle === undefined || caches === undefined ? undefined : getOwners({ caches }, bundle.sha256);
+    },
+  };
+}

@@ -1,0 +1,33 @@
+import { lazyCluster, type NetCluster } from './cluster.ts';
+import { buildNode, type NetFacts } from './model.ts';
+import { DIGEST_VERSION, type NetDigest, netDigest } from './owners.ts';
+
+/** The nodes of a case, as rules open them. */
+export interface FleetNodes {
+  readonly ids: readonly string[];
+  source(node: string): NetFacts | undefined;
+  /** A digest that was kept, or anything else. */
+  owners(node: string): unknown;
+}
+
+const fleets = new WeakMap<FleetNodes, NetCluster>();
+
+/** A cluster over nodes that are opened when a packet passes them; the same one for every rule that asks with the same nodes. */
+export function fleetOf(nodes: FleetNodes): NetCluster {
+  const known = fleets.get(nodes);
+  if (known !== undefined) return known;
+  const digests = nodes.ids.map((id) => ({ id, digest: digestOf(nodes, id) }));
+  const fleet = lazyCluster(digests, (id) => {
+    const source = nodes.source(id);
+    return source === undefined ? undefined : buildNode(source);
+  });
+  fleets.set(nodes, fleet);
+  return fleet;
+}
+
+function digestOf(nodes: FleetNodes, id: string): NetDigest {
+  const kept = nodes.owners(id) as NetDigest | null | undefined;
+  if (kept?.version === DIGEST_VERSION) return kept;
+  const source = nodes.source(id);
+  return source === undefined ? { version: DIGEST_VERSION, spaces: [], gap: null } : netDigest(source);
+}

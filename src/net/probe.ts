@@ -1,0 +1,99 @@
+import type { NetCluster } from './cluster.ts';
+import { PlaceError } from './place.ts';
+import { type TraceCite, type TraceHalf, type TraceHop, type TraceResult, trace } from './result.ts';
+import type { TraceRequest } from './trace.ts';
+
+/** What one probe says about the path that it took. */
+export type Probed =
+  | { readonly kind: 'reached'; readonly cites: readonly TraceCite[] }
+  /** Dropped where dropping is the purpose: isolation of networks, network policies. */
+  | { readonly kind: 'policy' }
+  | { readonly kind: 'unknown'; readonly because: string; readonly evidence: readonly string[] }
+  | Lost;
+
+export interface Lost {
+  readonly kind: 'lost';
+  readonly half: 'request' | 'answer';
+  /** Share of new connections, where the rules balance; null: all of them, or not known. */
+  readonly share: number | null;
+  /** The hop that ends it. */
+  readonly hop: TraceHop;
+  readonly because: string;
+  readonly cites: readonly TraceCite[];
+  /** Nodes where the cause can be. */
+  readonly blame: readonly string[];
+  readonly trace: TraceResult;
+}
+
+/** Between which nodes a probe goes; null: outside, or anywhere. */
+export interface Ends {
+  readonly from: string | null;
+  readonly to: string | null;
+}
+
+/** Chains whose purpose is to drop. */
+const POLICY =
+  /DOCKER-ISOLATION|DOCKER-INTERNAL|KUBE-ROUTER|KUBE-NWPLCY|KUBE-POD-FW|kube-network-policies|cali-|calico|CILIUM|WEAVE-NPC|NETAVARK_ISOLATION/;
+
+type Way = Omit<TraceResult, 'schemaVersion' | 'branches'>;
+
+/** Follows one packet and its answer and says whether the path holds; that nothing listens at its end is no fault of the path. */
+export function probe(cluster: NetCluster, request: TraceRequest, ends: Ends): Probed {
+  let result: TraceResult;
+  try {
+    result = trace(cluster, request);
+  } catch (error) {
+    if (error instanceof PlaceError) return { kind: 'unknown', because: error.message, evidence: [] };
+    throw error;
+  }
+  if (result.branches.length === 0) return judgeWay(result, result, ends);
+  const ways = result.branches.map((b) => ({ probability: b.probability, probed: judgeWay(b, result, ends) }));
+  const lost = ways.filter((w) => w.probed.kind === 'lost');
+  const [first] = lost;
+  if (first !== undefined) {
+    const shares = lost.map((w) => w.probability);
+    const share = shares.reduce<number | null>((sum, p) => (sum === null || p === null ? null : sum + p), 0);
+    return { ...(first.probed as Lost), share: lost.length === ways.length ? null : share };
+  }
+  return (ways.find((w) => w.probed.kind === 'unknown') ?? ways[0])?.probed ?? judgeWay(result, result, ends);
+}
+
+function judgeWay(way: Way, result: TraceResult, ends: Ends): Probed {
+  const last = way.hops.at(-1);
+  if (way.verdict === 'unknown') return open(way.because, result);
+  const atSocket = way.verdict === 'rejected' && last?.place === 'socket';
+  if (way.verdict !== 'delivered' && !atSocket) return lostAt('request', way, way, result, ends);
+  const arrivedAt = way.arrived?.node ?? last?.node ?? null;
+  if (ends.to !== null && arrivedAt !== null && arrivedAt !== ends.to && last !== undefined) {
+    const because = `it arrives on ${arrivedAt}, which has the same address`;
+    return lost('request', { ...way, because }, way, result, [arrivedAt, ends.to]);
+  }
+  const { reply } = way;
+  if (!atSocket && reply !== null && reply.verdict !== 'delivered')
+    return reply.verdict === 'unknown' ? open(reply.because, result) : lostAt('answer', reply, way, result, ends);
+  return { kind: 'reached', cites: way.hops.flatMap((h) => h.cites) };
+}
+
+function open(because: string, result: TraceResult): Probed {
+  const [first] = result.missing;
+  return { kind: 'unknown', because: first?.because ?? because, evidence: first?.evidence ?? [] };
+}
+
+function lostAt(half: Lost['half'], end: TraceHalf, way: Way, result: TraceResult, ends: Ends): Probed {
+  const at = end.hops.at(-1);
+  if (at !== undefined && POLICY.test(at.place)) return { kind: 'policy' };
+  const target = half === 'request' ? ends.to : ends.from;
+  const inTunnel = end.hops.findLastIndex((h) => h.action === 'encapsulate');
+  const out = end.hops.findLastIndex((h) => h.action === 'decapsulate');
+  const sender = inTunnel > out ? end.hops[inTunnel]?.node : undefined;
+  const blame = [at?.node, target, sender].filter((n): n is string => n !== undefined && n !== null);
+  return lost(half, end, way, result, blame);
+}
+
+function lost(half: Lost['half'], end: TraceHalf, way: Way, result: TraceResult, blame: readonly string[]): Probed {
+  // a drop that nothing in a file says (no route, no answer for a neighbour) is proved by what led there
+  const hop = end.hops.at(-1);
+  const cited = end.hops.findLast((h) => h.cites.length > 0) ?? way.hops.findLast((h) => h.cites.length > 0);
+  if (hop === undefined || cited === undefined) return { kind: 'unknown', because: end.because, evidence: [] };
+  return { kind: 'lost', half, share: null, hop, because: end.because, cites: cited.cites, blame, trace: result };
+}
