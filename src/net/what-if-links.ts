@@ -194,6 +194,9 @@ export function changePort(draft: Draft, dev: string, set: BridgePortAttributes)
       devices: devices.map((d) => (d.name === dev ? marked(draft, d, { port: { ...d.port, ...set } }) : d)),
     });
   }
+  // a port that is disabled forgets whom it has heard
+  if (set.state === 'disabled')
+    writeFdb(draft, (entries) => entries.filter((e) => e.dev !== dev || e.self || e.permanent || e.state === 'static'));
   const ports = draft.read('bridgePorts');
   if (ports !== null)
     draft.write('bridgePorts', {
@@ -244,9 +247,17 @@ export function changeAddress(draft: Draft, edit: AddressEdit): void {
     line: draft.mark,
   };
   editDevice(draft, edit.dev, (d) =>
-    d.addresses.length > 0 || device.addresses.length === 0 ? { ...d, addresses: [...d.addresses, added] } : d,
+    d.addresses.length > 0 || device.addresses.length === 0 ? { ...d, addresses: placed(d.addresses, added) } : d,
   );
   addAddressRoutes(draft, device, added, edit.prefixRoute);
+}
+
+/** A new IPv4 address stands last; a new IPv6 one in front of those of its scope, which is where the kernel looks for a source first. */
+function placed(addresses: readonly InterfaceAddress[], added: InterfaceAddress): readonly InterfaceAddress[] {
+  const at = addresses.findIndex((a) => a.family === 6 && (a.scope === added.scope || added.scope === 'global'));
+  return added.family === 4 || at < 0
+    ? [...addresses, added]
+    : [...addresses.slice(0, at), added, ...addresses.slice(at)];
 }
 
 function removeAddress(draft: Draft, device: LinkDevice, address: InterfaceAddress): void {

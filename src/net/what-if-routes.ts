@@ -47,7 +47,8 @@ const delivering = /^(unicast|local|broadcast|anycast|multicast)$/;
 
 /** Fills in what the kernel does: the device of a gateway. Refuses what it refuses. */
 function completed(draft: Draft, routes: readonly Route[], route: Route): Route {
-  if (!delivering.test(route.type)) return route;
+  // IPv6 gives a route to nowhere to the loopback device
+  if (!delivering.test(route.type)) return route.family === 6 ? { dev: 'lo', ...route } : route;
   if (route.src !== undefined && !ownsAddress(draft, route.src))
     throw new ChangeError(`${route.src} is no address of ${draft.node}: the kernel refuses it as src`);
   const hop = <H extends { via?: string; dev?: string; flags: readonly string[] }>(h: H): H => {
@@ -155,7 +156,7 @@ export function addAddressRoutes(
   };
   const bits = family === 4 ? 32 : 128;
   const base = networkOf(addr, address.prefixLength);
-  make('local', `${address.address}/${bits}`, 'local', 'host');
+  make('local', `${address.address}/${bits}`, 'local', family === 4 ? 'host' : 'global');
   if (up && !address.secondary && address.prefixLength < bits) {
     if (prefixRoute)
       make('unicast', `${formatAddr(base)}/${address.prefixLength}`, 'main', family === 4 ? 'link' : 'global');

@@ -14,6 +14,9 @@ const DUMPS: Readonly<Record<string, string>> = {
   'host/ip/link.txt': 'ip -d link',
   'host/ip/route4.txt': 'ip -4 -d route show table all',
   'host/ip/rule4.txt': 'ip -4 rule',
+  'host/ip/route6.txt': 'ip -6 -d route show table all',
+  'host/ip/rule6.txt': 'ip -6 rule',
+  'host/fw/ip6tables-save.txt': 'ip6tables-nft-save',
   'host/ip/neigh.txt': 'ip -d neigh show nud all',
   'host/bridge/link.txt': 'bridge -d link',
   'host/bridge/fdb.txt': 'bridge -d fdb show',
@@ -66,14 +69,24 @@ interface Seen {
   readonly stderr: string;
 }
 
+/** The same with IPv6 as well: without duplicate address detection, which would still be at work. */
+const NODE6 = `${NODE.replace(/^sysctl .*$/m, 'sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0')}
+ip addr add 2001:db8:7::11/64 dev eth0 nodad
+ip addr add 2001:db8:1::1/64 dev cni0 nodad
+ip -6 route add default via 2001:db8:7::1
+ip -6 route add 2001:db8:2::/64 via 2001:db8:7::12
+ip6tables-nft -P FORWARD DROP
+ip6tables-nft -A FORWARD -s 2001:db8::/32 -j ACCEPT
+`;
+
 /** Runs a command on the node in namespaces of its own, and reads the node before and after. */
-function run(command: string): Seen {
+function run(command: string, node = NODE): Seen {
   const mark = '=====';
   const dump = (when: string) =>
     Object.entries(DUMPS)
       .map(([path, how]) => `echo "${mark} ${when} ${path}"; (${how}) 2>/dev/null`)
       .join('\n');
-  const script = `set -e\niptables() { iptables-nft "$@"; }\n${NODE}\nset +e\n${dump('before')}\n{ ${command}\n}; rc=$?\n${dump('after')}\necho "${mark} rc $rc"`;
+  const script = `set -e\niptables() { iptables-nft "$@"; }\n${node}\nset +e\n${dump('before')}\n{ ${command}\n}; rc=$?\n${dump('after')}\necho "${mark} rc $rc"`;
   const ran = spawnSync('unshare', ['--net', '--mount', 'bash', '-c', script], { encoding: 'utf8' });
   const files: Record<string, Record<string, string>> = { before: {}, after: {} };
   let rc = -1;
@@ -100,6 +113,9 @@ const KINDS = [
   'sysctl',
   'iptables',
   'iptablesLegacy',
+  'routes6',
+  'rules6',
+  'ip6tables',
 ] as const;
 
 type Row = Readonly<Record<string, unknown>>;
@@ -126,7 +142,7 @@ const multicast = /^(01:00:5e|33:33|ff02|224\.)/;
 function essence(facts: NetFacts, kind: (typeof KINDS)[number]): unknown {
   const fact = facts.get(kind);
   if (fact.missing) return `missing: ${fact.because}`;
-  if (fact.kind === 'iptables' || fact.kind === 'iptablesLegacy') {
+  if (/^ip6?tables/.test(fact.kind)) {
     const tables = [...(fact.value as Ruleset).tables].map(([name, table]) => [
       name,
       Object.fromEntries(
@@ -140,8 +156,8 @@ function essence(facts: NetFacts, kind: (typeof KINDS)[number]): unknown {
   const shown = kept.map((r) =>
     JSON.stringify(plain('flags' in r && 'ifindex' in r && 'addresses' in r ? device(r as never) : r)),
   );
-  if (kind === 'rules4') return shown;
-  if (kind !== 'routes4') return shown.sort();
+  if (kind === 'rules4' || kind === 'rules6') return shown;
+  if (kind !== 'routes4' && kind !== 'routes6') return shown.sort();
   // among routes of one destination and metric the order decides
   const place = (t: string) => ((r: Row) => `${r['table']} ${r['dst']} ${r['metric']}`)(JSON.parse(t) as Row);
   return [...shown].sort((a, b) => (place(a) < place(b) ? -1 : place(a) > place(b) ? 1 : 0));
@@ -240,6 +256,22 @@ const CHANGES: readonly string[] = [
   'ip addr del 10.244.1.0/32 dev flannel.1',
 ];
 
+const CHANGES6: readonly string[] = [
+  'ip6tables -I FORWARD -p tcp --dport 443 -d 2001:db8:1::7 -j ACCEPT',
+  'ip6tables -A FORWARD -p icmpv6 --icmpv6-type echo-request -j REJECT',
+  'ip6tables -D FORWARD -s 2001:db8::/32 -j ACCEPT',
+  'ip6tables -P FORWARD ACCEPT',
+  'ip -6 route add 2001:db8:3::/64 via 2001:db8:7::13',
+  'ip route add 2001:db8:3::/64 via 2001:db8:7::13 dev eth0 metric 50',
+  'ip -6 route replace default via 2001:db8:7::2',
+  'ip -6 route del 2001:db8:2::/64',
+  'ip -6 route add blackhole 2001:db8:9::/64',
+  'ip -6 rule add from 2001:db8:1::/64 lookup 100 pref 500',
+  'ip addr add 2001:db8:8::1/64 dev cni0',
+  'ip addr del 2001:db8:1::1/64 dev cni0',
+  'ip link set cni0 down',
+];
+
 /** Commands that fail on this node: refused by the kernel or its tools, and by what-if. */
 const REFUSED: readonly string[] = [
   'iptables -D FORWARD -p tcp --dport 81 -j REJECT',
@@ -268,6 +300,14 @@ const REFUSED: readonly string[] = [
 describe.skipIf(!labsAvailable())('what-if against the kernel', () => {
   it.each(CHANGES)('%s', (command) => {
     const seen = run(command);
+    expect([seen.rc, seen.stderr]).toEqual([0, '']);
+    let facts = seen.before;
+    for (const { change } of readChanges([command], ['node-a'])) facts = applyChange(facts, change);
+    for (const kind of KINDS) expect(essence(facts, kind), kind).toEqual(essence(seen.after, kind));
+  });
+
+  it.each(CHANGES6)('IPv6: %s', (command) => {
+    const seen = run(command, NODE6);
     expect([seen.rc, seen.stderr]).toEqual([0, '']);
     let facts = seen.before;
     for (const { change } of readChanges([command], ['node-a'])) facts = applyChange(facts, change);
