@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { Command, Flags } from '@oclif/core';
 import type { Failure } from '../cases/failure.ts';
 import { isFailure } from '../cases/failure.ts';
@@ -32,7 +33,7 @@ export const jsonFlag = Flags.boolean({ description: 'one JSON document instead 
 export abstract class NetcaseCommand extends Command {
   /** The result. Text from bundles must already be safe (`terminal`). */
   protected out(text: string): void {
-    process.stdout.write(text.endsWith('\n') ? text : `${text}\n`);
+    writeWhole(1, text.endsWith('\n') ? text : `${text}\n`);
   }
 
   /** The result, to a file or to stdout. */
@@ -47,7 +48,7 @@ export abstract class NetcaseCommand extends Command {
   }
 
   protected say(text: string): void {
-    process.stderr.write(`${text}\n`);
+    writeWhole(2, `${text}\n`);
   }
 
   protected override async catch(error: Error & { exitCode?: number; oclif?: { exit?: number } }): Promise<void> {
@@ -79,4 +80,24 @@ export function table(head: readonly string[], rows: readonly (readonly unknown[
         .trimEnd(),
     )
     .join('\n')}\n`;
+}
+
+const sleeper = new Int32Array(new SharedArrayBuffer(4));
+
+/**
+ * Writes all of a text before it returns. process.stdout takes a text and lets an exit with a code drop what the reader of the pipe was too
+ * slow for: half a JSON document, silently.
+ */
+function writeWhole(fd: 1 | 2, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(fd, bytes, at);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EPIPE') process.exit(0);
+      if (code !== 'EAGAIN') throw error;
+      Atomics.wait(sleeper, 0, 0, 5);
+    }
+  }
 }

@@ -217,6 +217,22 @@ describe('outputs', () => {
       expect(ran.stderr).toBe('');
     }
   });
+  it('a slow reader gets every byte, whatever the exit code', () => {
+    // a pipe of one page, read when the command has had time to end
+    const slow = `import fcntl, os, subprocess, sys, time
+r, w = os.pipe()
+fcntl.fcntl(w, 1031, 4096)
+p = subprocess.Popen(sys.argv[1:], stdout=w)
+os.close(w)
+time.sleep(1)
+sys.stdout.buffer.write(os.fdopen(r, 'rb').read())
+sys.exit(p.wait())`;
+    const args = ['analyze', '--case', kase, '--format', 'json', '-o', '-'];
+    const ran = spawnSync('python3', ['-c', slow, process.execPath, bin, ...args], { encoding: 'utf8' });
+    expect(ran.status).toBe(1);
+    expect(ran.stdout.length).toBeGreaterThan(8192);
+    JSON.parse(ran.stdout);
+  });
   it('every command that lists prints a table, and JSON with --json', async () => {
     for (const command of ['findings', 'nodes', 'coverage', 'history']) {
       const table = await netcase([command, '--case', kase]);
