@@ -19,7 +19,7 @@ export function renderMarkdown(analysis: Analysis, place: LogPlace): string {
 
 function render(model: ReportModel, most: number): string {
   const causes = model.causes.slice(0, most);
-  const firstTraced = causes.findIndex((c) => c.path !== '');
+  const firstTraced = causes.findIndex((c) => pathOf(model, c) !== null);
   const text = templates().render('ticket/ticket.njk', {
     m: model,
     causes: causes.map((c, i) => ({
@@ -48,8 +48,10 @@ function place(f: CauseModel['figures'][number]): { node: string; place: string;
   };
 }
 
+/** The path of the cause itself, or of a symptom that it explains. */
 function pathOf(model: ReportModel, cause: CauseModel) {
-  const path = model.paths.find((p) => p.anchor === cause.path);
+  const anchors = [cause.anchor, ...cause.symptoms.map((s) => s.anchor)];
+  const path = model.paths.find((p) => anchors.includes(p.finding));
   if (path === undefined) return null;
   const hops = shortPath(path).map((h) => ({ ...h, text: h.text.slice(0, 100) }));
   return { packet: path.packet, verdict: path.verdict, half: path.half, hops, all: path.hops.length };

@@ -33,14 +33,15 @@ async function traced(fixture: string, request: Parameters<typeof trace>[1] = TC
   return trace(nodes, request);
 }
 
-/** The analysis of a recorded fault, its gravest finding with the path of a packet. */
+/** The analysis of a recorded fault, its gravest finding with the path of a packet, the others without. */
 async function withPath(fixture: string, path: unknown): Promise<Analysis> {
   const bundles = await recorded(fixture);
   const analysis = analysisOf((memory) => {
     for (const bundle of bundles) memory.add(bundle, bundle.nodeName, (text) => text);
   });
   const first = analysis.causes[0]?.finding;
-  return { ...analysis, findings: analysis.findings.map((f) => (f.id === first ? { ...f, trace: path } : f)) };
+  const findings = analysis.findings.map(({ trace: _, ...f }) => (f.id === first ? { ...f, trace: path } : f));
+  return { ...analysis, findings };
 }
 
 describe('the path of a packet in a report', () => {
@@ -105,6 +106,18 @@ describe('the path of a packet in a report', () => {
     );
     expect(items.at(-1)).toMatch(/`10\.244\.2\.10`: not reached$/);
     expect(text.length).toBeLessThanOrEqual(4000);
+  });
+
+  it('stands in Markdown with the cause when a symptom of it was followed', async () => {
+    const bundles = await recorded('vxlan-forwarding-entry-wrong');
+    const analysis = analysisOf((memory) => {
+      for (const bundle of bundles) memory.add(bundle, bundle.nodeName, (text) => text);
+    });
+    const [cause] = analysis.causes;
+    const symptom = analysis.findings.find((f) => cause?.explains.includes(f.id) && f.trace !== undefined);
+    expect(symptom?.rule).toBe('trace-pod-to-pod');
+    const text = renderMarkdown(analysis, PLACE);
+    expect(text).toMatch(/\n\d\. node-b `mac flannel\.1`: \*\*\u2715 DROP\*\* /);
   });
 
   it('is a code flow in SARIF', async () => {
