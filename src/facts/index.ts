@@ -100,6 +100,7 @@ export interface FactTypes {
   netnsSockets: Sockets;
   netnsIptablesNft: Ruleset;
   netnsIptablesLegacy: Ruleset;
+  netnsLegacyTables: TableNames;
   netnsIp6tablesNft: Ruleset;
   netnsIp6tablesLegacy: Ruleset;
   netnsNftTables: NftTables;
@@ -121,6 +122,7 @@ export const MANY_KINDS = [
   'netnsSockets',
   'netnsIptablesNft',
   'netnsIptablesLegacy',
+  'netnsLegacyTables',
   'netnsIp6tablesNft',
   'netnsIp6tablesLegacy',
   'netnsNftTables',
@@ -200,6 +202,7 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   netnsSockets: ['netns.ss-listen'],
   netnsIptablesNft: ['netns.iptables-nft-save'],
   netnsIptablesLegacy: ['netns.iptables-legacy-save'],
+  netnsLegacyTables: ['netns.proc-ip-tables-names'],
   netnsIp6tablesNft: ['netns.ip6tables-nft-save'],
   netnsIp6tablesLegacy: ['netns.ip6tables-legacy-save'],
   netnsNftTables: ['netns.nft-tables'],

@@ -94,7 +94,7 @@ function build(family: 4 | 6, native: NativeNft): readonly BaseChain[] {
   for (const chain of fact.value.chains) {
     const table = `${chain.family} ${chain.table}`;
     if (chain.hook === undefined || !HOOKS.has(chain.hook) || !families.includes(chain.family)) continue;
-    if (covered.has(table) || chain.type === undefined || !TYPES.has(chain.type)) continue;
+    if (covered(chain) || chain.type === undefined || !TYPES.has(chain.type)) continue;
     const prepared = tables.get(table)?.chains.get(chain.name);
     if (prepared === undefined) continue;
     out.push(baseChain(chain, prepared, native, text));

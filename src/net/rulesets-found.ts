@@ -1,4 +1,4 @@
-import type { Fact, FactKind, MissingFact, Ruleset } from '../facts/index.ts';
+import type { Fact, FactKind, MissingFact, NftJson, Ruleset } from '../facts/index.ts';
 import { missingReason } from './doubt.ts';
 import type { IptSource, SourceGap } from './rulesets.ts';
 import type { Space } from './space.ts';
@@ -15,9 +15,12 @@ type InnerRuleset =
 export interface NativeNft {
   readonly fact: Fact<'nftJson'>;
   readonly text: Fact<'nftText'> | null;
-  /** Tables that an iptables-save printed are evaluated from there: `ip nat`. */
-  readonly covered: ReadonlySet<string>;
+  /** Base chains that an iptables-save printed are evaluated from there. */
+  readonly covered: (chain: NftBase) => boolean;
 }
+
+/** What tells a base chain of iptables-nft from others in the same table. */
+export type NftBase = Pick<NftJson['chains'][number], 'family' | 'table' | 'name' | 'type' | 'hook' | 'priority'>;
 
 export interface FoundSources {
   readonly rulesets: readonly IptSource[];
@@ -25,7 +28,17 @@ export interface FoundSources {
   readonly native: NativeNft | null;
 }
 
-const TABLES = ['raw', 'mangle', 'nat', 'filter', 'security'];
+const STANDARD: Readonly<Record<string, Readonly<Record<string, number>>>> = {
+  raw: { PREROUTING: -300, OUTPUT: -300 },
+  mangle: { PREROUTING: -150, INPUT: -150, FORWARD: -150, OUTPUT: -150, POSTROUTING: -150 },
+  nat: { PREROUTING: -100, OUTPUT: -100, INPUT: 100, POSTROUTING: 100 },
+  filter: { INPUT: 0, FORWARD: 0, OUTPUT: 0 },
+  security: { INPUT: 50, FORWARD: 50, OUTPUT: 50 },
+};
+
+/** iptables-save leaves out base chains that iptables itself would not have made: another name, hook or priority. */
+const isStandard = (c: NftBase): boolean =>
+  STANDARD[c.table]?.[c.name] === c.priority && c.name === c.hook?.toUpperCase();
 
 /** The collector does not ask a kernel without nf_tables: no nft rules exist in any namespace of it. */
 function withoutNft(space: Space): boolean {
@@ -41,13 +54,12 @@ export function findSources(space: Space, family: 4 | 6): FoundSources {
   return space.inode === null ? hostSources(space, family) : innerSources(space, family);
 }
 
-/** iptables-nft-save warns of legacy tables: one that does not proves that there are none. */
-const warnsOfLegacy = (r: Ruleset): boolean => r.markers.some((m) => m.kind === 'legacy-tables-present');
+/** A warning that iptables-nft-save prints where its two outputs go to one file. */
+const warnsOfLegacy = (r: Ruleset | undefined): boolean =>
+  r?.markers.some((m) => m.kind === 'legacy-tables-present') === true;
 
-function canWarn(r: Ruleset): boolean {
-  const m = /^v?(\d+)\.(\d+)\.(\d+)/.exec(r.version ?? '');
-  return m !== null && Number(m[1]) * 1e6 + Number(m[2]) * 1e3 + Number(m[3]) >= 1_008_003;
-}
+/** Base chains that iptables-save left out are read from nft. */
+const isLeftOut = (text: string): boolean => /contains incompatible base-chains/.test(text);
 
 class Finding {
   readonly rulesets: IptSource[] = [];
@@ -78,7 +90,7 @@ class Finding {
     this.rulesets.push({ backend, fact, ruleset: fact.value });
     if (!fact.closed) this.gap(`${backend} whole`, `${fact.path} was not collected whole`, [fact.evidence]);
     for (const m of fact.value.markers)
-      if (m.kind === 'other')
+      if (m.kind === 'other' && !isLeftOut(m.text))
         this.gap(`${backend} ${m.table ?? ''}`, `${fact.path}:${m.line}: ${m.text}`, [fact.evidence]);
   }
 }
@@ -96,11 +108,9 @@ function hostSources(space: Space, family: 4 | 6): FoundSources {
   if (!nft.missing) found.take(nft, 'nft');
   if (!legacy.missing) found.take(legacy, 'legacy');
   if (!found.has('legacy')) {
-    const other = found.get('nft')?.ruleset;
-    const warned = other !== undefined && warnsOfLegacy(other);
+    const warned = warnsOfLegacy(found.get('nft')?.ruleset);
     const none = names.missing
-      ? (names.lookedFor && /^absent/.test(names.because)) ||
-        (other !== undefined && canWarn(other) && !warned && found.gaps.length === 0)
+      ? names.lookedFor && /^absent/.test(names.because)
       : names.closed && names.value.tables.length === 0;
     if (!none || warned) {
       const listed = names.missing ? null : names.value.tables.map((t) => t.name);
@@ -125,7 +135,7 @@ function hostSources(space: Space, family: 4 | 6): FoundSources {
     );
   }
   if (noNft) return { rulesets: found.rulesets, gaps: found.gaps, native: null };
-  const covered = coveredTables(found, family);
+  const covered = coveredChains(found, family);
   if (json.missing) nativeWithoutJson(found, text, json, covered, family);
   else {
     if (!json.closed) found.gap('native nft', `${json.path} was not collected whole`, [json.evidence]);
@@ -157,24 +167,22 @@ function plainBackend(
   return !nft.missing && legacy.missing ? 'legacy' : 'nft';
 }
 
-/** nft tables that iptables-save printed: all of it but those that it could not. */
-function coveredTables(found: Finding, family: 4 | 6): ReadonlySet<string> {
+/** nft base chains that iptables-save printed: those of all tables but the ones that it could not read. */
+function coveredChains(found: Finding, family: 4 | 6): NativeNft['covered'] {
   const source = found.get('nft');
-  if (source === undefined) return new Set();
+  if (source === undefined) return () => false;
   const word = family === 4 ? 'ip' : 'ip6';
-  const unreadable = new Set(
-    source.ruleset.markers.filter((m) => m.kind === 'incompatible-table').map((m) => m.table ?? ''),
-  );
+  const { tables, markers } = source.ruleset;
+  const unreadable = new Set(markers.filter((m) => m.kind === 'incompatible-table').map((m) => m.table ?? ''));
   // a table that was not printed because the text was cut is not covered either
-  const printed = TABLES.filter((t) => source.ruleset.tables.has(t) && !unreadable.has(t));
-  return new Set(printed.map((t) => `${word} ${t}`));
+  return (c) => c.family === word && tables.has(c.table) && !unreadable.has(c.table) && isStandard(c);
 }
 
 function nativeWithoutJson(
   found: Finding,
   text: Fact<'nftText'> | MissingFact,
   json: MissingFact,
-  covered: ReadonlySet<string>,
+  covered: NativeNft['covered'],
   family: 4 | 6,
 ): void {
   if (json.lookedFor && text.missing && text.lookedFor) return;
@@ -185,7 +193,7 @@ function nativeWithoutJson(
   const families = family === 4 ? ['ip', 'inet'] : ['ip6', 'inet'];
   for (const chain of text.value.chains) {
     const table = `${chain.family} ${chain.table}`;
-    if (chain.hook === undefined || !families.includes(chain.family) || covered.has(table)) continue;
+    if (chain.hook === undefined || !families.includes(chain.family) || covered(chain)) continue;
     const because = `the rules of nft table ${table} (${text.path}:${chain.line}) were collected only as text`;
     found.gap(`nft ${table} ${chain.hook}`, because, json.evidence, chain.type !== 'filter');
     const gap = found.gaps.at(-1)!;
@@ -209,7 +217,7 @@ function innerSources(space: Space, family: 4 | 6): FoundSources {
   if (nft !== undefined) found.take(nft, 'nft');
   if (legacy !== undefined) found.take(legacy, 'legacy');
   const name = four ? 'ip' : 'ip6';
-  const own = (t: { family: string; name: string }) => t.family === name && TABLES.includes(t.name);
+  const own = (t: { family: string; name: string }) => t.family === name && Object.hasOwn(STANDARD, t.name);
   const none = listed?.closed === true && !listed.value.tables.some(own);
   if (nft === undefined && !noNft && !none)
     found.gap('nft', `the ${four ? 'iptables' : 'ip6tables'}-nft tables of ${space.label} were not collected`, [
@@ -217,22 +225,21 @@ function innerSources(space: Space, family: 4 | 6): FoundSources {
     ]);
   if (legacy === undefined) {
     const names = four ? facts.get('legacyTables') : facts.get('legacyTables6');
-    const inside = four ? undefined : facts.all('netnsLegacyTables6').find(mine);
+    const inside = four ? facts.all('netnsLegacyTables').find(mine) : facts.all('netnsLegacyTables6').find(mine);
     const unloaded = names.missing && names.lookedFor && /^absent/.test(names.because);
-    const silent = nft?.closed === true && !warnsOfLegacy(nft.value);
-    const empty = inside?.closed === true && inside.value.tables.length === 0;
-    if (!unloaded && !silent && !empty)
+    const empty = inside?.closed === true && inside.value.tables.length === 0 && !warnsOfLegacy(nft?.value);
+    if (!unloaded && !empty)
       found.gap('legacy', `the ${four ? 'iptables' : 'ip6tables'}-legacy tables of ${space.label} were not collected`, [
         four ? 'netns.iptables-legacy-save' : 'netns.ip6tables-legacy-save',
       ]);
   }
   for (const m of nft?.value.markers ?? [])
-    if (m.kind === 'incompatible-table')
-      found.gap(`nft ${m.table ?? ''}`, `table ${m.table ?? ''} of ${space.label} is one that iptables cannot print`, [
+    if (m.kind === 'incompatible-table' || isLeftOut(m.text))
+      found.gap(`nft ${m.table ?? ''}`, `${nft!.path}:${m.line}: ${m.text.replace(/^# /, '')}`, [
         nft?.evidence ?? 'netns.iptables-nft-save',
       ]);
   for (const t of listed?.value.tables ?? []) {
-    const native = (t.family === name && !TABLES.includes(t.name)) || t.family === 'inet' || t.family === 'netdev';
+    const native = (t.family === name && !own(t)) || t.family === 'inet' || t.family === 'netdev';
     if (native)
       found.gap(
         `nft ${t.family} ${t.name}`,

@@ -81,6 +81,12 @@ export const parsers = [
   defineParser({ fact: 'ipvs', evidence: ['fw.ipvs'], version: 1, parse: readLines }),
   defineParser({ fact: 'staticPods', evidence: ['kubelet.staticpods'], version: 1, parse: readLines }),
   defineParser({ fact: 'legacyTables', evidence: ['fw.ip-tables-names'], version: 1, parse: readTableNames }),
+  defineParser({
+    fact: 'netnsLegacyTables',
+    evidence: ['netns.proc-ip-tables-names'],
+    version: 1,
+    parse: readTableNames,
+  }),
   defineParser({ fact: 'legacyTables6', evidence: ['fw.ip6-tables-names'], version: 1, parse: readTableNames }),
   defineParser({
     fact: 'netnsLegacyTables6',

@@ -407,8 +407,10 @@ export function nftScript(d: Dice): string {
   const lines: string[] = [];
   const run = (args: string) => lines.push(`nft '${args}' 2>/dev/null`);
   for (const name of ['t1', 't2'].slice(d.roll(2))) {
-    const family = d.pick(['ip', 'inet']);
-    const t = `${family} ${name}`;
+    // a table of iptables' own may hold chains that iptables did not make
+    const shared = name === 't2' && d.chance(25);
+    const family = shared ? 'ip' : d.pick(['ip', 'inet']);
+    const t = `${family} ${shared ? d.pick(['filter', 'nat', 'mangle']) : name}`;
     run(`add table ${t}`);
     run(`add set ${t} nets { type ipv4_addr; flags interval; elements = { 10.2.0.0/29, 172.16.0.0/12 } }`);
     run(
@@ -434,7 +436,8 @@ export function nftScript(d: Dice): string {
             ? d.pick([-100, -100, -110, -90])
             : d.pick([100, 100, 90])
           : d.pick([-350, -250, -150, -110, 0, 10, 150]);
-      const base = `b${bases.length}`;
+      const base = shared && d.chance(50) ? hook.toUpperCase() : `b${bases.length}`;
+      if (bases.some(([known]) => known === base)) continue;
       run(
         `add chain ${t} ${base} { type ${type} hook ${hook} priority ${priority}; policy ${type === 'filter' && d.chance(12) ? 'drop' : 'accept'}; }`,
       );
