@@ -11,32 +11,39 @@ export interface FdbEntry {
   readonly cite: Cite;
 }
 
-/** The device's own entries (not a bridge's); null: not collected. `closed`: an entry that is not there does not exist. */
-export function fdbOf(
-  space: Space,
-  dev: string,
-): { entries: readonly FdbEntry[]; closed: boolean; absent: (mac: string) => Absence | null } | null {
+/** The entries of one device. */
+export interface DeviceFdb {
+  readonly entries: readonly FdbEntry[];
+  readonly byMac: ReadonlyMap<string, readonly FdbEntry[]>;
+  /** An entry that is not there does not exist. */
+  readonly closed: boolean;
+  absent(mac: string): Absence | null;
+}
+
+/** The device's own entries (not a bridge's); null: not collected. */
+export function fdbOf(space: Space, dev: string): DeviceFdb | null {
   if (space.inode !== null) return null;
+  const key = `fdb ${dev}`;
+  const known = space.memo.get(key) as DeviceFdb | undefined;
+  if (known !== undefined) return known;
   const fact = space.node.facts.get('fdb');
   if (fact.missing) return null;
-  const key = `fdb ${dev}`;
-  let entries = space.memo.get(key) as readonly FdbEntry[] | undefined;
-  if (entries === undefined) {
-    entries = fact.value.entries
-      .filter((e) => e.dev === dev && e.master === undefined)
-      .map((e) => ({
-        mac: e.mac,
-        dst: e.dst ?? null,
-        port: e.port ?? null,
-        vni: e.vni ?? null,
-        via: e.via ?? null,
-        cite: cite(fact, e),
-      }));
-    space.memo.set(key, entries);
+  const entries: FdbEntry[] = [];
+  const byMac = new Map<string, FdbEntry[]>();
+  for (const e of fact.value.entries) {
+    if (e.dev !== dev || e.master !== undefined) continue;
+    const { mac, dst = null, port = null, vni = null, via = null } = e;
+    const entry = { mac, dst, port, vni, via, cite: cite(fact, e) };
+    entries.push(entry);
+    const list = byMac.get(mac);
+    if (list === undefined) byMac.set(mac, [entry]);
+    else list.push(entry);
   }
   const absent = (mac: string): Absence | null =>
     fact.closed ? { node: space.node.id, evidence: fact.evidence, path: fact.path, absent: `${mac} dev ${dev}` } : null;
-  return { entries, closed: fact.closed, absent };
+  const found = { entries, byMac, closed: fact.closed, absent };
+  space.memo.set(key, found);
+  return found;
 }
 
 /** Where the device sends what it has no entry for. */

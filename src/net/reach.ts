@@ -3,6 +3,8 @@ import type { Answer } from './answer.ts';
 import { clusterOf, type NetCluster } from './cluster.ts';
 import { type Block, foldPairs, pairsIn } from './fold.ts';
 import type { NetNode } from './model.ts';
+import { faceOf, type NodeFace } from './outlook.ts';
+import { fillRow, HALVES, newRows, type Rows, Statuses } from './reach-rows.ts';
 import { type Representative, representativeOf } from './representative.ts';
 import { resultOf, type TraceCite, type TraceResult } from './result.ts';
 import { follow } from './trace.ts';
@@ -14,8 +16,8 @@ export interface ReachGroup {
   /** Ordered pairs of different nodes. */
   readonly pairs: number;
   readonly blocks: readonly Block[];
-  /** One of the pairs, followed in full. */
-  readonly example: TraceResult;
+  /** One of the pairs, followed in full; null: they were not followed. */
+  readonly example: TraceResult | null;
   readonly cites: readonly TraceCite[];
 }
 
@@ -26,64 +28,164 @@ export interface ReachResult {
   readonly pods: readonly { readonly node: string; readonly pod: string }[];
   /** Nodes of which no pod is in the evidence: not followed. */
   readonly skipped: readonly { readonly node: string; readonly because: string }[];
+  /** How many packets were followed in full; the other pairs are like one of them in all that rules and tables look at. */
+  readonly followed: number;
   readonly groups: readonly ReachGroup[];
 }
 
 /** The probe: a pod's first packet and its answer; whether something listens is another question. */
 const PROBE = { proto: 'icmp' } as const;
+/** Up to so many nodes every pair is followed in full: that is as fast. */
+const SMALL = 12;
+/** Pairs out of the ordinary that are followed one by one. */
+const MAX_FOLLOWED = 20_000;
 
-/** Follows a packet between every ordered pair of nodes' pods. */
-export function reach(nodes: NetCluster | readonly NetNode[]): ReachResult {
+interface Class {
+  readonly index: number;
+  readonly verdict: Verdict;
+  readonly because: string;
+  readonly result: TraceResult | null;
+}
+
+/** Says of every ordered pair of nodes whether a pod's packet arrives and is answered. */
+export function reach(nodes: NetCluster | readonly NetNode[], small = SMALL): ReachResult {
   const cluster = 'owners' in nodes ? nodes : clusterOf(nodes);
-  const pods: Representative[] = [];
+  const survey = surveyOf(cluster);
+  const walk = new PairWalk(cluster, survey.pods);
+  if (survey.pods.length > small) walk.learn(survey.faces);
+  const { pods, skipped } = survey;
+  return {
+    schemaVersion: 1,
+    pods: pods.map((p) => ({ node: p.node, pod: formatAddr(p.addr) })),
+    skipped,
+    groups: walk.groups(),
+    followed: walk.followed,
+  };
+}
+
+interface Survey {
+  readonly pods: readonly { readonly node: string; readonly addr: Representative['addr']; readonly place: string }[];
+  readonly faces: readonly (NodeFace | null)[];
+  readonly skipped: readonly { readonly node: string; readonly because: string }[];
+}
+
+function surveyOf(cluster: NetCluster): Survey {
+  const pods: { node: string; addr: Representative['addr']; place: string }[] = [];
+  const faces: (NodeFace | null)[] = [];
   const skipped: { node: string; because: string }[] = [];
   for (const id of cluster.ids) {
     const node = cluster.node(id);
     const found = node === undefined ? `${id}: its evidence cannot be read` : representativeOf(node);
     if (typeof found === 'string') skipped.push({ node: id, because: found });
-    else pods.push(found);
-  }
-  const classes = new Map<string, { index: number; result: TraceResult }>();
-  const n = pods.length;
-  const matrix = new Uint32Array(n * n);
-  for (let a = 0; a < n; a += 1) {
-    for (let b = 0; b < n; b += 1) {
-      if (a === b) continue;
-      const from = pods[a] as Representative;
-      const to = pods[b] as Representative;
-      const { answer, packet } = follow(cluster, { from: from.place, to: formatAddr(to.addr), ...PROBE });
-      const key = behaviour(answer, to);
-      let found = classes.get(key);
-      if (found === undefined) {
-        found = { index: classes.size, result: resultOf(answer, packet) };
-        classes.set(key, found);
-      }
-      matrix[a * n + b] = found.index;
+    else {
+      pods.push({ node: id, addr: found.addr, place: found.place });
+      faces.push(faceOf(found));
     }
   }
-  const blocks = foldPairs(
-    pods.map((p) => p.node),
-    (a, b) => matrix[a * n + b] as number,
-  );
-  return {
-    schemaVersion: 1,
-    pods: pods.map((p) => ({ node: p.node, pod: formatAddr(p.addr) })),
-    skipped,
-    groups: groupsOf(classes, blocks),
-  };
+  return { pods, faces, skipped };
 }
 
-function groupsOf(
-  classes: ReadonlyMap<string, { index: number; result: TraceResult }>,
-  blocks: ReadonlyMap<number, readonly Block[]>,
-): readonly ReachGroup[] {
-  const groups = [...classes.values()].map(({ index, result }): ReachGroup => {
-    const own = blocks.get(index) ?? [];
-    const { verdict, because, hop } = worstHalf(result);
-    return { verdict, because, pairs: pairsIn(own), blocks: own, example: result, cites: hop?.cites ?? [] };
-  });
-  const rank: readonly Verdict[] = ['dropped', 'rejected', 'unknown', 'delivered'];
-  return groups.sort((x, y) => rank.indexOf(x.verdict) - rank.indexOf(y.verdict) || y.pairs - x.pairs);
+class PairWalk {
+  followed = 0;
+  readonly #cluster: NetCluster;
+  readonly #pods: Survey['pods'];
+  readonly #classes = new Map<string, Class>();
+  #rows: Rows | null = null;
+  #statuses = new Statuses();
+
+  constructor(cluster: NetCluster, pods: Survey['pods']) {
+    this.#cluster = cluster;
+    this.#pods = pods;
+  }
+
+  /** Fills in what a few traces a node tell of all its pairs. */
+  learn(faces: Survey['faces']): void {
+    const rows = newRows(this.#pods.length);
+    this.#pods.forEach((pod, at) => {
+      const node = this.#cluster.node(pod.node);
+      const own = node === undefined ? '' : representativeOf(node);
+      if (typeof own !== 'string') fillRow(this.#cluster, own, faces, at, rows, this.#statuses);
+    });
+    this.#rows = rows;
+  }
+
+  groups(): readonly ReachGroup[] {
+    const n = this.#pods.length;
+    const matrix = new Uint32Array(n * n);
+    for (let a = 0; a < n; a += 1)
+      for (let b = 0; b < n; b += 1) if (a !== b) matrix[a * n + b] = this.#classOf(a, b).index;
+    const ids = this.#pods.map((p) => p.node);
+    const blocks = foldPairs(ids, (a, b) => matrix[a * n + b] as number);
+    const groups = [...new Set(this.#classes.values())].map((c) => groupOf(c, blocks.get(c.index) ?? []));
+    const rank: readonly Verdict[] = ['dropped', 'rejected', 'unknown', 'delivered'];
+    return groups.sort((x, y) => rank.indexOf(x.verdict) - rank.indexOf(y.verdict) || y.pairs - x.pairs);
+  }
+
+  #classOf(a: number, b: number): Class {
+    const key = this.#learned(a, b);
+    if (key === null) return this.#follow(a, b);
+    const known = this.#classes.get(key);
+    if (known !== undefined) return known;
+    // the first pair of a class is followed in full: what was put together must say the same
+    const first = this.#follow(a, b);
+    const same = first.verdict === 'delivered' ? key === 'pass' : key !== 'pass';
+    if (!same) this.#rows = null;
+    else this.#classes.set(key, first);
+    return first;
+  }
+
+  /** How the pair behaves by what was learned of its two nodes; null: only following it tells. */
+  #learned(a: number, b: number): string | null {
+    const rows = this.#rows;
+    if (rows === null) return null;
+    const n = this.#pods.length;
+    let open = '';
+    for (const half of HALVES) {
+      const forward = half === 'out' || half === 'answerIn';
+      const status = rows[half][forward ? a * n + b : b * n + a] as number;
+      if (status === 0) return null;
+      if (status === 1) continue;
+      const key = `${half} ${this.#statuses.keys[status]}`;
+      if (key.startsWith(`${half} ends`)) return key;
+      open ||= key;
+    }
+    return open === '' ? 'pass' : open;
+  }
+
+  #follow(a: number, b: number): Class {
+    if (this.followed >= MAX_FOLLOWED)
+      return this.#class(
+        'not followed',
+        {
+          verdict: 'unknown',
+          because: `more than ${MAX_FOLLOWED} pairs are out of the ordinary; this one was not followed`,
+        },
+        null,
+      );
+    this.followed += 1;
+    const [from, to] = [this.#pods[a], this.#pods[b]];
+    if (from === undefined || to === undefined) throw new RangeError('no such pair');
+    const { answer, packet } = follow(this.#cluster, { from: from.place, to: formatAddr(to.addr), ...PROBE });
+    const key = `followed ${behaviour(answer, to.node)}`;
+    const known = this.#classes.get(key);
+    if (known !== undefined) return known;
+    const result = resultOf(answer, packet);
+    return this.#class(key, worstHalf(result), result);
+  }
+
+  #class(key: string, said: { verdict: Verdict; because: string }, result: TraceResult | null): Class {
+    let found = this.#classes.get(key);
+    if (found === undefined) {
+      found = { index: this.#classes.size, ...said, result };
+      this.#classes.set(key, found);
+    }
+    return found;
+  }
+}
+
+function groupOf({ verdict, because, result }: Class, blocks: readonly Block[]): ReachGroup {
+  const cites = result === null ? [] : (worstHalf(result).hop?.cites ?? []);
+  return { verdict, because, pairs: pairsIn(blocks), blocks, example: result, cites };
 }
 
 /** A request that arrives and has no answer is as bad as one that does not arrive. */
@@ -99,9 +201,9 @@ function worstHalf(result: TraceResult): {
 }
 
 /** What two pairs must have in common to be one group: the verdicts, and where and by what they end. */
-function behaviour(answer: Answer, to: Representative): string {
+function behaviour(answer: Answer, to: string): string {
   const { request, reply } = answer.shown;
-  const right = request.verdict !== 'delivered' || request.space === to.space;
+  const right = request.verdict !== 'delivered' || (request.space?.node.id === to && request.space.inode !== null);
   const ending = (end: typeof request | null) => {
     if (end === null) return '-';
     const step = end.way.trail?.step;

@@ -36,8 +36,8 @@ export interface Run {
   readonly maxWays: number;
   /** Hooks that may still be run before the walk gives up. */
   readonly budget: { left: number };
-  /** Who is told of the tests of a node's rules; `answering`: in the second half. */
-  readonly watch?: (space: Space, answering: boolean) => Watch;
+  /** Who is told of the tests of a hook; `answering`: in the second half. */
+  readonly watch?: (space: Space, answering: boolean, hook: Hook, packet: Packet) => Watch;
   /** A frame arrives at a device from its wire. */
   receive(way: Way, port: Port, frame: Frame): readonly End[];
   /** A packet arrives at layer 3 by a device; `hooked`: the bridge ran PREROUTING already. */
@@ -105,7 +105,7 @@ export function hooked(
     track: (p) => track(way, space, p),
     translate: (p) => (destination ? followDestination(way, space, p) : followSource(way, space, p)),
     maxWays: run.maxWays,
-    ...(run.watch === undefined ? {} : { watch: run.watch(space, way.answering !== null) }),
+    ...(run.watch === undefined ? {} : { watch: run.watch(space, way.answering !== null, hook, packet) }),
   });
   if (ways.length === 0)
     return lost(way, { because: `the rules at ${hook} gave no answer`, evidence: [] }, space, packet, HOOK_PLACE[hook]);

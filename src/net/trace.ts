@@ -36,11 +36,12 @@ const HEADERS: Readonly<Record<TraceRequest['proto'], number>> = { tcp: 40, udp:
 const MAX_WAYS = 64;
 const MAX_HOOKS = 4000;
 
-export function newRun(cluster: NetCluster): Run {
+export function newRun(cluster: NetCluster, watch?: Run['watch']): Run {
   const run: Run = {
     cluster,
     maxWays: MAX_WAYS,
     budget: { left: MAX_HOOKS },
+    ...(watch === undefined ? {} : { watch }),
     receive: (way, port, frame) => receive(run, way, port, frame),
     receivePacket: (way, port, packet, inner, hooked) => receivePacket(run, way, port, packet, inner, hooked),
     send: (way, space, packet, inner, source, oif) => send(run, way, space, packet, inner, source, oif),
@@ -56,10 +57,15 @@ export function newRun(cluster: NetCluster): Run {
 
 /** Follows the first packet of a connection and its answer. Throws PlaceError for a place that is none. */
 export function follow(cluster: NetCluster, request: TraceRequest): Traced {
+  return followWith(cluster, request);
+}
+
+/** The same; `watch` is told of every hook on the way. */
+export function followWith(cluster: NetCluster, request: TraceRequest, watch?: NonNullable<Run['watch']>): Traced {
   const start = startOf(cluster, request.from);
   const target = targetOf(cluster, request.to);
   const packet = firstPacket(request, start, target);
-  const run = newRun(cluster);
+  const run = newRun(cluster, watch);
   const leg: Leg = { client: start.space, sent: packet, named: start.source !== null, server: null, seen: packet };
   const way = { ...START, legs: [leg] };
   const requests = begin(run, way, start, packet);

@@ -21,14 +21,30 @@ export function looking<T extends object>(test: T, looks: Looks = NOTHING): T {
 
 export const looksOf = (test: object): Looks | undefined => KNOWN.get(test);
 
+type Interval = readonly [low: number, high: number];
+
+/** The addresses that no test told apart from one: an interval without the parts in `out`. */
+interface Alike {
+  low: number;
+  high: number;
+  readonly out: Interval[];
+  sorted: boolean;
+}
+
 /**
- * For which other addresses the rules would have done the same: the interval around each address that no test told apart. Only IPv4
- * addresses have one; any other stands for itself alone.
+ * For which other addresses the rules would have done the same: those that no test told apart. Only IPv4 addresses have any; every other
+ * one stands for itself alone.
  */
 export class Watch {
-  readonly #spans = new Map<Addr, [low: number, high: number]>();
+  readonly #alike = new Map<Addr, Alike>();
   /** A test asked for the type of this address. */
   readonly #typed = new Set<Addr>();
+  readonly #asked: readonly Interval[];
+
+  /** `asked`: the intervals of addresses that `covers` will be asked about; what is told apart elsewhere does not matter. */
+  constructor(asked: readonly Interval[] = [[0, 0xffffffff]]) {
+    this.#asked = asked;
+  }
 
   /** A test looked at a packet. */
   tested(test: object, packet: Packet): void {
@@ -44,7 +60,7 @@ export class Watch {
 
   /** Only this very address is known to behave so. */
   fix(addr: Addr): void {
-    if (typeof addr === 'number') this.#spans.set(addr, [addr, addr]);
+    if (typeof addr === 'number') this.#alike.set(addr, { low: addr, high: addr, out: [], sorted: true });
   }
 
   /** The address was compared with a network. */
@@ -56,25 +72,58 @@ export class Watch {
 
   /** The address was compared with an interval. */
   compare(addr: number, low: number, high: number): void {
-    let span = this.#spans.get(addr);
-    if (span === undefined) {
-      span = [0, 0xffffffff];
-      this.#spans.set(addr, span);
+    if (addr < low || addr > high) {
+      if (!this.#asked.some(([from, to]) => low <= to && high >= from)) return;
+      const alike = this.#of(addr);
+      const last = alike.out.at(-1);
+      if (last !== undefined && last[0] === low && last[1] === high) return;
+      alike.out.push([low, high]);
+      alike.sorted = false;
+      return;
     }
-    if (addr >= low && addr <= high) {
-      if (low > span[0]) span[0] = low;
-      if (high < span[1]) span[1] = high;
-    } else if (addr < low) {
-      if (low - 1 < span[1]) span[1] = low - 1;
-    } else if (high + 1 > span[0]) span[0] = high + 1;
+    const alike = this.#of(addr);
+    if (low > alike.low) alike.low = low;
+    if (high < alike.high) alike.high = high;
   }
 
-  /** Would another address in the place of one that was watched have gone the same way? `typeOf`: its type in the namespace. */
+  #of(addr: number): Alike {
+    let alike = this.#alike.get(addr);
+    if (alike === undefined) {
+      alike = { low: 0, high: 0xffffffff, out: [], sorted: true };
+      this.#alike.set(addr, alike);
+    }
+    return alike;
+  }
+
+  /** Would another address in the place of one that was watched have gone the same way? `sameType`: as the namespaces see them. */
   covers(addr: Addr, other: Addr, sameType: (a: Addr, b: Addr) => boolean): boolean {
     if (addr === other) return true;
     if (typeof addr !== 'number' || typeof other !== 'number') return false;
-    const span = this.#spans.get(addr);
-    if (span !== undefined && (other < span[0] || other > span[1])) return false;
+    const alike = this.#alike.get(addr);
+    if (alike !== undefined && (other < alike.low || other > alike.high || within(alike, other))) return false;
     return !this.#typed.has(addr) || sameType(addr, other);
   }
+}
+
+function within(alike: Alike, addr: number): boolean {
+  if (!alike.sorted) {
+    const sorted = [...alike.out].sort((a, b) => a[0] - b[0] || b[1] - a[1]);
+    alike.out.length = 0;
+    for (const next of sorted) {
+      const last = alike.out.at(-1);
+      if (last !== undefined && next[0] <= last[1])
+        alike.out[alike.out.length - 1] = [last[0], Math.max(last[1], next[1])];
+      else alike.out.push(next);
+    }
+    alike.sorted = true;
+  }
+  let [low, high] = [0, alike.out.length - 1];
+  while (low <= high) {
+    const mid = (low + high) >> 1;
+    const [from, to] = alike.out[mid] as Interval;
+    if (addr < from) high = mid - 1;
+    else if (addr > to) low = mid + 1;
+    else return true;
+  }
+  return false;
 }
