@@ -1,6 +1,6 @@
 import { isNonEmpty } from '../../src/core/span.ts';
 import { clusterGroups } from '../../src/derive/cluster.ts';
-import { type PathPods, pathPods } from '../../src/derive/path-pods.ts';
+import { type PathPod, type PathPods, pathPods } from '../../src/derive/path-pods.ts';
 import { fleetOf, type Lost, probe } from '../../src/net/index.ts';
 import { citeTraced, definePathRule } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -37,18 +37,14 @@ export const rule = definePathRule({
     if (able.length > MOST_NODES)
       return tally.verdict(digests.ids, () => `more than ${MOST_NODES} nodes: netcase reach follows every pair`);
     const fleet = fleetOf(nodes);
-    const follow = (from: string, to: string, ends: { from: string; to: string }) => {
+    const follow = (from: PathPod, to: PathPod, ends: { from: string; to: string }) => {
       const lost = new Map<string, { first: Lost; protos: string[] }>();
       for (const p of PROBES) {
-        const probed = probe(fleet, { from: `${ends.from}/${from}`, to, ...p }, ends);
+        const probed = probe(fleet, { from: `${ends.from}/${from.inode}`, to: to.address, ...p }, ends);
         const both = [...new Set([ends.from, ends.to])];
         if (probed.kind === 'reached') tally.reached(both, probed.cites.map(citeTraced));
         else if (probed.kind === 'unknown')
-          tally.unknown(
-            both,
-            `whether pods of ${ends.from} reach those of ${ends.to}: ${probed.because}`,
-            probed.evidence,
-          );
+          tally.unknown(both, `whether pods reach pods: ${probed.because}`, probed.evidence);
         else if (probed.kind === 'lost') {
           const at = lost.get(keyOf(probed)) ?? { first: probed, protos: [] };
           at.protos.push(p.proto);
@@ -65,10 +61,10 @@ export const rule = definePathRule({
           confidence: 'proven',
           nodes: [first.hop.node, ends.from, ends.to],
           blame: first.blame,
-          message: `${from} on ${ends.from} cannot reach ${to} on ${ends.to}${what}: ${endOf(first)}`,
+          message: `${from.address} on ${ends.from} cannot reach ${to.address} on ${ends.to}${what}: ${endOf(first)}`,
           cites,
           trace: first.trace,
-          disprove: `netcase trace --from ${ends.from}/${from} --to ${to} over a new collection that delivers it`,
+          disprove: `netcase trace --from ${ends.from}/${from.address} --to ${to.address} over a new collection that delivers it`,
         });
       }
     };
@@ -82,7 +78,7 @@ export const rule = definePathRule({
       }
       for (const a of members)
         for (const b of members)
-          if (a !== b) follow(a.pods[0] as string, b.pods[0] as string, { from: a.node, to: b.node });
+          if (a !== b) follow(a.pods[0] as PathPod, b.pods[0] as PathPod, { from: a.node, to: b.node });
     }
     return tally.verdict(digests.ids, (n) => why.get(n) || 'no other pod of its cluster was collected');
   },

@@ -9,11 +9,17 @@ export interface PathPodSource extends Source<Exclude<PathPodKinds, 'netnsAddres
   all(kind: 'netnsAddresses'): readonly Fact<'netnsAddresses'>[];
 }
 
+export interface PathPod {
+  /** As in `netns/<inode>/`. */
+  readonly inode: string;
+  readonly address: string;
+}
+
 /** Pods that stand for all pods of a node, and the cluster that it belongs to. */
 export interface PathPods {
   readonly ties: ClusterTies;
-  /** Addresses: the first in the node's own lease where there is one; a second one only on the same bridge. */
-  readonly pods: readonly string[];
+  /** Namespace and address: the first in the node's own lease where there is one; a second one only on the same bridge. */
+  readonly pods: readonly PathPod[];
   /** Why there is none; '' otherwise. */
   readonly because: string;
   /** Set: there may be pods, and these files would tell. */
@@ -44,20 +50,16 @@ export function pathPods(source: PathPodSource): PathPods {
         const net = a.family === 4 ? parsePrefix(`${a.address}/${a.prefixLength}`) : null;
         return at === null || net === null || own.has(a.address) || !prefixCovers(network, at)
           ? []
-          : [{ address: a.address, at, net }];
+          : [{ inode: f.instance ?? '', address: a.address, at, net }];
       }),
   );
   const leased =
     lease.subnet === null ? found : found.filter((p) => prefixCovers(lease.subnet?.prefix as Prefix, p.at));
   const [first] = leased.length > 0 ? leased : found;
   if (first !== undefined) {
-    const second = found.find((p) => p.address !== first.address && prefixCovers(first.net, p.at));
-    return {
-      ties,
-      pods: [first.address, ...(second === undefined ? [] : [second.address])],
-      because: '',
-      evidence: [],
-    };
+    const second = found.find((p) => p.inode !== first.inode && prefixCovers(first.net, p.at));
+    const pods = second === undefined ? [first] : [first, second];
+    return { ties, pods: pods.map(({ inode, address }) => ({ inode, address })), because: '', evidence: [] };
   }
   const busy = attachedBridges(source).bridges.find((b) => b.prefixes.some((p) => prefixCovers(network, p.prefix)));
   return busy === undefined

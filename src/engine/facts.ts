@@ -32,6 +32,7 @@ export class NodeFacts implements FactSource {
   private readonly records = new Map<string, EvidenceRecord[]>();
   private readonly one = new Map<FactKind, Fact<FactKind> | MissingFact>();
   private readonly many = new Map<FactKind, readonly Fact<FactKind>[]>();
+  private readonly single = new Map<string, Fact<FactKind> | MissingFact>();
 
   constructor(evidence: NodeEvidence) {
     this.node = evidence.info.id;
@@ -54,15 +55,27 @@ export class NodeFacts implements FactSource {
   all<K extends ManyKind>(kind: K): readonly Fact<K>[] {
     const known = this.many.get(kind);
     if (known !== undefined) return known as unknown as readonly Fact<K>[];
-    const instances = new Set<string>();
-    for (const id of FACT_SOURCES[kind]) for (const r of this.records.get(id) ?? []) instances.add(r.instance ?? '');
-    const list: Fact<K>[] = [];
-    for (const instance of instances) {
-      const fact = this.read(kind, (id) => this.records.get(id)?.find((r) => (r.instance ?? '') === instance));
-      if (!fact.missing) list.push(fact);
-    }
+    const list = [...new Set(this.recorded(kind).map((r) => r.instance ?? ''))].flatMap((i) => this.at(kind, i) ?? []);
     this.many.set(kind, list as unknown as readonly Fact<FactKind>[]);
     return list;
+  }
+
+  at<K extends ManyKind>(kind: K, instance: string): Fact<K> | undefined {
+    const key = `${kind} ${instance}`;
+    const known = this.single.get(key);
+    if (known !== undefined) return (known.missing ? undefined : known) as Fact<K> | undefined;
+    const fact = this.read(kind, (id) => this.records.get(id)?.find((r) => (r.instance ?? '') === instance));
+    this.single.set(key, fact as Fact<FactKind> | MissingFact);
+    return fact.missing ? undefined : fact;
+  }
+
+  instances(kind: ManyKind): readonly string[] {
+    const content = this.recorded(kind).filter((r) => hasContent(r.status));
+    return [...new Set(content.flatMap((r) => r.instance ?? []))];
+  }
+
+  private recorded(kind: ManyKind): readonly EvidenceRecord[] {
+    return FACT_SOURCES[kind].flatMap((id) => this.records.get(id) ?? []);
   }
 
   /** The first source that is whole wins; else the first that could be read at all, open-world. */

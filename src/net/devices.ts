@@ -1,6 +1,7 @@
 import type { BridgeAttributes, BridgePortAttributes, Fact, LinkDevice, VxlanAttributes } from '../facts/index.ts';
 import { type Addr, type Net, networkOf, parseAddr } from './addr.ts';
 import { type Cite, cite, missingReason, type Reason } from './doubt.ts';
+import { factOf } from './instance.ts';
 import type { Space } from './space.ts';
 
 /** One address of a device; `net` is what the kernel counts as on-link through it. */
@@ -61,11 +62,11 @@ export function readDevices(space: Space): DeviceTable {
       gap = { because: `${addresses.path} was not collected whole`, evidence: [addresses.evidence] };
     for (const fact of [addresses, facts.get('links'), facts.get('linksJson')]) if (!fact.missing) sources.push(fact);
   } else {
-    const mine = <F extends { readonly instance?: string }>(f: F) => f.instance === space.inode;
-    const addresses = facts.all('netnsAddresses').find(mine);
+    const addresses = factOf(facts, 'netnsAddresses', space.inode);
     if (addresses === undefined)
       gap = { because: `the addresses of ${space.label} were not collected`, evidence: ['netns.addr-json'] };
-    for (const fact of [addresses, facts.all('netnsLinks').find(mine)]) if (fact !== undefined) sources.push(fact);
+    for (const fact of [addresses, factOf(facts, 'netnsLinks', space.inode)])
+      if (fact !== undefined) sources.push(fact);
   }
   const merged = new Map<string, { parts: LinkDevice[]; facts: LinkFact[] }>();
   for (const fact of sources) {

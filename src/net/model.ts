@@ -7,6 +7,10 @@ export interface NetFacts<K extends FactKind = FactKind> {
   readonly node: string;
   get<F extends K>(kind: F): Fact<F> | MissingFact<F>;
   all<F extends K & ManyKind>(kind: F): readonly Fact<F>[];
+  /** One of `all`, without reading the others; a source that cannot do so leaves it out. */
+  at?<F extends K & ManyKind>(kind: F, instance: string): Fact<F> | undefined;
+  /** Instances of `all`, and those of files that turn out to be unreadable. */
+  instances?(kind: K & ManyKind): readonly string[];
 }
 
 /** What fwdVerdict, egressNat and route read: a rule that asks them declares these kinds among its needs and wants. */
@@ -65,6 +69,12 @@ export function buildNode(source: NetFacts<HookKind>, kinds?: readonly FactKind[
           node: source.node,
           get: (kind) => (allowed.has(kind) ? open.get(kind) : undeclared(source.node, kind)),
           all: (kind) => (allowed.has(kind) ? open.all(kind) : []),
+          ...(open.at === undefined
+            ? {}
+            : { at: (kind, instance) => (allowed.has(kind) ? open.at?.(kind, instance) : undefined) }),
+          ...(open.instances === undefined
+            ? {}
+            : { instances: (kind) => (allowed.has(kind) ? (open.instances?.(kind) ?? []) : []) }),
         };
   let spaces: readonly Space[] | undefined;
   const node: NetNode = {
@@ -86,7 +96,7 @@ export function buildNode(source: NetFacts<HookKind>, kinds?: readonly FactKind[
 function instances(facts: NetFacts): string[] {
   const found = new Set<string>();
   for (const kind of ['netnsAddresses', 'netnsLinks', 'netnsRoutes4'] as const)
-    for (const fact of facts.all(kind)) if (fact.instance !== undefined) found.add(fact.instance);
+    for (const name of facts.instances?.(kind) ?? facts.all(kind).flatMap((f) => f.instance ?? [])) found.add(name);
   return [...found];
 }
 

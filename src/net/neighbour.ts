@@ -4,6 +4,7 @@ import type { Device } from './devices.ts';
 import { discovers } from './discovery.ts';
 import { type Absence, type Cite, cite, type Reason } from './doubt.ts';
 import { floodRemotes } from './fdb.ts';
+import { factOf } from './instance.ts';
 import { answersFor, type Judged } from './source.ts';
 import type { Space } from './space.ts';
 import { bridgeOf, isUplink, type Port, peerOf, portsOf, uplinkOwners } from './wire.ts';
@@ -28,11 +29,7 @@ function tableOf(space: Space): NeighbourTable {
   const { facts } = space.node;
   const host = space.inode === null ? facts.get('neighbours') : undefined;
   const fact =
-    space.inode === null
-      ? host?.missing === false
-        ? host
-        : undefined
-      : facts.all('netnsNeighbours').find((f) => f.instance === space.inode);
+    space.inode === null ? (host?.missing === false ? host : undefined) : factOf(facts, 'netnsNeighbours', space.inode);
   const entries = new Map<string, NeighbourEntry>();
   for (const e of fact?.value.entries ?? []) {
     const addr = parseAddr(e.ip);
@@ -65,11 +62,7 @@ export function noNeighbour(space: Space, dev: string, addr: Addr): Absence | nu
   const { facts } = space.node;
   const host = space.inode === null ? facts.get('neighbours') : undefined;
   const fact =
-    space.inode === null
-      ? host?.missing === false
-        ? host
-        : undefined
-      : facts.all('netnsNeighbours').find((f) => f.instance === space.inode);
+    space.inode === null ? (host?.missing === false ? host : undefined) : factOf(facts, 'netnsNeighbours', space.inode);
   if (fact === undefined || !fact.closed) return null;
   return {
     node: space.node.id,

@@ -54,9 +54,9 @@ function startAt(cluster: NetCluster, addr: Addr): Start {
 function namespaceOf(cluster: NetCluster, id: string, name: string): Space {
   const node = cluster.node(id);
   if (node === undefined) throw new PlaceError(`there is no node ${id}; the case has ${some(cluster.ids)}`);
-  const direct = node.spaces.find(
-    (s) => s.inode === name || (s.inode !== null && s.devices.addresses.some((a) => formatAddr(a.addr) === name)),
-  );
+  const direct =
+    node.space(name) ??
+    node.spaces.find((s) => s.inode !== null && s.devices.addresses.some((a) => formatAddr(a.addr) === name));
   if (direct !== undefined) return direct;
   const index = node.facts.get('netnsIndex');
   const pinned = index.missing ? undefined : index.value.namespaces.find((n) => n.pin?.endsWith(`/${name}`) === true);

@@ -1,6 +1,7 @@
 import type { Fact, PolicyRule, PolicyRules } from '../facts/index.ts';
 import { type Addr, contains, type Net, parseNet } from './addr.ts';
 import { type Cite, cite, missingReason, type Reason, type Truth } from './doubt.ts';
+import { factOf } from './instance.ts';
 import { type Packet, portIn, protocolNumber } from './packet.ts';
 import type { Space } from './space.ts';
 
@@ -107,7 +108,7 @@ export function readPolicy(space: Space, family: 4 | 6): Policy {
     return policyOf(found, family);
   }
   // the collector takes IPv4 rules of a namespace only: whoever adds rules to a pod does it for both
-  const fact = facts.all('netnsRules4').find((f) => f.instance === inode);
+  const fact = factOf(facts, 'netnsRules4', inode);
   if (fact === undefined) {
     const because = `policy rules of ${space.label} were not collected`;
     return { rules: [], gap: { because, evidence: ['netns.rule4-json'] } };

@@ -1,6 +1,7 @@
 import type { Fact } from '../facts/index.ts';
 import type { Reason } from './doubt.ts';
 import { type FibTable, readTables } from './fib.ts';
+import { factOf } from './instance.ts';
 import { localTable } from './local-table.ts';
 import type { Space } from './space.ts';
 
@@ -49,6 +50,5 @@ function routesFact({ node, inode }: Space, family: 4 | 6): RoutesFact | null {
     const fact = family === 4 ? facts.get('routes4') : facts.get('routes6');
     return fact.missing ? null : fact;
   }
-  const list: readonly RoutesFact[] = family === 4 ? facts.all('netnsRoutes4') : facts.all('netnsRoutes6');
-  return list.find((f) => f.instance === inode) ?? null;
+  return (family === 4 ? factOf(facts, 'netnsRoutes4', inode) : factOf(facts, 'netnsRoutes6', inode)) ?? null;
 }

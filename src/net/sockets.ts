@@ -1,6 +1,7 @@
 import type { Fact } from '../facts/index.ts';
 import { type Addr, parseAddr } from './addr.ts';
 import { type Cite, cite, missingReason, type Reason } from './doubt.ts';
+import { factOf } from './instance.ts';
 import type { Space } from './space.ts';
 
 export interface Listener {
@@ -50,6 +51,6 @@ function socketsFact(space: Space): SocketsFact | Reason {
     const fact = facts.get('sockets');
     return fact.missing ? missingReason(`listening sockets of ${space.label} are not known`, fact) : fact;
   }
-  const fact = facts.all('netnsSockets').find((f) => f.instance === space.inode);
+  const fact = factOf(facts, 'netnsSockets', space.inode);
   return fact ?? { because: `listening sockets of ${space.label} were not collected`, evidence: ['netns.ss-listen'] };
 }

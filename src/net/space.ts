@@ -2,6 +2,7 @@ import type { Fact } from '../facts/index.ts';
 import { type Addr, formatAddr, isLinkLocal, isLoopback } from './addr.ts';
 import { type Device, type DeviceTable, readDevices } from './devices.ts';
 import { type Cite, cite, missingReason, type Reason } from './doubt.ts';
+import { factOf } from './instance.ts';
 import { readSets, type SetTable } from './ipset.ts';
 import type { NetNode } from './model.ts';
 import { Routing } from './routing.ts';
@@ -115,7 +116,7 @@ export class Space {
 
   #sysctlFact(): Fact<'sysctl'> | Fact<'netnsSysctl'> | undefined {
     const { facts } = this.node;
-    if (this.inode !== null) return facts.all('netnsSysctl').find((f) => f.instance === this.inode);
+    if (this.inode !== null) return factOf(facts, 'netnsSysctl', this.inode);
     const fact = facts.get('sysctl');
     return fact.missing ? undefined : fact;
   }

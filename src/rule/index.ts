@@ -40,6 +40,10 @@ export interface FactSource<K extends FactKind = FactKind> {
   readonly node: string;
   get<F extends K>(kind: F): Fact<F> | MissingFact<F>;
   all<F extends K & ManyKind>(kind: F): readonly Fact<F>[];
+  /** One of `all`, without reading the others. */
+  at?<F extends K & ManyKind>(kind: F, instance: string): Fact<F> | undefined;
+  /** Instances of `all`, and those of files that turn out to be unreadable. */
+  instances?(kind: K & ManyKind): readonly string[];
 }
 
 /**
