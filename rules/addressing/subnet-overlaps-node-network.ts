@@ -1,5 +1,6 @@
 import type { Prefix } from '../../src/core/address.ts';
 import {
+  formatPrefix,
   parseIp,
   parsePrefix,
   prefixContains,
@@ -74,7 +75,7 @@ export const rule = defineNodeRule({
       for (const own of bridge.prefixes) {
         for (const r of unicast) {
           const dst = /^(main|local|default)$/.test(r.table) || r.dev === bridge.name ? null : parsePrefix(r.dst);
-          if (dst !== null && dst.length > 0 && prefixesOverlap(dst, own.prefix))
+          if (dst !== null && !isDefault(dst) && prefixesOverlap(dst, own.prefix))
             elsewhere.add(
               `routing table ${r.table} has ${r.dst} by ${r.dev ?? 'a next hop'}, which overlaps ${bridge.name}: the policy rules decide which one wins`,
             );
@@ -82,7 +83,7 @@ export const rule = defineNodeRule({
         const ownRoute = routes.find((r) => r.dev === bridge.name && same(r.dst, own.prefix));
         for (const other of routes) {
           const dst = parsePrefix(other.dst);
-          if (dst === null || dst.length === 0 || other.dev === undefined || bridgeNames.has(other.dev)) continue;
+          if (dst === null || isDefault(dst) || other.dev === undefined || bridgeNames.has(other.dev)) continue;
           if (!prefixesOverlap(dst, own.prefix)) continue;
           // the overlay's own routes (and flannel udp's supernet) are meant to surround the node's lease
           if (/^flannel/.test(other.dev) || (cluster !== null && prefixCovers(cluster, dst) && other.via !== undefined))
@@ -139,13 +140,16 @@ export const rule = defineNodeRule({
           v.address !== own.address
         );
       });
+      const dst = parsePrefix(other.dst);
+      const wider = dst !== null && dst.length < own.prefix.length;
+      const shared = wider ? formatPrefix(own.prefix) : other.dst;
       const [severity, effect] =
         loser === 'lan'
           ? ([
               lost.length > 0 ? 'critical' : 'high',
               lost.length > 0
                 ? `${lost.map((v) => `${v.what} ${v.address}`).join(', ')} become unreachable`
-                : `hosts of ${other.dst} become unreachable`,
+                : `hosts of ${shared} that ${other.dev} leads to become unreachable`,
             ] as const)
           : loser === 'containers'
             ? (['high', `containers on ${bridge.name} are unreachable, their range is routed to ${other.dev}`] as const)
@@ -156,7 +160,8 @@ export const rule = defineNodeRule({
       return {
         key: `${bridge.name} ${other.dst} ${other.dev}`,
         severity,
-        confidence: loser === 'latent' ? 'possible' : 'proven',
+        // a wide route says where the range would be, not that anybody is there
+        confidence: loser === 'latent' ? 'possible' : wider && lost.length === 0 ? 'likely' : 'proven',
         nodes: [id],
         message: `${bridge.name} ${range} overlaps ${other.dst} on ${other.dev} of ${id}: ${effect}`,
         cites: [cite(bridge.fact, own), cite(facts.routes4, other), ...lost.map((v) => v.cite)],
@@ -183,6 +188,9 @@ export const rule = defineNodeRule({
     }
   },
 });
+
+/** The default route, or a piece of it as VPNs write them (0.0.0.0/1 and 128.0.0.0/1): meant for what nothing else is. */
+const isDefault = (dst: Prefix) => dst.length < 4;
 
 const same = (text: string, prefix: Prefix) => {
   const parsed = parsePrefix(text);

@@ -95,6 +95,12 @@ testRule(rule, {
     },
   },
   passes: {
+    'the halves of a default route that OpenVPN writes': {
+      nodes: node(
+        '172.17.0.1/16',
+        `${gateway}unicast 0.0.0.0/1 via 10.8.0.1 dev tun0 proto boot scope global \nunicast 128.0.0.0/1 via 10.8.0.1 dev tun0 proto boot scope global \nunicast 172.17.0.0/16 dev docker0 proto kernel scope link src 172.17.0.1 \n`,
+      ),
+    },
     apart: {
       nodes: node(
         '172.17.0.1/16',
