@@ -12,7 +12,7 @@ export function reachCase(caseFile: string, changes: readonly string[]): ReachJs
       ...rest,
       groups: groups.map((g) => ({
         ...g,
-        example: presented(g.example, net, understood),
+        example: g.example === null ? null : presented(g.example, net, understood),
         cites: g.cites.map(cited),
       })),
       ...assumed(understood),

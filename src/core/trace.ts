@@ -72,8 +72,8 @@ export interface ReachGroup {
   readonly pairs: number;
   /** Every node of `from` to every other node of `to`. */
   readonly blocks: readonly { readonly from: readonly string[]; readonly to: readonly string[] }[];
-  /** One of the pairs, followed in full. */
-  readonly example: TraceJson;
+  /** One of the pairs, followed in full; null: they were not followed. */
+  readonly example: TraceJson | null;
   readonly cites: readonly TraceCite[];
 }
 
@@ -84,6 +84,8 @@ export interface ReachJson {
   readonly pods: readonly { readonly node: string; readonly pod: string }[];
   /** Nodes of which no pod is in the evidence. */
   readonly skipped: readonly { readonly node: string; readonly because: string }[];
+  /** How many packets were followed in full; the other pairs are like one of them in all that rules and tables look at. */
+  readonly followed: number;
   readonly groups: readonly ReachGroup[];
   readonly assuming?: readonly { readonly node: string; readonly command: string }[];
 }

@@ -43,7 +43,7 @@ function groupLines({ verdict, because, pairs, blocks, cites, example }: ReachGr
   for (const b of blocks.slice(0, MOST))
     out.push(`  from ${terminal(names(b.from, 6))} to ${terminal(names(b.to, 6))}`);
   if (blocks.length > MOST) out.push(`  and ${blocks.length - MOST} more blocks, in --format json`);
-  if (!works)
+  if (!works && example !== null)
     out.push(`  hop by hop: netcase trace --from ${terminal(example.packet.src)} --to ${terminal(example.packet.dst)}`);
   return out;
 }
