@@ -1,6 +1,8 @@
-import { type End, fork, lost, noted, type Run, type Site, type State, walk } from './chain.ts';
+import type { Fact, MissingFact, NftJson } from '../facts/index.ts';
+import { type End, fork, lost, type Run, type State } from './chain.ts';
 import { mergeEnds, mergeStates } from './chain-merge.ts';
 import type { Doubt, Reason } from './doubt.ts';
+import { runInTurn, runUntilMapped } from './hook-base.ts';
 import { attempt, distinct, orders, type Runner, within } from './hook-order.ts';
 import { type Packet, tupleOf } from './packet.ts';
 import type { BaseChain, RuleSources } from './rulesets.ts';
@@ -227,89 +229,31 @@ function asksNat(s: State, hook: Hook): boolean {
   return !ct.snat && ct.srcDone !== true && !(hook === 'input' && iif === 'lo');
 }
 
-/** Every chain sees what the one before it let pass. */
-function runInTurn(run: Run, order: readonly BaseChain[], entering: readonly State[], ends: End[]): State[] {
-  let states = [...entering];
-  for (const base of order) states = runBase(run, base, states, ends);
-  return states;
-}
-
-/** The first chain that chooses a mapping ends the list; accepting without one does not. */
-function runUntilMapped(run: Run, order: readonly BaseChain[], entering: readonly State[], ends: End[]): State[] {
-  const done = entering.filter((s) => s.mapped);
-  let open = entering.filter((s) => !s.mapped);
-  for (const base of order) {
-    const through = runBase(run, base, open, ends);
-    done.push(...through.filter((s) => s.mapped));
-    open = through.filter((s) => !s.mapped);
-  }
-  return mergeStates([...done, ...open]);
-}
-
-/** One base chain: states that it accepts go on, the others end. */
-function runBase(run: Run, base: BaseChain, entering: readonly State[], ends: End[]): State[] {
-  const out: State[] = [];
-  // a route chain routes again what it changed: each state is compared with what it was
-  const groups = base.type === 'route' ? entering.map((s) => [s]) : [entering];
-  for (const group of groups) {
-    const site: Site = {
-      run,
-      name: base.name,
-      chain: base.chain.name,
-      nat: base.type === 'nat',
-      tells: base.tells || (run.tellsNat && base.type === 'nat'),
-      cite: base.cite,
-      ended: [],
-    };
-    const returned = walk(base.chain, group, site, 0);
-    const all = mergeEnds([...site.ended, ...returned.flatMap((s) => byPolicy(run, base, s))]);
-    const before = group[0]?.packet;
-    for (const end of all) {
-      if (end.verdict !== 'accept') ends.push(end);
-      else out.push(base.type === 'route' && before !== undefined ? routedAgain(before, end.state) : end.state);
-    }
-  }
-  return out;
-}
-
-function routedAgain(before: Packet, state: State): State {
-  const now = state.packet;
-  const same = now.mark === before.mark && now.tos === before.tos && now.src === before.src && now.dst === before.dst;
-  return same ? state : { ...state, reroute: true };
-}
-
-function byPolicy(run: Run, base: BaseChain, state: State): readonly End[] {
-  const step = (action: string) => ({
-    space: run.space,
-    place: base.name,
-    action,
-    text: base.policyText,
-    cites: [base.policyCite()],
-  });
-  const accepted = (s: State): End => ({
-    state: base.tells ? noted(s, step('accept')) : s,
-    verdict: 'accept',
-    because: '',
-  });
-  const dropped = (s: State): End => ({
-    state: noted(s, step('drop')),
-    verdict: 'drop',
-    because: `policy DROP of ${base.name}`,
-  });
-  if (base.policy === 'accept') return [accepted(state)];
-  if (base.policy === 'drop') return [dropped(state)];
-  const reason = { because: `the policy of ${base.name} is not known`, evidence: [] };
-  const { yes, no } = fork(state, `${run.space.id} ${base.owner} ${base.name} policy drops`, reason);
-  return [...(yes === null ? [] : [dropped(yes)]), ...(no === null ? [] : [accepted(no)])];
-}
-
 /** What an nft ingress chain on the device could do to packets; null: there is none. */
 export function ingressDoubt(space: Space, dev: string): Doubt | null {
   if (space.inode !== null) return null;
-  const fact = space.node.facts.get('nftJson');
-  if (fact.missing) return null;
-  const chain = fact.value.chains.find((c) => c.hook === 'ingress' && (c.dev ?? '').split(',').includes(dev));
-  if (chain === undefined) return null;
-  const because = `nft chain ${chain.family} ${chain.table} ${chain.name} sees packets on ${dev} before all others`;
+  const { facts } = space.node;
+  const json = facts.get('nftJson');
+  const name = json.missing ? textIngress(facts.get('nftText')) : jsonIngress(json.value, dev);
+  if (name === null) return null;
+  const because = `nft chain ${name} sees packets on ${dev} before all others`;
   return { key: `${space.id} ingress ${dev}`, because, evidence: ['fw.nft-json'], holds: true };
+}
+
+const nameOf = (c: { family: string; table: string; name: string }): string => `${c.family} ${c.table} ${c.name}`;
+
+function jsonIngress({ chains, rules }: NftJson, dev: string): string | null {
+  const chain = chains.find(
+    (c) =>
+      c.hook === 'ingress' &&
+      (c.dev ?? dev).split(',').includes(dev) &&
+      (c.policy === 'drop' || rules.some((r) => r.chain === c.name && r.table === c.table && r.family === c.family)),
+  );
+  return chain === undefined ? null : nameOf(chain);
+}
+
+/** The text form does not say which device. */
+function textIngress(fact: Fact<'nftText'> | MissingFact): string | null {
+  const chain = fact.missing ? undefined : fact.value.chains.find((c) => c.hook === 'ingress');
+  return chain === undefined ? null : nameOf(chain);
 }

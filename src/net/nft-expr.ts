@@ -1,7 +1,7 @@
-import { type Addr, isLinkLocal } from './addr.ts';
 import { type Look, unknown } from './chain.ts';
 import { flagsUnder } from './match-transport.ts';
 import { CT_KEYS } from './nft-conntrack.ts';
+import { readFib } from './nft-fib.ts';
 import { type Bits, BREAK, entries, get, type Kind, readValue, type Value } from './nft-value.ts';
 import { hasPorts, ICMP, ICMP6, type Packet, protocolNumber, TCP } from './packet.ts';
 
@@ -197,38 +197,6 @@ function readPkttype(p: Packet, look: Look): Value | null {
   return null;
 }
 
-function fib(body: unknown): Expr {
-  const flags = get(body, 'flags');
-  const list = Array.isArray(flags) ? flags : [flags];
-  const result = get(body, 'result');
-  const [source, iif, oif] = [list.includes('saddr'), list.includes('iif'), list.includes('oif')];
-  if (result === 'type') {
-    return expr('word', (p, look) => {
-      const addr: Addr = source ? p.src : p.dst;
-      const dev = iif ? p.iif : oif ? p.oif : '';
-      const routing = look.space.routing(typeof addr === 'number' ? 4 : 6);
-      const { type, reason } = dev === '' ? routing.typeOf(addr) : routing.typeOf(addr, dev);
-      if (type === null) look.why = reason ?? { because: 'the type of an address is not known', evidence: [] };
-      return type;
-    });
-  }
-  if (!source || oif || (result !== 'oif' && result !== 'oifname' && result !== 'check')) return unreadable('fib');
-  return expr('bool', (p, look) => {
-    if (look.space.device(p.iif)?.kind === 'lo') return 1;
-    if (isLinkLocal(p.src) && typeof p.src === 'bigint') return unknown(look, 'fib of a link-local source');
-    const how = { loose: !iif, mark: list.includes('mark') };
-    const { passes, reason } = look.space.routing(typeof p.dst === 'number' ? 4 : 6).reversePath(p, p.iif, how);
-    if (passes === null) look.why = reason;
-    return passes === null
-      ? null
-      : passes === 1
-        ? 1
-        : passes === 0
-          ? 0
-          : unknown(look, 'the route back is one of several');
-  });
-}
-
 function bitwise(op: '&' | '|' | '^', body: unknown): Expr {
   if (!Array.isArray(body) || body.length < 2) return unreadable(`operator ${op}`);
   const left = readExpr(body[0]);
@@ -284,7 +252,7 @@ export function readExpr(json: unknown): Expr {
     case 'ct':
       return CT_KEYS(body) ?? unreadable(`ct ${String(get(body, 'key')).slice(0, 20)}`);
     case 'fib':
-      return fib(body);
+      return readFib(body) ?? unreadable('fib');
     case '&':
     case '|':
     case '^':

@@ -162,6 +162,15 @@ function setting(json: unknown, put: (p: Packet, n: number) => Packet | null, wh
   };
 }
 
+const restoreMark = connmarkAct((_, ct) => ({ mark: ct }));
+
+/** Without a connection there is no mark to read, and the kernel leaves the rule. */
+const markByConnection: Act = (state, site, rule) => {
+  const { ct } = state.packet;
+  const none = ct === null ? !site.run.tracked : ct.state === 'INVALID' || ct.state === 'UNTRACKED';
+  return none ? { to: 'skip', state } : restoreMark(state, site, rule);
+};
+
 function readMangle(body: unknown): Act | null {
   const value = get(body, 'value');
   const key = get(body, 'key');
@@ -171,7 +180,7 @@ function readMangle(body: unknown): Act | null {
   if (kind === 'meta') {
     if (['priority', 'nftrace', 'secmark'].includes(name)) return null;
     if (name !== 'mark') return unclear(`nft meta ${name} set`);
-    if (get(get(value, 'ct'), 'key') === 'mark') return connmarkAct((_, ct) => ({ mark: ct }));
+    if (get(get(value, 'ct'), 'key') === 'mark') return markByConnection;
     return setting(value, (p, n) => ({ ...p, mark: n >>> 0 }), 'nft meta mark set');
   }
   if (kind === 'ct') {
