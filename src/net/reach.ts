@@ -166,7 +166,7 @@ class PairWalk {
     const [from, to] = [this.#pods[a], this.#pods[b]];
     if (from === undefined || to === undefined) throw new RangeError('no such pair');
     const { answer, packet } = follow(this.#cluster, { from: from.place, to: formatAddr(to.addr), ...PROBE });
-    const key = `followed ${behaviour(answer, to.node)}`;
+    const key = `followed ${behaviour(answer, from.node, to.node)}`;
     const known = this.#classes.get(key);
     if (known !== undefined) return known;
     const result = resultOf(answer, packet);
@@ -200,15 +200,20 @@ function worstHalf(result: TraceResult): {
   return { verdict: reply.verdict, because: `the answer: ${reply.because}`, hop: reply.hops.at(-1) };
 }
 
-/** What two pairs must have in common to be one group: the verdicts, and where and by what they end. */
-function behaviour(answer: Answer, to: string): string {
+/** What two pairs must have in common to be one group: the verdicts, and where and by what they end; the nodes by their parts in it. */
+function behaviour(answer: Answer, from: string, to: string): string {
   const { request, reply } = answer.shown;
   const right = request.verdict !== 'delivered' || (request.space?.node.id === to && request.space.inode !== null);
+  const part = (node: string) => (node === from ? 'from' : node === to ? 'to' : node);
   const ending = (end: typeof request | null) => {
     if (end === null) return '-';
     const step = end.way.trail?.step;
     if (end.verdict === 'delivered' || step === undefined) return end.verdict;
-    return `${end.verdict} ${step.space.id} ${step.place} ${step.action} ${step.text.replace(/\d+(\.\d+){3}(:\d+)?/g, 'IP')}`;
+    const text = step.text
+      .replace(/\d+(\.\d+){3}(:\d+)?/g, 'IP')
+      .replaceAll(from, 'FROM')
+      .replaceAll(to, 'TO');
+    return `${end.verdict} ${part(step.space.node.id)} ${step.space.inode === null} ${step.place} ${step.action} ${text}`;
   };
   return `${answer.verdict}/${answer.replyVerdict}|${right}|${ending(request)}|${ending(reply)}`;
 }

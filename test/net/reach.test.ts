@@ -1,0 +1,89 @@
+import { describe, expect, it } from 'vitest';
+import { foldPairs, pairsIn } from '../../src/net/fold.ts';
+import { clusterOf, reach } from '../../src/net/index.ts';
+import { Watch } from '../../src/net/watch.ts';
+import { recordedLabs, recordedNodes } from '../support/bundle-nodes.ts';
+
+const LABS = recordedLabs().filter((lab) => !/docker|daemon/.test(lab));
+
+describe('reach', () => {
+  it.each(LABS)('%s: what is put together from a few traces is what following every pair says', async (lab) => {
+    const nodes = await recordedNodes(lab);
+    const followed = reach(clusterOf(nodes), 1000);
+    const learned = reach(clusterOf(nodes), 0);
+    const said = ({ groups }: typeof followed) =>
+      groups.map(({ verdict, because, pairs, blocks }) => ({ verdict, because, pairs, blocks }));
+    expect(said(learned)).toEqual(said(followed));
+    const n = followed.pods.length;
+    expect(followed.groups.reduce((sum, g) => sum + g.pairs, 0)).toBe(n * (n - 1));
+    expect(followed.followed).toBe(n * (n - 1));
+  });
+
+  it('follows fewer packets in a healthy fleet', async () => {
+    const nodes = await recordedNodes('healthy-vxlan');
+    const { followed, groups } = reach(clusterOf(nodes), 0);
+    expect(groups.map((g) => [g.verdict, g.pairs])).toEqual([['delivered', 6]]);
+    expect(followed).toBe(1);
+  });
+
+  it('names the dropping line', async () => {
+    const { groups } = reach(clusterOf(await recordedNodes('demo')));
+    expect(groups.map((g) => [g.verdict, g.pairs])).toEqual([
+      ['dropped', 2],
+      ['dropped', 2],
+      ['delivered', 2],
+    ]);
+    expect(groups[0]?.cites[0]).toMatchObject({ node: 'node-b', evidence: 'fw.iptables-save' });
+    expect(groups[0]?.blocks).toEqual([{ from: ['node-a', 'node-c'], to: ['node-b'] }]);
+  });
+
+  it('says which nodes it cannot follow', async () => {
+    const { pods, skipped } = reach(clusterOf(await recordedNodes('healthy-docker')));
+    expect(pods).toEqual([]);
+    expect(skipped).toMatchObject([{ node: 'docker-host', because: expect.stringContaining('no pod network') }]);
+  });
+});
+
+describe('folding', () => {
+  it('holds every pair once', () => {
+    const ids = Array.from({ length: 9 }, (_, i) => `n${i}`);
+    const classOf = (a: number, b: number) => (a === 3 ? 1 : b === 5 ? 2 : a % 2 === 0 && b > 6 ? 3 : 0);
+    const folded = foldPairs(ids, classOf);
+    const seen = new Map<string, number>();
+    for (const [c, blocks] of folded)
+      for (const { from, to } of blocks)
+        for (const a of from)
+          for (const b of to) if (a !== b) seen.set(`${a} ${b}`, (seen.get(`${a} ${b}`) ?? 0) + 1 + c * 100);
+    for (const [i, a] of ids.entries())
+      for (const [j, b] of ids.entries()) if (i !== j) expect(seen.get(`${a} ${b}`)).toBe(1 + classOf(i, j) * 100);
+    expect([...folded.values()].reduce((sum, blocks) => sum + pairsIn(blocks), 0)).toBe(72);
+  });
+});
+
+describe('watching tests', () => {
+  const same = () => true;
+  it('tells apart what a test told apart', () => {
+    const watch = new Watch();
+    watch.compare(100, 90, 200);
+    watch.compare(100, 120, 130);
+    watch.compare(100, 125, 150);
+    expect([89, 90, 119, 120, 150, 151, 200, 201].map((a) => watch.covers(100, a, same))).toEqual([
+      false,
+      true,
+      true,
+      false,
+      false,
+      true,
+      true,
+      false,
+    ]);
+    expect(watch.covers(7, 8, same)).toBe(true);
+  });
+  it('knows nothing of others once a test looked at more than networks', () => {
+    const watch = new Watch();
+    watch.fix(100);
+    expect(watch.covers(100, 101, same)).toBe(false);
+    expect(watch.covers(100, 100, same)).toBe(true);
+    expect(watch.covers(1n, 2n, same)).toBe(false);
+  });
+});

@@ -1,0 +1,34 @@
+import { readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { readInput } from '../../src/bundle/index.ts';
+import { decodeEvidence } from '../../src/cases/evidence-text.ts';
+import { nodeInfo } from '../../src/cases/prepare.ts';
+import { NodeFacts } from '../../src/engine/index.ts';
+import { buildNode, type NetNode } from '../../src/net/index.ts';
+
+const BUNDLES = join(import.meta.dirname, '../../fixtures/bundles');
+
+/** Names of the recorded labs. */
+export const recordedLabs = (): readonly string[] => readdirSync(BUNDLES).sort();
+
+/** The facts of every node of a recorded lab, by the real reader and parsers. */
+export async function recordedFacts(lab: string): Promise<readonly NodeFacts[]> {
+  const dir = join(BUNDLES, lab);
+  const found: NodeFacts[] = [];
+  for (const file of readdirSync(dir).sort()) {
+    if (!file.endsWith('.tar.gz')) continue;
+    for (const read of await readInput(join(dir, file), { name: basename(file) })) {
+      if (!read.ok) throw new Error(`${file}: ${JSON.stringify(read)}`);
+      const { bundle } = read;
+      const textAt = (path: string) => {
+        const member = bundle.members.get(path);
+        return member === undefined ? null : decodeEvidence(member.bytes);
+      };
+      found.push(new NodeFacts({ info: nodeInfo(bundle, bundle.nodeName, bundle.evidence), textAt }));
+    }
+  }
+  return found;
+}
+
+export const recordedNodes = async (lab: string): Promise<readonly NetNode[]> =>
+  (await recordedFacts(lab)).map((facts) => buildNode(facts));
