@@ -1,4 +1,5 @@
 import { isNonEmpty } from '../../src/core/span.ts';
+import { acceptRange } from '../../src/derive/accept-range.ts';
 import { attachedBridges } from '../../src/derive/devices.ts';
 import type { PodFlow } from '../../src/derive/pods.ts';
 import { OUTSIDE, podFlows } from '../../src/derive/pods.ts';
@@ -12,6 +13,11 @@ import { REF } from '../../src/rule/references.ts';
 const POLICY =
   /(DOCKER-ISOLATION|DOCKER-INTERNAL|KUBE-ROUTER|KUBE-NWPLCY|KUBE-POD-FW|kube-network-policies|cali-|calico|CILIUM|WEAVE-NPC|NETAVARK_ISOLATION)/;
 const PROBES = [{ proto: 'tcp', dport: 443 }, { proto: 'udp', dport: 53 }, { proto: 'icmp' }] as const;
+
+/** The step that comes after any hand-made rule. */
+const PERSIST = {
+  step: 'Persist with the firewall’s own tool (netfilter-persistent, firewall-cmd --permanent); never -P FORWARD ACCEPT as the first step.',
+};
 
 export const rule = defineNodeRule({
   id: 'forward-drops-pod-traffic',
@@ -28,9 +34,7 @@ export const rule = defineNodeRule({
       undo: 'iptables -D FORWARD -d 10.244.0.0/16 -j ACCEPT; iptables -D FORWARD -s 10.244.0.0/16 -j ACCEPT',
       risk: 'Accepts all traffic of the pod range, network policies of the same chain excepted.',
     },
-    {
-      step: 'Persist with the firewall’s own tool (netfilter-persistent, firewall-cmd --permanent); never -P FORWARD ACCEPT as the first step.',
-    },
+    PERSIST,
   ],
   references: [REF.dockerFirewall, REF.flannelTroubleshooting, REF.kubeVips],
   needs: ['addresses', 'routes4'],
@@ -96,5 +100,15 @@ function drop(node: string, flow: PodFlow, proto: string, decider: Decider): Fin
     message: `FORWARD on ${node} drops new traffic from ${flow.name} (${src} -> ${dst} ${proto}, in ${iif}, out ${oif}): ${what} in ${decider.place}${meant ? ', by policy' : ''}`,
     cites: [cite(decider.fact, decider), cite(flow.fact, flow)],
     disprove: 'a rule in front of it that accepts this packet in the same ruleset',
+    remediation: meant
+      ? []
+      : [
+          {
+            step: `Find out who should have written the accept rules (flannel with --iptables-forward-rules, kube-proxy, CNI, docker) and start it; until then accept ${flow.range} in the ruleset that drops it.`,
+            ...acceptRange(decider.fact.evidence, decider.place, flow.range),
+            risk: `Accepts all traffic of ${flow.range}, network policies of the same chain excepted.`,
+          },
+          PERSIST,
+        ],
   };
 }

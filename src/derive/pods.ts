@@ -1,5 +1,5 @@
 import type { Prefix } from '../core/address.ts';
-import { addressAt, formatIp, parsePrefix, prefixCovers } from '../core/address.ts';
+import { addressAt, formatIp, formatPrefix, parsePrefix, prefixCovers } from '../core/address.ts';
 import type { Span } from '../core/span.ts';
 import type { Fact, Route } from '../facts/index.ts';
 import type { ContainerBridge, DeviceKinds, Source } from './devices.ts';
@@ -120,6 +120,8 @@ export interface PodFlow {
   readonly iif: string;
   readonly oif: string;
   readonly severity: 'critical' | 'high';
+  /** What it is traffic of: the cluster's pod network, else the bridge's own. */
+  readonly range: string;
   /** Its container's address is one in use. */
   readonly live: boolean;
   /** The line that makes it traffic of this node: the route to the peer, or the address of the bridge. */
@@ -142,13 +144,15 @@ export function defaultDevice(source: Source<'routes4'>): string | null {
  */
 export function podFlows(source: LiveSource, decided: string | undefined): readonly PodFlow[] {
   const out = decided ?? defaultDevice(source);
+  const cluster = flannelLease(source)?.network?.prefix ?? null;
   const routes = source.get('routes4');
   const [peer] = peerRoutes(source);
   return podNetworks(source).flatMap((net): PodFlow[] => {
     const { name } = net.bridge;
+    const range = formatPrefix(net.clustered && cluster !== null ? cluster : net.prefix);
     const flows: PodFlow[] = [];
     if (net.clustered && peer !== undefined && !routes.missing) {
-      const why = { severity: 'critical', fact: routes, line: peer.route.line, live: net.live } as const;
+      const why = { severity: 'critical', fact: routes, line: peer.route.line, live: net.live, range } as const;
       const ends = { theirs: peer.sample, ours: net.sample };
       flows.push({
         name: 'other nodes’ pods to its own',
@@ -175,6 +179,7 @@ export function podFlows(source: LiveSource, decided: string | undefined): reado
         iif: name,
         oif: out,
         severity: 'high',
+        range,
         fact: net.bridge.fact,
         line: net.line,
         live: net.live && decided !== undefined,
