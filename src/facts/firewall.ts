@@ -100,7 +100,13 @@ export interface IptablesVersion {
 
 /** `nft -j list ruleset`, kept as nft prints it; expressions stay JSON for src/net. */
 export interface NftJson {
-  readonly tables: readonly { readonly family: string; readonly name: string; readonly handle: number }[];
+  readonly tables: readonly {
+    readonly family: string;
+    readonly name: string;
+    readonly handle: number;
+    /** Its base chains are not called. */
+    readonly dormant?: true;
+  }[];
   readonly chains: readonly {
     readonly family: string;
     readonly table: string;

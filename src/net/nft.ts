@@ -90,11 +90,12 @@ function build(family: 4 | 6, native: NativeNft): readonly BaseChain[] {
   const text = new TextIndex(textFact?.value ?? null);
   const families = family === 4 ? ['ip', 'inet'] : ['ip6', 'inet'];
   const tables = readTables(fact.value, text);
+  const dormant = new Set(fact.value.tables.filter((t) => t.dormant).map((t) => `${t.family} ${t.name}`));
   const out: BaseChain[] = [];
   for (const chain of fact.value.chains) {
     const table = `${chain.family} ${chain.table}`;
     if (chain.hook === undefined || !HOOKS.has(chain.hook) || !families.includes(chain.family)) continue;
-    if (covered(chain) || chain.type === undefined || !TYPES.has(chain.type)) continue;
+    if (covered(chain) || dormant.has(table) || chain.type === undefined || !TYPES.has(chain.type)) continue;
     const prepared = tables.get(table)?.chains.get(chain.name);
     if (prepared === undefined) continue;
     out.push(baseChain(chain, prepared, native, text));

@@ -3,7 +3,7 @@ import type { Act, PreparedChain, PreparedRule, Quick, Segment } from './chain.t
 import { type AnyFact, type Cite, cite, type Reason } from './doubt.ts';
 import { readQuick, readTests } from './match.ts';
 import { readNftChains } from './nft.ts';
-import { findSources } from './rulesets-found.ts';
+import { findSources, type NativeNft } from './rulesets-found.ts';
 import type { Space } from './space.ts';
 import type { Hook } from './step.ts';
 import { readTarget } from './target.ts';
@@ -73,7 +73,7 @@ export function readRuleSources(space: Space, family: 4 | 6): RuleSources {
     chains(hook) {
       let chains = byHook.get(hook);
       if (chains === undefined) {
-        const all = rulesets.flatMap((source) => iptablesChains(source, family, hook));
+        const all = rulesets.flatMap((source) => iptablesChains(source, family, hook, native));
         if (native !== null) all.push(...readNftChains(space, family, native).filter((c) => c.hook === hook));
         chains = all.filter((c) => !c.empty || c.tells).sort((a, b) => a.priority - b.priority);
         byHook.set(hook, chains);
@@ -83,13 +83,17 @@ export function readRuleSources(space: Space, family: 4 | 6): RuleSources {
   };
 }
 
-function iptablesChains(source: IptSource, family: 4 | 6, hook: Hook): BaseChain[] {
+function iptablesChains(source: IptSource, family: 4 | 6, hook: Hook, native: NativeNft | null): BaseChain[] {
   const out: BaseChain[] = [];
+  const word = family === 4 ? 'ip' : 'ip6';
+  const dormant = (table: string): boolean =>
+    source.backend === 'nft' &&
+    native?.fact.value.tables.some((t) => t.dormant === true && t.family === word && t.name === table) === true;
   for (const [table, priorities] of Object.entries(PRIORITIES)) {
     const priority = priorities[hook];
     const found = source.ruleset.tables.get(table);
     const chain = found?.chains.get(hook.toUpperCase());
-    if (priority === undefined || found === undefined || chain === undefined) continue;
+    if (priority === undefined || found === undefined || chain === undefined || dormant(table)) continue;
     const policy = chain.policy === 'ACCEPT' ? 'accept' : chain.policy === 'DROP' ? 'drop' : null;
     const policyText = `:${chain.name} ${chain.policy ?? '-'}`;
     const { fact } = source;

@@ -23,6 +23,11 @@ const OTHER = new Set([
   'element',
 ]);
 
+/** nft 1.0.6 writes the flag as "d", others in full. */
+function isDormant(flags: unknown): boolean {
+  return (Array.isArray(flags) ? flags : [flags]).some((f) => f === 'd' || f === 'dormant');
+}
+
 /** `nft -j list ruleset`. Text that is no whole JSON is no fact: its text form is read instead. */
 function readNftJson(source: string): Parsed<NftJson> {
   if (depthOf(source) > MAX_DEPTH) return { ok: false, why: `nested deeper than ${MAX_DEPTH}` };
@@ -48,7 +53,8 @@ function readNftJson(source: string): Parsed<NftJson> {
     ];
     const table = text(get(body, 'table'));
     const chain = text(get(body, 'chain'));
-    if (kind === 'table' && family !== undefined && name !== undefined) tables.push({ family, name, handle });
+    if (kind === 'table' && family !== undefined && name !== undefined)
+      tables.push({ family, name, handle, ...(isDormant(get(body, 'flags')) ? { dormant: true } : {}) });
     else if (kind === 'chain' && family !== undefined && table !== undefined && name !== undefined) {
       const dev = get(body, 'dev');
       chains.push(
@@ -96,4 +102,4 @@ function readNftJson(source: string): Parsed<NftJson> {
   return { ok: true, value: { tables, chains, rules, sets }, skipped };
 }
 
-export const parsers = [defineParser({ fact: 'nftJson', evidence: ['fw.nft-json'], version: 1, parse: readNftJson })];
+export const parsers = [defineParser({ fact: 'nftJson', evidence: ['fw.nft-json'], version: 2, parse: readNftJson })];

@@ -74,6 +74,28 @@ describe('nft expressions', () => {
     expect(dropped(...expr)).toBe(expected);
   });
 
+  it('does not call the chains of a dormant table', () => {
+    const objects = (flags: object) => [
+      { table: { family: 'ip', name: 't', handle: 1, ...flags } },
+      {
+        chain: {
+          family: 'ip',
+          table: 't',
+          name: 'c',
+          handle: 1,
+          type: 'filter',
+          hook: 'forward',
+          prio: 0,
+          policy: 'drop',
+        },
+      },
+    ];
+    const of = (flags: object) => hostOf({ 'fw.nft-json': JSON.stringify({ nftables: objects(flags) }) });
+    expect(verdicts(run(of({}), 'forward', POD))).toBe('drop');
+    expect(verdicts(run(of({ flags: 'd' }), 'forward', POD))).toBe('accept');
+    expect(verdicts(run(of({ flags: ['dormant'] }), 'forward', POD))).toBe('accept');
+  });
+
   it('follows a verdict map of a kube-proxy', () => {
     const more = [
       { chain: { family: 'ip', table: 't', name: 'svc', handle: 2 } },
