@@ -74,16 +74,21 @@ function netCase(
     return fresh;
   };
   const digests = bundles.map((bundle) => ({ id: bundle.node, digest: digestOf(bundle) }));
-  return { cluster: lazyCluster(digests, open), textAt: (node, path) => evidenceOf(node)?.textAt(path) ?? null };
+  const close = (node: string) => {
+    open.drop(node);
+    evidenceOf.drop(node);
+  };
+  return { cluster: lazyCluster(digests, open, close), textAt: (node, path) => evidenceOf(node)?.textAt(path) ?? null };
 }
 
 /** Asks once for each key. */
-function kept<V>(make: (key: string) => V): (key: string) => V {
+function kept<V>(make: (key: string) => V): ((key: string) => V) & { drop(key: string): void } {
   const known = new Map<string, V>();
-  return (key) => {
+  const get = (key: string): V => {
     if (!known.has(key)) known.set(key, make(key));
     return known.get(key) as V;
   };
+  return Object.assign(get, { drop: (key: string) => void known.delete(key) });
 }
 
 function currentBundles(store: CaseFile): readonly BundleRow[] {

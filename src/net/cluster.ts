@@ -19,6 +19,8 @@ export interface NetCluster {
   owners(addr: Addr): readonly Owner[];
   /** `mac` as the kernel prints it, in lower case. */
   macOwners(mac: string): readonly Owner[];
+  /** Lets go of a node's model, for walks over very many nodes. Not while a packet is on its way: namespaces are told apart by identity. */
+  forget(id: string): void;
   /** Nodes whose own addresses are not known whole: an address without an owner may be theirs. */
   readonly gaps: readonly { readonly node: string; readonly reason: Reason }[];
 }
@@ -29,8 +31,12 @@ export interface DigestEntry {
   readonly digest: NetDigest | string;
 }
 
-/** A cluster over digests that were made before; `open` builds a node's model, once for each. */
-export function lazyCluster(digests: readonly DigestEntry[], open: (id: string) => NetNode | undefined): NetCluster {
+/** A cluster over digests that were made before; `open` builds a node's model, `close` lets go of what it rests on. */
+export function lazyCluster(
+  digests: readonly DigestEntry[],
+  open: (id: string) => NetNode | undefined,
+  close: (id: string) => void = () => {},
+): NetCluster {
   const ids = digests.map((d) => d.id);
   const known = new Set(ids);
   const nodes = new Map<string, NetNode | undefined>();
@@ -43,6 +49,9 @@ export function lazyCluster(digests: readonly DigestEntry[], open: (id: string) 
       if (!known.has(id)) return undefined;
       if (!nodes.has(id)) nodes.set(id, open(id));
       return nodes.get(id);
+    },
+    forget(id) {
+      if (nodes.delete(id)) close(id);
     },
     owners: (addr) => addresses.find(formatAddr(addr)),
     macOwners: (mac) => macs.find(mac),

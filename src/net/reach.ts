@@ -105,6 +105,8 @@ class PairWalk {
       const node = this.#cluster.node(pod.node);
       const own = node === undefined ? '' : representativeOf(node);
       if (typeof own !== 'string') fillRow(this.#cluster, own, faces, at, rows, this.#statuses);
+      // the next one is traced with this one; after that nobody asks for it again
+      if (at > 0) this.#cluster.forget(this.#pods[at - 1]?.node ?? '');
     });
     this.#rows = rows;
   }
