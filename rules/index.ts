@@ -18,6 +18,7 @@ import { rule as interfaceForwardingDisabled } from './forwarding/interface-forw
 import { rule as ipForwardDisabled } from './forwarding/ip-forward-disabled.ts';
 import { rule as cgroupDriverMismatch } from './kubelet/cgroup-driver-mismatch.ts';
 import { rule as tracePodToPod } from './path/trace-pod-to-pod.ts';
+import { rule as tracePodToServiceAndExternal } from './path/trace-pod-to-service-and-external.ts';
 
 export const RULES: readonly AnyRule[] = [
   containerNetworksOverlap,
@@ -37,4 +38,5 @@ export const RULES: readonly AnyRule[] = [
   ipForwardDisabled,
   cgroupDriverMismatch,
   tracePodToPod,
+  tracePodToServiceAndExternal,
 ];

@@ -25,6 +25,7 @@ export const rule = definePathRule({
     },
   ],
   references: [REF.flannelTroubleshooting, REF.kubeVips],
+  explains: ['trace-pod-to-service-and-external'],
   needs: ['addresses', 'routes4'],
   wants: ['links', 'bridges', 'sysfs', 'dockerNetworks', 'flannelEnv', 'fdb', 'netnsAddresses'],
   extract: ({ source }): PathPods => pathPods(source),

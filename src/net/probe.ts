@@ -8,7 +8,15 @@ export type Probed =
   | { readonly kind: 'reached'; readonly cites: readonly TraceCite[] }
   /** Dropped where dropping is the purpose: isolation of networks, network policies. */
   | { readonly kind: 'policy' }
-  | { readonly kind: 'unknown'; readonly because: string; readonly evidence: readonly string[] }
+  | {
+      readonly kind: 'unknown';
+      readonly because: string;
+      readonly evidence: readonly string[];
+      /** It left the collected nodes, and what comes then is not in the evidence. */
+      readonly outside: boolean;
+      /** Some rule gave it another destination. */
+      readonly translated: boolean;
+    }
   | Lost;
 
 export interface Lost {
@@ -43,7 +51,8 @@ export function probe(cluster: NetCluster, request: TraceRequest, ends: Ends): P
   try {
     result = trace(cluster, request);
   } catch (error) {
-    if (error instanceof PlaceError) return { kind: 'unknown', because: error.message, evidence: [] };
+    if (error instanceof PlaceError)
+      return { kind: 'unknown', because: error.message, evidence: [], outside: false, translated: false };
     throw error;
   }
   if (result.branches.length === 0) return judgeWay(result, result, ends);
@@ -60,7 +69,7 @@ export function probe(cluster: NetCluster, request: TraceRequest, ends: Ends): P
 
 function judgeWay(way: Way, result: TraceResult, ends: Ends): Probed {
   const last = way.hops.at(-1);
-  if (way.verdict === 'unknown') return open(way.because, result);
+  if (way.verdict === 'unknown') return open(way, way.because, result);
   const atSocket = way.verdict === 'rejected' && last?.place === 'socket';
   if (way.verdict !== 'delivered' && !atSocket) return lostAt('request', way, way, result, ends);
   const arrivedAt = way.arrived?.node ?? last?.node ?? null;
@@ -70,13 +79,18 @@ function judgeWay(way: Way, result: TraceResult, ends: Ends): Probed {
   }
   const { reply } = way;
   if (!atSocket && reply !== null && reply.verdict !== 'delivered')
-    return reply.verdict === 'unknown' ? open(reply.because, result) : lostAt('answer', reply, way, result, ends);
+    return reply.verdict === 'unknown'
+      ? open(reply, reply.because, result)
+      : lostAt('answer', reply, way, result, ends);
   return { kind: 'reached', cites: way.hops.flatMap((h) => h.cites) };
 }
 
-function open(because: string, result: TraceResult): Probed {
+function open(end: TraceHalf, because: string, result: TraceResult): Probed {
   const [first] = result.missing;
-  return { kind: 'unknown', because: first?.because ?? because, evidence: first?.evidence ?? [] };
+  const translated = result.hops.some((h) => h.action === 'dnat');
+  // several questions: one of them is not about the outside
+  const outside = end.hops.at(-1)?.place.startsWith('outside') === true && result.missing.length <= 1;
+  return { kind: 'unknown', because: first?.because ?? because, evidence: first?.evidence ?? [], outside, translated };
 }
 
 function lostAt(half: Lost['half'], end: TraceHalf, way: Way, result: TraceResult, ends: Ends): Probed {
@@ -94,6 +108,7 @@ function lost(half: Lost['half'], end: TraceHalf, way: Way, result: TraceResult,
   // a drop that nothing in a file says (no route, no answer for a neighbour) is proved by what led there
   const hop = end.hops.at(-1);
   const cited = end.hops.findLast((h) => h.cites.length > 0) ?? way.hops.findLast((h) => h.cites.length > 0);
-  if (hop === undefined || cited === undefined) return { kind: 'unknown', because: end.because, evidence: [] };
+  if (hop === undefined || cited === undefined)
+    return { kind: 'unknown', because: end.because, evidence: [], outside: false, translated: false };
   return { kind: 'lost', half, share: null, hop, because: end.because, cites: cited.cites, blame, trace: result };
 }

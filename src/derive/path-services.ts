@@ -1,0 +1,148 @@
+import { parsePrefix, prefixCovers } from '../core/address.ts';
+import type { IptRule } from '../facts/firewall.ts';
+import { attachedBridges, type Source, uplinks } from './devices.ts';
+import { type PathPod, type PathPodKinds, type PathPodSource, type PathPods, pathPods } from './path-pods.ts';
+import { elements, flag } from './settings.ts';
+
+export type PathServiceKinds =
+  | PathPodKinds
+  | 'iptables'
+  | 'iptablesNft'
+  | 'iptablesLegacy'
+  | 'kubeletConfig'
+  | 'kubeletArgs'
+  | 'dockerContainers';
+export type PathServiceSource = PathPodSource & Source<Exclude<PathServiceKinds, 'netnsAddresses'>>;
+
+/** A service that every pod of a cluster needs. */
+export interface Vip {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+  readonly proto: 'tcp' | 'udp';
+}
+
+/** A port of the node that docker forwards to a container. */
+export interface Published {
+  readonly container: string;
+  readonly address: string;
+  readonly port: number;
+  readonly proto: 'tcp' | 'udp';
+  /** `address` is loopback: only the node itself may use it. */
+  readonly local: boolean;
+}
+
+export interface PathServices extends Omit<PathPods, 'pods'> {
+  /** One container or pod of each network that may leave the node; a pod of the cluster first. */
+  readonly clients: readonly (PathPod & { readonly clustered: boolean })[];
+  readonly vips: readonly Vip[];
+  readonly published: readonly Published[];
+}
+
+const MOST_CLIENTS = 4;
+const MOST_PORTS = 6;
+
+export function pathServices(source: PathServiceSource): PathServices {
+  const { pods, ...about } = pathPods(source);
+  const [pod] = pods;
+  const clients = pod === undefined ? [] : [{ ...pod, clustered: true }];
+  const found = source
+    .all('netnsAddresses')
+    .flatMap((f) =>
+      f.value.devices.flatMap((d) => d.addresses.map((a) => ({ inode: f.instance ?? '', address: a.address }))),
+    );
+  for (const bridge of attachedBridges(source).bridges) {
+    const inside = (address: string) => {
+      const at = parsePrefix(`${address}/32`);
+      return at !== null && bridge.prefixes.some((p) => p.address !== address && prefixCovers(p.prefix, at));
+    };
+    if (clients.some((c) => inside(c.address)) || clients.length >= MOST_CLIENTS) continue;
+    const client = found.find((c) => inside(c.address));
+    if (client !== undefined) clients.push({ ...client, clustered: false });
+  }
+  return { ...about, clients, vips: vips(source), published: published(source) };
+}
+
+/** Cluster DNS and the API, as kube-proxy wrote them: an address that no node's rules know is only configured. */
+function vips(source: PathServiceSource): readonly Vip[] {
+  const dns = clusterDns(source);
+  for (const kind of ['iptables', 'iptablesNft', 'iptablesLegacy'] as const) {
+    const fact = source.get(kind);
+    const chain = fact.missing ? undefined : fact.value.tables.get('nat')?.chains.get('KUBE-SERVICES');
+    if (chain === undefined) continue;
+    const found = chain.rules().flatMap((rule): Vip[] => {
+      const vip = vipOf(rule);
+      return vip !== null && (vip.name.startsWith('default/kubernetes') || (vip.port === 53 && isDns(vip, dns)))
+        ? [vip]
+        : [];
+    });
+    if (found.length > 0) return found;
+  }
+  return [];
+}
+
+const isDns = (vip: Vip, dns: readonly string[]) =>
+  dns.includes(vip.address) || /^kube-system\/(kube-dns|coredns|rke2-coredns)/.test(vip.name);
+
+function clusterDns(source: PathServiceSource): readonly string[] {
+  const config = source.get('kubeletConfig');
+  const args = source.get('kubeletArgs');
+  const flagged = args.missing ? undefined : flag(args.value, 'cluster-dns')?.value;
+  if (flagged !== undefined) return flagged.split(',');
+  return config.missing ? [] : elements(config.value, 'clusterDNS').map((s) => String(s.value));
+}
+
+function vipOf(rule: IptRule): Vip | null {
+  const { destination, protocol, target, comment } = rule;
+  if (destination === undefined || destination.negated || target === undefined || protocol?.negated !== false)
+    return null;
+  if (!/^KUBE-SVC-/.test(target.name)) return null;
+  const proto = protocol.value;
+  const option = rule.matches.flatMap((m) => m.options).find((o) => o.flag === '--dport' && !o.negated);
+  const port = Number(option?.values[0]);
+  if ((proto !== 'tcp' && proto !== 'udp') || !Number.isInteger(port)) return null;
+  const name = (comment ?? '').replace(/ cluster IP$/, '');
+  return { name, address: destination.value.replace(/\/32$/, ''), port, proto };
+}
+
+function published(source: PathServiceSource): readonly Published[] {
+  const docker = source.get('dockerContainers');
+  if (docker.missing) return [];
+  const own = nodeAddress(source);
+  const found = docker.value.containers.flatMap((c): Published[] =>
+    c.state !== 'running' || c.networkMode === 'host'
+      ? []
+      : c.ports.flatMap((p): Published[] => {
+          const wild = p.hostIp === undefined || p.hostIp === '' || p.hostIp === '0.0.0.0';
+          const address = wild ? own : p.hostIp;
+          if (p.hostPort === undefined || address === null || address === undefined || address.includes(':')) return [];
+          if (p.proto !== 'tcp' && p.proto !== 'udp') return [];
+          return [
+            {
+              container: c.name.replace(/^\//, ''),
+              address,
+              port: p.hostPort,
+              proto: p.proto,
+              local: address.startsWith('127.'),
+            },
+          ];
+        }),
+  );
+  const seen = new Set<string>();
+  return found
+    .filter((p) => {
+      const key = `${p.address} ${p.port} ${p.proto}`;
+      if (seen.has(key)) return false;
+      seen.add(key);
+      return true;
+    })
+    .slice(0, MOST_PORTS);
+}
+
+/** The node's address on the device of its default route. */
+function nodeAddress(source: PathServiceSource): string | null {
+  const [up] = uplinks(source);
+  const addresses = source.get('addresses');
+  const device = addresses.missing ? undefined : addresses.value.devices.find((d) => d.name === up?.dev);
+  return device?.addresses.find((a) => a.family === 4 && a.scope === 'global')?.address ?? null;
+}
