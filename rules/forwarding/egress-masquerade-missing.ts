@@ -1,9 +1,9 @@
 import { formatPrefix, isGlobal, parseIp, parsePrefix, prefixCovers } from '../../src/core/address.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
-import { attachedBridges } from '../../src/derive/devices.ts';
+import { attachedBridges, type Source } from '../../src/derive/devices.ts';
+import { flannelLease } from '../../src/derive/flannel.ts';
 import { defaultDevice, OUTSIDE, type PodNetwork, podNetworks } from '../../src/derive/pods.ts';
 import { setting } from '../../src/derive/settings.ts';
-import type { Fact, MissingFact } from '../../src/facts/index.ts';
 import { askEgress, buildNode, formatAddr, HOOK_KINDS, type NatAnswer, routeTo } from '../../src/net/index.ts';
 import type { Cite, Finding, Undecided } from '../../src/rule/index.ts';
 import { absent, cite, defineClusterRule, isClosed } from '../../src/rule/index.ts';
@@ -166,7 +166,7 @@ function untranslated(
   net: PodNetwork,
   out: NonNullable<ReturnType<typeof routeTo>>,
   bare: readonly (NatAnswer & { readonly proto: string })[],
-  source: { get(kind: 'iptables'): Fact<'iptables'> | MissingFact },
+  source: Source<'iptables' | 'flannelEnv'>,
 ): Finding {
   const subnet = formatPrefix(net.prefix);
   const { name } = net.bridge;
@@ -179,7 +179,10 @@ function untranslated(
   const ends = new Map<string, Cite>();
   if (!rules.missing && chain !== undefined) ends.set(`${rules.path} ${chain.line}`, cite(rules, { line: chain.line }));
   for (const d of bare.flatMap((b) => b.deciders)) ends.set(`${d.fact.path} ${d.line}`, cite(d.fact, d));
-  const run = `iptables -t nat -A POSTROUTING -s ${subnet} ! -o ${name} -j MASQUERADE`;
+  // in front: what ends the chain early may be the very reason; and never pod-to-pod traffic
+  const cluster = net.clustered ? flannelLease(source)?.network?.prefix : undefined;
+  const inside = cluster === undefined ? '' : ` ! -d ${formatPrefix(cluster)}`;
+  const run = `iptables -t nat -I POSTROUTING -s ${subnet}${inside} ! -o ${name} -j MASQUERADE`;
   return {
     key: `${name} ${subnet}${protos}`,
     severity: all ? 'high' : 'medium',
@@ -198,10 +201,8 @@ function untranslated(
         step: 'Let the owner write its rules again: systemctl restart docker, or flanneld with --ip-masq. By hand:',
         run,
         verify: `iptables-save -t nat | grep -- '-s ${subnet}'`,
-        undo: run.replace(' -A ', ' -D '),
-        risk: net.clustered
-          ? 'Without "! -d <cluster range>" in front of it, pod-to-pod traffic would be translated too.'
-          : 'none known',
+        undo: run.replace(' -I ', ' -D '),
+        risk: 'none known',
       },
     ],
     disprove: 'a router outside that has a route back to the subnet by this node',
