@@ -1,7 +1,7 @@
 import { type Addr, formatAddr, isLoopback } from './addr.ts';
 import type { Cite } from './doubt.ts';
 import { ingressDoubt } from './hook.ts';
-import type { Packet } from './packet.ts';
+import { ICMP, ICMP6, makePacket, type Packet } from './packet.ts';
 import type { RouteAnswer, RouteKey } from './routing.ts';
 import {
   confirm,
@@ -218,12 +218,26 @@ function forward(
   const routed = add(way, step(space, 'route', 'forward', answer.text, answer.cites));
   const mtu = answer.mtu ?? out?.mtu ?? null;
   if (mtu !== null && packet.size > mtu && (packet.df || familyOf(packet) === 6)) {
-    const because = `${packet.size} bytes do not fit the MTU ${mtu} of ${answer.dev}, and the packet must not be fragmented`;
+    const told = tooBigIsTold(run, routed, space, packet);
+    const because = `${packet.size} bytes do not fit the MTU ${mtu} of ${answer.dev}, and the packet must not be fragmented: ${told}`;
     return end(routed, 'dropped', because, space, packet, `mtu ${answer.dev}`, out === undefined ? [] : [out.cite]);
   }
   const nexthop = answer.via ?? packet.dst;
   const going: Packet = { ...packet, ttl: packet.ttl - 1, iif: device.name, oif: answer.dev, nexthop };
   return hooked(run, routed, space, 'forward', going, (w, p) => leave(run, w, space, p, answer.dev, nexthop, inner));
+}
+
+/** Does the router's "fragmentation needed" get back to the sender? Then it sends smaller packets; else it is a black hole [V34]. */
+function tooBigIsTold(run: Run, way: Way, space: Space, packet: Packet): string {
+  const six = familyOf(packet) === 6;
+  const icmp = six ? { type: 2, code: 0 } : { type: 3, code: 4 };
+  const error = makePacket({ src: packet.dst, dst: packet.src, proto: six ? ICMP6 : ICMP, icmp, size: 576 });
+  const ends = run.send({ ...way, legs: [], answering: null }, space, error, null, null, null);
+  if (ends.every((e) => e.verdict === 'delivered')) return 'the sender is told the MTU, and its next packet fits';
+  const lostAt = ends.find((e) => e.verdict === 'dropped' || e.verdict === 'rejected');
+  if (lostAt !== undefined && ends.every((e) => e.verdict !== 'delivered' && e.verdict !== 'unknown'))
+    return `the sender is not told (${lostAt.because}), a black hole for large packets`;
+  return 'whether the sender is told is not known';
 }
 
 /** POSTROUTING and out. */

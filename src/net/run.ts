@@ -4,7 +4,7 @@ import type { NetCluster } from './cluster.ts';
 import type { Device } from './devices.ts';
 import type { Absence, Cite, Reason } from './doubt.ts';
 import { runHook } from './hook.ts';
-import { inverse, type Packet, sameTuple, tupleOf } from './packet.ts';
+import { ICMP, inverse, type Packet, sameTuple, tupleOf } from './packet.ts';
 import type { Space } from './space.ts';
 import type { Hook } from './step.ts';
 import type { Watch } from './watch.ts';
@@ -163,12 +163,36 @@ export function track(way: Way, space: Space, packet: Packet): Packet {
       };
     }
   }
+  // an error about a packet of a connection belongs to it, and goes the other way
+  if (isError(packet)) {
+    const about = way.flows.find((f) => f.space === space && (f.orig.src === packet.dst || f.reply.dst === packet.dst));
+    const orig = about?.orig ?? tupleOf(packet);
+    return {
+      ...packet,
+      ct: {
+        state: 'RELATED',
+        reply: true,
+        snat: false,
+        dnat: false,
+        orig,
+        mark: about?.mark ?? 0,
+        dstDone: true,
+        srcDone: true,
+      },
+    };
+  }
   const invalid =
     packet.tcp === 'synack' ||
     packet.tcp === 'ack' ||
     (packet.icmp !== null && (packet.icmp.type === 0 || packet.icmp.type === 129));
   return { ...packet, ct: { ...newConnection(packet), state: invalid ? 'INVALID' : 'NEW' } };
 }
+
+const ERRORS = new Set([3, 11, 12]);
+const ERRORS6 = new Set([1, 2, 3, 4]);
+
+const isError = ({ icmp, proto }: Packet): boolean =>
+  icmp !== null && (proto === ICMP ? ERRORS : ERRORS6).has(icmp.type);
 
 /** The connection that a tracked packet belongs to. */
 function flowOf(way: Way, space: Space, { ct }: Packet): Flow | undefined {
