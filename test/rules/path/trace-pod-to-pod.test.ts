@@ -1,0 +1,170 @@
+import { describe, expect, it } from 'vitest';
+import { RULES } from '../../../rules/index.ts';
+import { rule } from '../../../rules/path/trace-pod-to-pod.ts';
+import type { TraceJson } from '../../../src/core/trace.ts';
+import { bereft, edited, recordedNodes } from '../../support/recorded-nodes.ts';
+import { judge, type NodeFiles, testRule } from '../../support/rule-table.ts';
+
+const [vxlan, hostGw, legacy, docker, noNft] = await Promise.all(
+  ['healthy-vxlan', 'healthy-host-gw', 'healthy-legacy', 'healthy-docker', 'bundle-incomplete'].map(recordedNodes),
+);
+type Nodes = Readonly<Record<string, NodeFiles>>;
+const SAVE = 'host/fw/iptables-save.txt';
+const RAW = (...rules: string[]) =>
+  `*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n${rules.join('\n')}\nCOMMIT\n`;
+/** No rule knows this fault by name: raw drops what comes out of the tunnel. */
+const rawDrop = (nodes: Nodes, node: string, rule: string) => edited(nodes, node, SAVE, (t) => RAW(rule) + t);
+const firstForward = (nodes: Nodes, node: string, ...rules: string[]) =>
+  edited(nodes, node, SAVE, (t) => t.replace(/^(?:\[\d+:\d+\] )?-A FORWARD /m, `${rules.join('\n')}\n$&`));
+/** The tunnel's packets die in INPUT: no rule knows that by name. */
+const blocked = (nodes: Nodes, node: string) =>
+  edited(nodes, node, SAVE, (t) => t.replace('COMMIT', '-A INPUT -p udp -m udp --dport 8472 -j DROP\nCOMMIT'));
+const only = (nodes: Nodes, ...ids: string[]): Nodes =>
+  Object.fromEntries(Object.entries(nodes).filter(([id]) => ids.includes(id)));
+
+testRule(rule, {
+  finds: {
+    'raw drops what comes out of the tunnel': {
+      nodes: rawDrop(vxlan!, 'node-b', '-A PREROUTING -i flannel.1 -j DROP'),
+      expect: [
+        {
+          key: 'node-b raw/PREROUTING: -A PREROUTING -i flannel.1 -j DROP',
+          severity: 'critical',
+          nodes: ['node-b', 'node-a', 'node-c'],
+          message:
+            /^10\.244\.1\.10 on node-a cannot reach 10\.244\.2\.10 on node-b: dropped on node-b at raw\/PREROUTING: .*3 more paths end there$/,
+          cites: ['-A PREROUTING -i flannel.1 -j DROP'],
+        },
+      ],
+    },
+    'only UDP': {
+      nodes: rawDrop(vxlan!, 'node-b', '-A PREROUTING -i flannel.1 -p udp -j DROP'),
+      expect: [{ message: /by udp: dropped on node-b/, cites: ['-A PREROUTING -i flannel.1 -p udp -j DROP'] }],
+    },
+    'only answers': {
+      nodes: rawDrop(hostGw!, 'node-b', '-A PREROUTING -i eth0 -p icmp -m icmp --icmp-type 0 -j DROP'),
+      expect: [
+        {
+          message: /10\.244\.2\.10 on node-b cannot reach .* by icmp: its answer is dropped on node-b/,
+          cites: ['--icmp-type 0 -j DROP'],
+        },
+      ],
+    },
+    'outer packets die in INPUT of one node': {
+      nodes: blocked(vxlan!, 'node-c'),
+      expect: [
+        {
+          nodes: ['node-c', 'node-a', 'node-b'],
+          message: /dropped on node-c at filter\/INPUT/,
+          cites: ['--dport 8472 -j DROP'],
+        },
+      ],
+    },
+    'two causes are two findings': {
+      nodes: rawDrop(
+        rawDrop(vxlan!, 'node-b', '-A PREROUTING -i flannel.1 -j DROP'),
+        'node-c',
+        '-A PREROUTING -i flannel.1 -j DROP',
+      ),
+      expect: [
+        { key: 'node-b raw/PREROUTING: -A PREROUTING -i flannel.1 -j DROP', cites: ['-A PREROUTING'] },
+        { key: 'node-c raw/PREROUTING: -A PREROUTING -i flannel.1 -j DROP', cites: ['-A PREROUTING'] },
+      ],
+    },
+  },
+  passes: {
+    'a healthy vxlan cluster': { nodes: vxlan! },
+    'host-gw': { nodes: hostGw! },
+    'iptables-legacy': { nodes: legacy! },
+    'a network policy drops on purpose': {
+      nodes: edited(vxlan!, 'node-b', SAVE, (t) =>
+        t
+          .replace(/^:FORWARD .*$/m, '$&\n:KUBE-ROUTER-FORWARD - [0:0]')
+          .replace(
+            /^(?:\[\d+:\d+\] )?-A FORWARD /m,
+            '-A FORWARD -j KUBE-ROUTER-FORWARD\n-A KUBE-ROUTER-FORWARD -d 10.244.2.10/32 -p tcp -m tcp --dport 80 -j REJECT --reject-with icmp-port-unreachable\n$&',
+          ),
+      ),
+    },
+  },
+  notApplicable: {
+    'a docker host': { nodes: docker! },
+    'one node alone': { nodes: only(vxlan!, 'node-a') },
+  },
+  unknown: {
+    'native tables were not collected': {
+      nodes: noNft!,
+      because: /native nft tables are not known/,
+    },
+    'the pods’ namespaces were not collected': {
+      nodes: only(
+        bereft(vxlan!, 'node-b', (p) => p.startsWith('netns/')),
+        'node-b',
+      ),
+      because: /namespaces of the pods on cni0 were not collected/,
+    },
+    'a rule that nobody can evaluate': {
+      nodes: firstForward(vxlan!, 'node-b', '-A FORWARD -m recent --update --name X --rsource -j DROP'),
+      answers: { 'node-a': 'unknown', 'node-c': 'unknown' },
+      because: /recent/,
+    },
+  },
+});
+
+describe('trace-pod-to-pod beside other rules', () => {
+  const causesOf = (nodes: Nodes) => judge(RULES, nodes).causes.map((c) => c.finding);
+
+  it('carries the traced packet, every cited line with its text', () => {
+    const found = judge([rule], rawDrop(vxlan!, 'node-b', '-A PREROUTING -i flannel.1 -j DROP')).findings[0];
+    const trace = found?.trace as TraceJson;
+    expect(trace.verdict).toBe('dropped');
+    expect(trace.hops.at(-1)?.cites[0]?.text).toBe('-A PREROUTING -i flannel.1 -j DROP');
+    expect(trace.hops.flatMap((h) => h.cites).filter((c) => c.line !== undefined && c.text === undefined)).toEqual([]);
+  });
+
+  it('is the cause where no rule knows the fault', () => {
+    expect(causesOf(blocked(vxlan!, 'node-b'))).toEqual([
+      'trace-pod-to-pod/node-b+node-a+node-c:node-b filter/INPUT: -A INPUT -p udp -m udp --dport 8472 -j DROP',
+    ]);
+  });
+
+  it('is no symptom of a fault elsewhere', () => {
+    const both = blocked(
+      edited(vxlan!, 'node-a', 'host/bridge/fdb.txt', (t) =>
+        t.replace(/^.* dev flannel\.1 dst 192\.168\.50\.12 .*\n/m, ''),
+      ),
+      'node-c',
+    );
+    const causes = causesOf(both);
+    expect(causes.some((c) => c.startsWith('vxlan-forwarding-entry-wrong/'))).toBe(true);
+    expect(causes.some((c) => c.startsWith('trace-pod-to-pod/') && c.includes(':node-c filter/INPUT'))).toBe(true);
+    expect(causes.some((c) => c.startsWith('trace-pod-to-pod/') && !c.includes(':node-c '))).toBe(false);
+  });
+
+  const faults = [
+    'bridge-address-not-in-lease',
+    'forward-drops-pod-traffic',
+    'interface-forwarding-disabled',
+    'ip-forward-disabled',
+    'pod-cidr-duplicate',
+    'subnet-overlaps-node-network',
+    'vxlan-forwarding-entry-wrong',
+    'vxlan-parameters-disagree',
+  ];
+  it.each(faults)('%s is the cause, broken paths are its symptoms', async (name) => {
+    const { causes, findings } = judge(RULES, await recordedNodes(name));
+    expect(findings.some((f) => f.rule === 'trace-pod-to-pod')).toBe(true);
+    expect(causes.filter((c) => c.finding.startsWith('trace-')).map((c) => c.finding)).toEqual([]);
+    const named = causes.filter((c) => c.finding.startsWith(`${name}/`));
+    expect(named.flatMap((c) => c.explains).some((id) => id.startsWith('trace-pod-to-pod/'))).toBe(true);
+  });
+
+  it('does not follow packets between more than 20 nodes, and says so', () => {
+    const many = Object.fromEntries(
+      Array.from({ length: 21 }, (_, i): [string, NodeFiles] => [`node-${i}`, vxlan!['node-a'] as NodeFiles]),
+    );
+    const { matrix, findings } = judge([rule], many);
+    expect(findings).toEqual([]);
+    expect(new Set(Object.values(matrix[rule.id] ?? {}))).toEqual(new Set(['not-applicable']));
+  });
+});
