@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
@@ -11,71 +12,140 @@ const WORTH_THREADS = 6;
 
 const workerFile = join(import.meta.dirname, basename(import.meta.dirname) === 'cases' ? 'worker.ts' : 'worker.mjs');
 
+/** Larger files go to a worker: what they may cost must not end the process that writes the case. */
+const FOR_THIS_THREAD = 4 * 1024 * 1024;
+/** Requests that wait in a worker, so that it has work while this thread writes or prepares. */
+const IN_FLIGHT = 3;
+
+interface Job {
+  readonly request: PrepareRequest;
+  readonly outcomes: readonly PrepareOutcome[];
+}
+
 /**
- * Prepares inputs on worker threads, two in flight each, and yields the outcomes in the order of the requests: the log must not
- * depend on which thread was faster. A worker that dies gives its input an error outcome; the others go on.
+ * Prepares inputs on `jobs` threads, this one among them when there is nothing to write, and yields the outcomes in the order of the
+ * requests: the log must not depend on which thread was faster. A worker that dies gives its input an error outcome; the others go on.
  */
 export async function* prepareAll(
   requests: readonly PrepareRequest[],
   rules: readonly AnyRule[],
   jobs = Math.min(2, availableParallelism()),
-): AsyncGenerator<{ readonly request: PrepareRequest; readonly outcomes: readonly PrepareOutcome[] }> {
-  if (requests.length < WORTH_THREADS || jobs < 1) {
-    const encoder = new BlobEncoder();
+): AsyncGenerator<Job> {
+  const encoder = new BlobEncoder();
+  if (requests.length < WORTH_THREADS || jobs < 2) {
     for (const request of requests) yield { request, outcomes: await guarded(request, rules, encoder) };
     return;
   }
-  const done = new Map<number, readonly PrepareOutcome[]>();
-  let wake: () => void = () => {};
-  let next = 0;
-  let yielded = 0;
-  const workers: Worker[] = [];
-  // how far threads may run ahead of the writer: what is done but not yet written is what memory holds
-  const window = jobs * 4;
-  const feed = (worker: Worker, running: Set<number>) => {
-    while (running.size < 2 && next < requests.length && next - yielded < window) {
-      const seq = next;
-      next += 1;
-      running.add(seq);
-      worker.postMessage({ seq, request: requests[seq] });
-    }
-  };
-  const lanes: { worker: Worker; running: Set<number> }[] = [];
-  const start = () => {
-    const worker = new Worker(workerFile, { resourceLimits: { maxOldGenerationSizeMb: 1024 } });
-    const lane = { worker, running: new Set<number>() };
-    worker.on('message', (m: { seq: number; outcomes?: readonly PrepareOutcome[]; error?: string }) => {
-      lane.running.delete(m.seq);
-      done.set(m.seq, m.outcomes ?? [failed(requests[m.seq] as PrepareRequest, m.error ?? 'no answer')]);
-      feed(worker, lane.running);
-      wake();
-    });
-    worker.on('error', (error: Error) => {
-      for (const seq of lane.running) done.set(seq, [failed(requests[seq] as PrepareRequest, error.message)]);
-      lanes.splice(lanes.indexOf(lane), 1);
-      if (next < requests.length) start();
-      wake();
-    });
-    workers.push(worker);
-    lanes.push(lane);
-    feed(worker, lane.running);
-  };
-  for (let i = 0; i < Math.min(jobs, requests.length); i += 1) start();
+  const queue = new Queue(requests, jobs);
+  const workers = new Workers(queue, Math.min(jobs - 1, requests.length - 1));
   try {
-    for (let seq = 0; seq < requests.length; seq += 1) {
-      while (!done.has(seq)) {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
+    for (const [seq, request] of requests.entries()) {
+      workers.feed();
+      while (!queue.done.has(seq)) {
+        const mine = queue.take((r) => sizeOf(r.path) <= FOR_THIS_THREAD);
+        if (mine === null) await queue.change();
+        else queue.done.set(mine.seq, await guarded(mine.request, rules, encoder));
+        // answers of workers come between two of our own
+        await new Promise((resolve) => setImmediate(resolve));
+        workers.feed();
       }
-      const outcomes = done.get(seq) as readonly PrepareOutcome[];
-      done.delete(seq);
-      yielded = seq + 1;
-      for (const lane of lanes) feed(lane.worker, lane.running);
-      yield { request: requests[seq] as PrepareRequest, outcomes };
+      const outcomes = queue.done.get(seq) as readonly PrepareOutcome[];
+      queue.done.delete(seq);
+      queue.yielded = seq + 1;
+      yield { request, outcomes };
     }
   } finally {
-    await Promise.all(workers.map((w) => w.terminate()));
+    await workers.end();
+  }
+}
+
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+/** Requests in their order, and what is ready of them. */
+class Queue {
+  readonly done = new Map<number, readonly PrepareOutcome[]>();
+  yielded = 0;
+  readonly requests: readonly PrepareRequest[];
+  #next = 0;
+  #wake: () => void = () => {};
+  // how far threads may run ahead of the writer: what is done but not yet written is what memory holds
+  readonly #window: number;
+
+  constructor(requests: readonly PrepareRequest[], jobs: number) {
+    this.requests = requests;
+    this.#window = jobs * 4;
+  }
+
+  take(fits: (request: PrepareRequest) => boolean = () => true): { seq: number; request: PrepareRequest } | null {
+    const request = this.requests[this.#next];
+    if (request === undefined || this.#next - this.yielded >= this.#window || !fits(request)) return null;
+    this.#next += 1;
+    return { seq: this.#next - 1, request };
+  }
+
+  get isEmpty(): boolean {
+    return this.#next >= this.requests.length;
+  }
+
+  answer(seq: number, outcomes: readonly PrepareOutcome[]): void {
+    this.done.set(seq, outcomes);
+    this.#wake();
+  }
+
+  change(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+}
+
+type Lane = { readonly worker: Worker; readonly running: Map<number, PrepareRequest> };
+type Answer = { readonly seq: number; readonly outcomes?: readonly PrepareOutcome[]; readonly error?: string };
+
+class Workers {
+  readonly #queue: Queue;
+  readonly #lanes: Lane[] = [];
+  readonly #all: Worker[] = [];
+
+  constructor(queue: Queue, count: number) {
+    this.#queue = queue;
+    for (let i = 0; i < count; i += 1) this.#start();
+  }
+
+  feed(): void {
+    for (const { worker, running } of this.#lanes) {
+      while (running.size < IN_FLIGHT) {
+        const job = this.#queue.take();
+        if (job === null) return;
+        running.set(job.seq, job.request);
+        worker.postMessage(job);
+      }
+    }
+  }
+
+  async end(): Promise<void> {
+    await Promise.all(this.#all.map((w) => w.terminate()));
+  }
+
+  #start(): void {
+    const worker = new Worker(workerFile, { resourceLimits: { maxOldGenerationSizeMb: 1024 } });
+    const lane: Lane = { worker, running: new Map() };
+    worker.on('message', ({ seq, outcomes, error }: Answer) => {
+      const request = lane.running.get(seq) as PrepareRequest;
+      lane.running.delete(seq);
+      this.#queue.answer(seq, outcomes ?? [failed(request, error ?? 'no answer')]);
+      this.feed();
+    });
+    worker.on('error', (error: Error) => {
+      this.#lanes.splice(this.#lanes.indexOf(lane), 1);
+      for (const [seq, request] of lane.running) this.#queue.answer(seq, [failed(request, error.message)]);
+      if (!this.#queue.isEmpty) this.#start();
+    });
+    this.#all.push(worker);
+    this.#lanes.push(lane);
+    this.feed();
   }
 }
 

@@ -104,7 +104,7 @@ interface KeptRules {
 }
 
 const WORTH_KEEPING = 24;
-const KEPT_CHAINS = 6;
+const KEPT_CHAINS = 32;
 const KEPT_LENGTH = 4 * 1024 * 1024;
 let kept: readonly KeptRules[] = [];
 

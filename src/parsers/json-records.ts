@@ -1,6 +1,7 @@
 import { type Node, type ParseError, parseTree } from 'jsonc-parser';
 import type { Span } from '../core/span.ts';
 import type { Skipped } from '../facts/parser.ts';
+import { scanJson } from './json-scan.ts';
 import { depthOf, MAX_DEPTH } from './json-tree.ts';
 import { LineIndex } from './line-index.ts';
 
@@ -66,10 +67,17 @@ function recordsOf(value: JsonValue): readonly JsonRecord[] {
  */
 export function readRecords(text: string): { records: readonly JsonRecord[]; skipped: Skipped[] } | string {
   if (text.trim() === '') return { records: [], skipped: [] };
+  const index = new LineIndex(text);
+  const plain = scanJson(
+    text,
+    MAX_DEPTH,
+    (offset, length, fields) => new JsonRecord(index.span(offset, length), fields),
+  );
+  if (Array.isArray(plain) && plain.every((v) => v instanceof JsonRecord))
+    return { records: recordsOf(plain), skipped: [] };
   if (depthOf(text) > MAX_DEPTH) return `nested deeper than ${MAX_DEPTH}`;
   const errors: ParseError[] = [];
   const root = parseTree(text, errors, { disallowComments: true, allowTrailingComma: false });
-  const index = new LineIndex(text);
   if (root?.type !== 'array') return 'not a JSON array';
   const skipped: Skipped[] = [];
   const records: JsonRecord[] = [];
