@@ -1,7 +1,7 @@
 import { formatAddr, parseAddr } from '../../src/net/addr.ts';
 import type { Doubt } from '../../src/net/doubt.ts';
 import { runHook } from '../../src/net/hook.ts';
-import { makePacket, type Packet, type Port, tupleOf } from '../../src/net/packet.ts';
+import { type CtView, makePacket, type Packet, type Port, tupleOf } from '../../src/net/packet.ts';
 import type { Space } from '../../src/net/space.ts';
 import type { Hook, HookContext, HookWay } from '../../src/net/step.ts';
 import type { Shot, Sight } from './hook-router.ts';
@@ -15,20 +15,51 @@ export interface Fate {
   readonly steps: readonly string[];
 }
 
-const CONTEXT: HookContext = {
-  track: (p) => ({
-    ...p,
-    ct: {
-      state: p.tcp === 'synack' ? 'INVALID' : 'NEW',
-      reply: false,
-      snat: false,
-      dnat: false,
-      orig: tupleOf(p),
-      mark: 0,
-    },
-  }),
+/** A connection that the router tracks: its first packet as it was sent, and as it arrived. */
+export interface Flow {
+  readonly first: Shot;
+  readonly fate: Fate;
+}
+
+const contextOf = (hook: Hook, flow: Flow | undefined): HookContext => ({
+  track: (p) => ({ ...p, ct: flow === undefined ? newConnection(p) : replyOf(flow) }),
+  translate: (p) => (flow === undefined || p.ct?.reply !== true ? p : restored(p, flow, hook)),
   maxWays: 256,
-};
+});
+
+const newConnection = (p: Packet): CtView => ({
+  state: p.tcp === 'synack' ? 'INVALID' : 'NEW',
+  reply: false,
+  snat: false,
+  dnat: false,
+  orig: tupleOf(p),
+  mark: 0,
+});
+
+function replyOf({ first, fate }: Flow): CtView {
+  const { snat, dnat, mark } = fate.packet.ct!;
+  return { state: 'ESTABLISHED', reply: true, snat, dnat, mark, orig: tupleOf(packetOf(first)) };
+}
+
+/** What the kernel undoes of a reply: its destination when it comes in, its source when it goes out. */
+function restored(p: Packet, { first }: Flow, hook: Hook): Packet {
+  const orig = packetOf(first);
+  if (hook === 'prerouting' || hook === 'output') return { ...p, dst: orig.src, dport: orig.sport };
+  return { ...p, src: orig.dst, sport: orig.dport };
+}
+
+/** The answer of whoever a packet arrived at; null: none that can be told. */
+export function answer(shot: Shot, fate: Fate, sight: Sight, id: number): Shot | null {
+  const { ct } = fate.packet;
+  if (ct === null || ct.state !== 'NEW' || (fate.end !== 'cli' && fate.end !== 'srv')) return null;
+  // a host answers itself without the router, and an echo that was translated may have got another identifier
+  if (shot.at === fate.end || (shot.proto === 'icmp' && (ct.snat || shot.type !== undefined))) return null;
+  if (sight.src === undefined || sight.dst === undefined) return null;
+  const ports = shot.proto === 'icmp' ? {} : { sport: sight.dport!, dport: sight.sport! };
+  const own =
+    shot.proto === 'tcp' ? { flags: 18, ack: shot.id + 1 } : shot.proto === 'icmp' ? { type: 0, echo: shot.id } : {};
+  return { id, at: fate.end, src: sight.dst, dst: sight.src, proto: shot.proto, ...ports, ...own };
+}
 
 const LOCAL = new Set(['10.1.0.1', '10.2.0.1', '10.2.0.254'].map((a) => parseAddr(a)));
 
@@ -48,25 +79,30 @@ interface Way {
   readonly reroute: boolean;
 }
 
-/** Every end of a packet, by runHook over the saved rules. */
-export function fates(space: Space, shot: Shot): Fate[] {
-  const out: Fate[] = [];
+function packetOf(shot: Shot): Packet {
   const proto = { tcp: 6, udp: 17, icmp: 1 }[shot.proto];
-  const packet = makePacket({
+  return makePacket({
     src: parseAddr(shot.src)!,
     dst: parseAddr(shot.dst)!,
     proto,
     sport: shot.sport ?? null,
     dport: shot.dport ?? null,
+    icmp: proto === 1 ? { type: shot.type ?? 8, code: 0 } : null,
     tcp: proto !== 6 ? null : shot.flags === 18 ? 'synack' : 'syn',
     size: { tcp: 44, udp: 30, icmp: 30 }[shot.proto],
     ttl: shot.ttl ?? 64,
     tos: shot.tos ?? 0,
     srcMac: shot.at === 'rtr' ? null : '02:00:00:00:00:01',
   });
+}
+
+/** Every end of a packet, by runHook over the saved rules; `flow`: the packet answers the first one of it. */
+export function fates(space: Space, shot: Shot, flow?: Flow): Fate[] {
+  const out: Fate[] = [];
+  const packet = packetOf(shot);
   const finish = (way: Way, end: Fate['end']) => out.push({ ...way, end });
   const at = (hook: Hook, way: Way, next: (way: Way) => void) => {
-    for (const w of runHook(space, hook, way.packet, way.doubts, CONTEXT)) {
+    for (const w of runHook(space, hook, way.packet, way.doubts, contextOf(hook, flow))) {
       const then = after(way, w, hook);
       if (w.verdict === 'accept') next(then);
       else finish(then, w.verdict);

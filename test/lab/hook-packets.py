@@ -46,7 +46,7 @@ def build(p):
         head = struct.pack("!HHIIBBHHH", p["sport"], p["dport"], p["id"], p.get("ack", 0), offset, flags, 1024, 0, 0)
     else:
         load = struct.pack("!H", p["id"])
-        head = struct.pack("!BBHHH", p.get("type", 8), p.get("code", 0), 0, p["id"], 1)
+        head = struct.pack("!BBHHH", p.get("type", 8), p.get("code", 0), 0, p.get("echo", p["id"]), 1)
     body = head + load
     if proto == 1:
         body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]

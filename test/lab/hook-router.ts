@@ -15,6 +15,9 @@ export interface Shot {
   readonly type?: number;
   readonly code?: number;
   readonly flags?: number;
+  readonly ack?: number;
+  /** Identifier of an ICMP echo; `id` without. */
+  readonly echo?: number;
   readonly ttl?: number;
   readonly tos?: number;
 }
