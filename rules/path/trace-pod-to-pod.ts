@@ -39,7 +39,7 @@ export const rule = definePathRule({
       return tally.verdict(digests.ids, () => `more than ${MOST_NODES} nodes: netcase reach follows every pair`);
     const fleet = fleetOf(nodes);
     const follow = (from: PathPod, to: PathPod, ends: { from: string; to: string }) => {
-      const lost = new Map<string, { first: Lost; protos: string[] }>();
+      const lost = new Map<string, { key: string; first: Lost; protos: string[] }>();
       for (const p of PROBES) {
         const probed = probe(fleet, { from: `${ends.from}/${from.inode}`, to: to.address, ...p }, ends);
         const both = [...new Set([ends.from, ends.to])];
@@ -47,12 +47,13 @@ export const rule = definePathRule({
         else if (probed.kind === 'unknown')
           tally.unknown(both, `whether pods reach pods: ${probed.because}`, probed.evidence);
         else if (probed.kind === 'lost') {
-          const at = lost.get(keyOf(probed)) ?? { first: probed, protos: [] };
+          const key = keyOf(probed);
+          const at = lost.get(`${probed.hop.node} ${key}`) ?? { key, first: probed, protos: [] };
           at.protos.push(p.proto);
-          lost.set(keyOf(probed), at);
+          lost.set(`${probed.hop.node} ${key}`, at);
         }
       }
-      for (const [key, { first, protos }] of lost) {
+      for (const { key, first, protos } of lost.values()) {
         const cites = first.cites.map(citeTraced);
         if (!isNonEmpty(cites)) continue;
         const what = protos.length === PROBES.length ? '' : ` by ${protos.join(' and ')}`;
@@ -91,7 +92,7 @@ function groupKey(able: readonly (PathPods & { readonly node: string })[]): (d: 
   return ({ node }) => groups.get(node) ?? `alone ${node}`;
 }
 
-const keyOf = ({ hop }: Lost): string => `${hop.node} ${hop.place}: ${hop.text.replace(/\d+(\.\d+){3}(:\d+)?/g, 'IP')}`;
+const keyOf = ({ hop }: Lost): string => `${hop.place}: ${hop.text.replace(/\d+(\.\d+){3}(:\d+)?/g, 'IP')}`;
 
 function endOf({ half, hop, because }: Lost): string {
   const what = half === 'request' ? '' : 'its answer is ';

@@ -123,7 +123,7 @@ function wishesOf(d: Known, peers: readonly Known[]): readonly Wish[] {
       what: `the published port ${address}:${port}/${proto} of ${p.container}`,
       nodes: [...new Set([d.node, fromNode])],
     });
-    const [client] = d.clients;
+    const client = d.clients.find((c) => !p.own.includes(c.address));
     return [
       wish(d.node, d.node, d.node),
       ...(p.local || client === undefined ? [] : [wish(from(client).place, from(client).who, d.node)]),
@@ -148,7 +148,7 @@ function follow(tally: Tally, fleet: NetCluster, wish: Wish, why: Map<string, st
     // who may use a port is for that chain to say
     if (wish.kind === 'port' && probed.hop.place.includes('DOCKER-USER')) return;
     tally.fault({
-      key: `${probed.hop.node} ${probed.hop.place}: ${probed.hop.text.replace(/\d+(\.\d+){3}(:\d+)?/g, 'IP')}`,
+      key: `${probed.hop.place}: ${probed.hop.text.replace(/\d+(\.\d+){3}(:\d+)?/g, 'IP')}`,
       severity: 'high',
       confidence: 'proven',
       nodes: [probed.hop.node, ...wish.nodes],

@@ -25,6 +25,8 @@ export interface Vip {
 /** A port of the node that docker forwards to a container. */
 export interface Published {
   readonly container: string;
+  /** The container's own addresses: it is no client of its own port here. */
+  readonly own: readonly string[];
   readonly address: string;
   readonly port: number;
   readonly proto: 'tcp' | 'udp';
@@ -120,6 +122,7 @@ function published(source: PathServiceSource): readonly Published[] {
           return [
             {
               container: c.name.replace(/^\//, ''),
+              own: c.networks.flatMap((n) => n.ip ?? []),
               address,
               port: p.hostPort,
               proto: p.proto,

@@ -19,11 +19,12 @@ export class Tally {
   readonly #reached = new Map<string, Cite[]>();
   readonly #unknown = new Map<string, { readonly u: Undecided; nodes: Set<string> }>();
 
-  /** Faults with one key are one finding. */
+  /** Faults with one key on one node are one finding. */
   fault(fault: Fault): void {
-    const known = this.#faults.get(fault.key);
+    const key = `${fault.nodes[0]} ${fault.key}`;
+    const known = this.#faults.get(key);
     if (known === undefined) {
-      this.#faults.set(fault.key, {
+      this.#faults.set(key, {
         first: fault,
         nodes: new Set(fault.nodes),
         blame: new Set(fault.blame),

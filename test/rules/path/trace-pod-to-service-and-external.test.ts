@@ -1,0 +1,185 @@
+import { describe, expect, it } from 'vitest';
+import { RULES } from '../../../rules/index.ts';
+import { rule } from '../../../rules/path/trace-pod-to-service-and-external.ts';
+import type { TraceJson } from '../../../src/core/trace.ts';
+import { bereft, edited, recordedNodes } from '../../support/recorded-nodes.ts';
+import { judge, type NodeFiles, testRule } from '../../support/rule-table.ts';
+
+const [vxlan, legacy, docker, noMasquerade, noNft, noForward] = await Promise.all(
+  [
+    'healthy-vxlan',
+    'healthy-legacy',
+    'healthy-docker',
+    'egress-masquerade-missing',
+    'bundle-incomplete',
+    'ip-forward-disabled',
+  ].map(recordedNodes),
+);
+type Nodes = Readonly<Record<string, NodeFiles>>;
+const SAVE = 'host/fw/iptables-save.txt';
+const only = (nodes: Nodes, ...ids: string[]): Nodes =>
+  Object.fromEntries(Object.entries(nodes).filter(([id]) => ids.includes(id)));
+
+/** kube-proxy's chains of cluster DNS with these backends, on every node. */
+function withDns(nodes: Nodes, ...backends: string[]): Nodes {
+  const why = '-m comment --comment "kube-system/kube-dns:dns cluster IP"';
+  const seps = backends.map((b, i) => {
+    const name = `KUBE-SEP-DNSDNSDNSDNSDN${i}A`;
+    const p = (1 / (backends.length - i)).toFixed(11);
+    const chance = i === backends.length - 1 ? '' : `-m statistic --mode random --probability ${p} `;
+    return {
+      name,
+      jump: `-A KUBE-SVC-TCOU7JCQXEZGVUNU ${chance}-j ${name}`,
+      rules: [`-A ${name} -s ${b}/32 -j KUBE-MARK-MASQ`, `-A ${name} -p udp -m udp -j DNAT --to-destination ${b}:53`],
+    };
+  });
+  return Object.keys(nodes).reduce(
+    (all, node) =>
+      edited(all, node, SAVE, (t) =>
+        t
+          .replace(
+            /^:KUBE-SERVICES - .*\n(?=:KUBE-SVC)/m,
+            (l) => `${l}:KUBE-SVC-TCOU7JCQXEZGVUNU - [0:0]\n${seps.map((s) => `:${s.name} - [0:0]\n`).join('')}`,
+          )
+          .replace(
+            /^.*-A KUBE-SERVICES -d 10\.96\.0\.1\/32.*\n/m,
+            `$&-A KUBE-SERVICES -d 10.96.0.10/32 -p udp ${why} -m udp --dport 53 -j KUBE-SVC-TCOU7JCQXEZGVUNU\n${seps.map((s) => `${s.jump}\n${s.rules.join('\n')}\n`).join('')}`,
+          ),
+      ),
+    nodes,
+  );
+}
+/** No endpoint is ready: kube-proxy refuses. */
+const noEndpoints = (nodes: Nodes) =>
+  Object.keys(nodes).reduce(
+    (all, node) =>
+      edited(all, node, SAVE, (t) =>
+        t
+          .replace(
+            /^.*-A KUBE-FIREWALL !.*\n/m,
+            '$&-A KUBE-SERVICES -d 10.96.0.1/32 -p tcp -m comment --comment "default/kubernetes:https has no endpoints" -m tcp --dport 443 -j REJECT --reject-with icmp-port-unreachable\n',
+          )
+          .replace(/^.*-A KUBE-SVC-4L46GLPRMFMHJ6HY -m comment.*\n/m, ''),
+      ),
+    nodes,
+  );
+
+testRule(rule, {
+  finds: {
+    'nothing is forwarded: no way out': {
+      nodes: noForward!,
+      expect: [
+        {
+          severity: 'high',
+          nodes: ['node-a'],
+          message: /10\.244\.1\.10 on node-a cannot reach 203\.0\.113\.7.*dropped on node-a at forwarding/,
+          cites: ['net/ipv4/conf/cni0/forwarding:0'],
+        },
+      ],
+    },
+    'one of two DNS backends does not exist: half of all connections': {
+      nodes: withDns(legacy!, '10.244.2.10', '10.244.2.99'),
+      expect: [
+        {
+          key: 'neighbour cni0: nobody answers for IP on cni0',
+          message:
+            /cannot reach kube-system\/kube-dns:dns \(10\.96\.0\.10:53\/udp\) with 50 % of new connections: dropped on node-b/,
+          cites: ['inet 10.244.2.1/24', 'absent: a neighbour 10.244.2.99 on cni0'],
+        },
+      ],
+    },
+    'a drop in front of one service': {
+      nodes: edited(withDns(legacy!, '10.244.2.10'), 'node-a', SAVE, (t) =>
+        t.replace(/^.*-A FORWARD -m/m, '-A FORWARD -p udp -m udp --dport 53 -j DROP\n$&'),
+      ),
+      expect: [{ nodes: ['node-a'], message: /kube-dns/, cites: ['-A FORWARD -p udp -m udp --dport 53 -j DROP'] }],
+      answers: { 'node-b': 'pass' },
+    },
+    'the API has no endpoints': {
+      nodes: noEndpoints(legacy!),
+      expect: [
+        { nodes: ['node-a'], message: /default\/kubernetes:https/, cites: ['has no endpoints'] },
+        { nodes: ['node-b'], message: /default\/kubernetes:https/, cites: ['has no endpoints'] },
+      ],
+    },
+    'a published port that the node’s INPUT refuses to itself': {
+      nodes: edited(docker!, 'docker-host', SAVE, (t) =>
+        t
+          .replace(
+            'COMMIT',
+            '-A INPUT -p tcp -m tcp --dport 9001 -j REJECT --reject-with icmp-port-unreachable\nCOMMIT',
+          )
+          .replace(/^.*-A OUTPUT ! -d 127.*\n/m, ''),
+      ),
+      expect: [
+        {
+          nodes: ['docker-host'],
+          message: /docker-host cannot reach the published port 10\.3\.20\.87:9001\/tcp of web/,
+          cites: ['--dport 9001 -j REJECT'],
+        },
+      ],
+    },
+  },
+  passes: {
+    'a healthy cluster': { nodes: vxlan! },
+    'the API by kube-proxy, iptables-legacy': { nodes: legacy! },
+    'DNS with a backend on each node': { nodes: withDns(legacy!, '10.244.1.10', '10.244.2.10') },
+    'a docker host with a published port': { nodes: docker! },
+  },
+  notApplicable: {
+    'what is outside is not in the evidence': { nodes: only(noMasquerade!, 'node-a') },
+    'no container': { nodes: bereftOfContainers(docker!) },
+  },
+  unknown: {
+    'native tables were not collected': {
+      nodes: only(noNft!, 'node-a'),
+      because: /native nft tables are not known/,
+    },
+    'the pods’ namespaces were not collected': {
+      nodes: only(
+        bereft(vxlan!, 'node-b', (p) => p.startsWith('netns/')),
+        'node-b',
+      ),
+      because: /namespaces of the pods on cni0 were not collected/,
+    },
+    'a service that this node’s rules do not know leaves untranslated': {
+      nodes: {
+        ...withDns(only(legacy!, 'node-a'), '10.244.2.10'),
+        ...only(legacy!, 'node-b'),
+      },
+      answers: { 'node-a': 'pass' },
+      because: /kube-dns:dns/,
+    },
+  },
+});
+
+function bereftOfContainers(nodes: Nodes): Nodes {
+  return bereft(nodes, 'docker-host', (p) => p.startsWith('netns/') || p === 'docker/containers.jsonl');
+}
+
+describe('trace-pod-to-service-and-external beside other rules', () => {
+  it('carries the traced packet with its branches', () => {
+    const [found] = judge([rule], withDns(legacy!, '10.244.2.10', '10.244.2.99')).findings;
+    const trace = found?.trace as TraceJson;
+    expect(trace.branches?.map((b) => [b.probability, b.verdict])).toEqual(
+      expect.arrayContaining([
+        [0.5, 'delivered'],
+        [0.5, 'dropped'],
+      ]),
+    );
+  });
+
+  it.each(['ip-forward-disabled', 'forward-drops-pod-traffic', 'bridge-address-not-in-lease', 'demo'])(
+    '%s: never a second cause',
+    async (name) => {
+      const { causes, findings } = judge(RULES, await recordedNodes(name));
+      expect(findings.some((f) => f.rule === rule.id)).toBe(true);
+      expect(causes.filter((c) => c.finding.startsWith('trace-')).map((c) => c.finding)).toEqual([]);
+    },
+  );
+
+  it('a service chain without endpoints of its own is a cause', () => {
+    const { causes } = judge(RULES, noEndpoints(legacy!));
+    expect(causes.map((c) => c.finding.split('/')[0])).toEqual([rule.id]);
+  });
+});
