@@ -47,8 +47,8 @@ const KUBE_PROXY = `iptables-restore --noflush <<'EOT'
 COMMIT
 *filter
 :KUBE-SERVICES - [0:0]
--A FORWARD -m conntrack --ctstate NEW -j KUBE-SERVICES
--A OUTPUT -m conntrack --ctstate NEW -j KUBE-SERVICES
+-I FORWARD -m conntrack --ctstate NEW -j KUBE-SERVICES
+-I OUTPUT -m conntrack --ctstate NEW -j KUBE-SERVICES
 -A KUBE-SERVICES -d 10.96.0.21/32 -p tcp -m tcp --dport 80 -j REJECT --reject-with icmp-port-unreachable
 COMMIT
 EOT`;

@@ -57,13 +57,12 @@ iptables -P INPUT DROP`,
         probes: [ok('ext -> host:9001 tcp', '10.3.20.99'), timeout('c2 -> host:9001 tcp', 'docker-host firewall')],
       },
       {
-        apply: sh({ 0: 'iptables -P INPUT ACCEPT\niptables -t nat -F' }),
-        probes: [
-          ok('ext -> host:9001 tcp', '172.17.0.1'),
-          timeout('c1 -> ext:80 tcp', '- source|route reply', {
-            undecided: 'the outside host has a route back, through which its answer comes to be dropped or not',
-          }),
-        ],
+        apply: async (lab) => {
+          await lab.node(0).sh('iptables -P INPUT ACCEPT\niptables -t nat -F');
+          // with its route to the containers the outside host could answer them
+          await lab.outside.sh('ip route del 172.16.0.0/12');
+        },
+        probes: [ok('ext -> host:9001 tcp', '172.17.0.1'), timeout('c1 -> ext:80 tcp', '- client|source|route reply')],
       },
     ],
   },
@@ -112,7 +111,7 @@ iptables -P INPUT DROP`,
       {
         fresh: true,
         apply: (lab) => lab.node(0).sh(`ip link set ${lab.node(0).pod().plan.port} nomaster`),
-        probes: [lost('pA -> 10.244.1.1 icmp', 'node-a neighbour|link|bridge')],
+        probes: [lost('pA -> 10.244.1.1 icmp', 'node-a neighbour reply')],
       },
       {
         fresh: true,

@@ -17,7 +17,7 @@ export interface Stand {
 /** Builds the lab in which a scenario begins. */
 export async function build(scenario: Scenario): Promise<Stand> {
   if (scenario.docker) return dockerStand();
-  const lab = await Lab.create({ processes: false, ...scenario.spec });
+  const lab = await Lab.create({ processes: false, outsideNode: true, ...scenario.spec });
   return {
     lab,
     destroy: () => lab.destroy(),
@@ -33,7 +33,7 @@ export async function build(scenario: Scenario): Promise<Stand> {
 }
 
 async function dockerStand(): Promise<Stand> {
-  const docker = await DockerLab.create();
+  const docker = await DockerLab.create({ outsideNode: true });
   try {
     const containers = new Map<string, string>();
     const add = async (name: string, more: object = {}) => {

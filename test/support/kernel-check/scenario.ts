@@ -43,8 +43,6 @@ export interface Expected {
   /** Try it so often; `ok` and its opposite both have to occur. */
   readonly tries?: number;
   readonly dies?: Death;
-  /** Kernel only: the evidence of the nodes cannot tell (the reason). */
-  readonly undecided?: string;
 }
 
 export interface Stage {

@@ -1,9 +1,9 @@
-import { existsSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
 import { readInput } from '../../../src/bundle/index.ts';
 import { decodeEvidence } from '../../../src/cases/evidence-text.ts';
 import { nodeInfo } from '../../../src/cases/prepare.ts';
 import { NodeFacts } from '../../../src/engine/index.ts';
+import { buildNode, clusterOf, trace } from '../../../src/net/index.ts';
 import type { MemoryBundle } from './recording.ts';
 
 export interface TraceRequest {
@@ -42,23 +42,6 @@ export interface TraceJson {
   readonly reply?: { readonly verdict: Verdict; readonly because: string; readonly hops: readonly TraceHop[] } | null;
   readonly branches?: readonly (TraceJson & { readonly probability?: number | null })[];
 }
-
-const NET = join(import.meta.dirname, '../../../src/net/index.ts');
-
-interface Net {
-  buildNode(facts: NodeFacts): unknown;
-  clusterOf(nodes: readonly unknown[]): unknown;
-  trace?(cluster: unknown, request: object): TraceJson;
-}
-
-/** null: src/net does not trace yet. */
-async function net(): Promise<Net | null> {
-  if (!existsSync(NET)) return null;
-  const found = (await import(NET)) as Net;
-  return found.trace === undefined ? null : found;
-}
-
-export const canTrace = async (): Promise<boolean> => (await net()) !== null;
 
 /** A bundle file, or one in memory. */
 export type BundleInput = string | MemoryBundle;
@@ -101,12 +84,10 @@ export async function traceOver(
   nodes: readonly NodeFacts[],
   requests: readonly TraceRequest[],
 ): Promise<readonly TraceJson[]> {
-  const library = await net();
-  if (library?.trace === undefined) throw new Error('src/net has no trace');
-  const cluster = library.clusterOf(nodes.map((facts) => library.buildNode(facts)));
+  const cluster = clusterOf(nodes.map((facts) => buildNode(facts)));
   return requests.map((request) => {
     try {
-      return library.trace!(cluster, request);
+      return trace(cluster, request);
     } catch (e) {
       return { verdict: 'unknown', because: `the trace threw: ${(e as Error).stack ?? e}`, hops: [] };
     }

@@ -28,7 +28,7 @@ def serve(place, proto, port, address="0.0.0.0"):
         if family == socket.AF_INET6:
             s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         s.bind((address, port))
-        s.listen(64)
+        s.listen(1024)
         sel.register(s, selectors.EVENT_READ, lambda: accept(place, s))
     else:
         s = make_socket(place, family, socket.SOCK_DGRAM)

@@ -18,6 +18,7 @@ export interface DockerLabSpec {
   /** More flags for dockerd; `-H unix:///run/docker.sock` is always given, unless one of these is -H. */
   readonly flags?: readonly string[];
   readonly iptables?: 'nft' | 'legacy';
+  readonly outsideNode?: boolean;
   /** A whole cluster whose first node has the dockerd, in place of one plain host. */
   readonly cluster?: LabSpec & { readonly nodes?: number };
 }
@@ -70,6 +71,7 @@ export class DockerLab {
             underlay,
             outside: spec.outside ?? '10.3.20.99',
             iptables: spec.iptables ?? 'nft',
+            outsideNode: spec.outsideNode ?? false,
             nodes: [host],
           }
         : { ...cluster, nodes: Array.from({ length: cluster.nodes ?? 2 }, (_, i) => (i === 0 ? own : {})) };

@@ -182,10 +182,11 @@ export class Lab {
     return { result, reasons: tracing ? await this.#agent.traceStop().catch(() => []) : [] };
   }
 
-  /** Collects every node, one after the other; the bundles' paths. */
+  /** Collects every node, one after the other, the outside host as well where it is one; the bundles' paths. */
   async collectAll(outDir: string, args: readonly string[] = []): Promise<string[]> {
     const bundles: string[] = [];
-    for (const node of this.nodes) bundles.push(await node.collect(outDir, args));
+    const all = this.outsideNode === null ? this.nodes : [...this.nodes, this.outsideNode];
+    for (const node of all) bundles.push(await node.collect(outDir, args));
     return bundles;
   }
 
