@@ -4,7 +4,8 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/build.ts'],
-    testTimeout: 60_000,
+    // labs on a machine that does other work
+    testTimeout: 180_000,
     hookTimeout: 120_000,
     // two cores: labs and browsers are processes of their own
     maxWorkers: 2,

@@ -31,11 +31,17 @@ const REMEDIES: readonly Remedy[] = [
     inject: (l) => labs.forwardDropsPodTraffic(l, 'reject-first'),
     mends: true,
   },
-  // an accept in one ruleset does not save a packet from the other
+  // an accept in one ruleset does not save a packet from the other; the finding's command is for the one that drops
+  {
+    name: 'FORWARD policy of the other backend, in the wrong one',
+    inject: (l) => labs.forwardDropsPodTraffic(l, 'other-backend'),
+    run: () => 'iptables -I FORWARD -d 10.244.0.0/16 -j ACCEPT; iptables -I FORWARD -s 10.244.0.0/16 -j ACCEPT',
+    mends: false,
+  },
   {
     name: 'FORWARD policy of the other backend',
     inject: (l) => labs.forwardDropsPodTraffic(l, 'other-backend'),
-    mends: false,
+    mends: true,
   },
   {
     name: 'FORWARD policy of the other backend, in that backend',
