@@ -26,6 +26,7 @@ import {
   labsAvailable,
   loForwardingOff,
   podCidrDuplicate,
+  probePatiently,
   routedPodNetwork,
   subnetOverlapsNodeNetwork,
   vxlanForwardingEntryWrong,
@@ -37,7 +38,7 @@ async function holds(lab: Lab, effect: Effect): Promise<void> {
   const probes = [...effect.breaks, ...effect.keeps];
   const name = (place: string | { id: string }) => (typeof place === 'string' ? place : place.id);
   const label = (p: (typeof probes)[number]) => `${name(p.from)} -> ${name(p.to)} ${p.proto}`;
-  const results = await lab.probeAll(probes);
+  const results = await probePatiently(lab, probes);
   expect(probes.map((p, i) => `${label(p)}: ${results[i]?.outcome}`)).toEqual([
     ...effect.breaks.map((p) => `${label(p)}: ${p.outcome}`),
     ...effect.keeps.map((p) => `${label(p)}: ok`),

@@ -10,6 +10,7 @@ import {
   labsAvailable,
   type Probe,
   type ProbeResult,
+  probePatiently,
 } from '../support/lab/index.ts';
 
 let out: string;
@@ -48,7 +49,7 @@ describe.skipIf(!labsAvailable())('a healthy vxlan cluster of three nodes', () =
 
   it('answers every probe of the mesh', async () => {
     const mesh = lab.mesh();
-    expect(unanswered(mesh, await lab.probeAll(mesh))).toEqual([]);
+    expect(unanswered(mesh, await probePatiently(lab, mesh))).toEqual([]);
   });
 
   it('shows servers the sources that ground truth recorded', async () => {
@@ -127,7 +128,7 @@ describe.skipIf(!labsAvailable())('other healthy clusters', () => {
   ] as const)('$backend with iptables-$iptables', async (spec) => {
     await using lab = await Lab.create(spec);
     const mesh = lab.mesh();
-    expect(unanswered(mesh, await lab.probeAll(mesh))).toEqual([]);
+    expect(unanswered(mesh, await probePatiently(lab, mesh))).toEqual([]);
     const save = await lab.node().sh('iptables -V; iptables-save');
     expect(save).toContain(spec.iptables === 'nft' ? '(nf_tables)' : '(legacy)');
     expect(save).toContain('FLANNEL-POSTRTG');

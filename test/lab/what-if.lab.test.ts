@@ -7,7 +7,7 @@ import type { TraceJson } from '../../src/core/trace.ts';
 import { netcase } from '../support/analyse.ts';
 import type { Effect, LabNode, LabSpec, Probe } from '../support/lab/index.ts';
 import * as labs from '../support/lab/index.ts';
-import { Lab, labsAvailable } from '../support/lab/index.ts';
+import { Lab, labsAvailable, probePatiently } from '../support/lab/index.ts';
 
 interface Remedy {
   readonly name: string;
@@ -129,7 +129,7 @@ describe.skipIf(!labsAvailable())('the command of a remediation, assumed and rea
         const { rule, nodes, breaks } = await inject(lab);
         const node = lab.node(nodes[0] as string);
         const probes: readonly Probe[] = [...breaks, ...lab.mesh(['tcp', 'icmp'])];
-        const before = await lab.probeAll(probes);
+        const before = await probePatiently(lab, probes);
         expect(breaks.map((_, i) => before[i]?.outcome)).toEqual(breaks.map((b) => b.outcome));
         const caseFile = join(dir, 'c.netcase');
         const report = join(dir, 'c.json');
@@ -161,7 +161,7 @@ describe.skipIf(!labsAvailable())('the command of a remediation, assumed and rea
           );
         const predicted = probes.map((probe) => trace(probe, [`${command} @${node.id}`]));
         await node.sh(command);
-        const after = await lab.probeAll(probes);
+        const after = await probePatiently(lab, probes);
         const wrong = probes.flatMap((probe, i) => {
           const said = answered(predicted[i] as TraceJson);
           const real = after[i]?.outcome === 'ok';

@@ -7,5 +7,6 @@ export * from './faults.ts';
 export { Lab, type Probe } from './lab.ts';
 export * from './look-alikes.ts';
 export type { LabNode, LabPod } from './node.ts';
+export { probePatiently } from './patient.ts';
 export type { Place, Ran } from './place.ts';
 export type { Backend, IptablesBackend, LabPlan, LabSpec, NodePlan, NodeSpec, ServiceSpec } from './spec.ts';
