@@ -101,7 +101,7 @@ function wishesOf(d: Known, peers: readonly Known[]): readonly Wish[] {
             nodes: [d.node],
           };
         });
-  const outside = d.clients.map((c): Wish => {
+  const outside = (d.leads ? d.clients : []).map((c): Wish => {
     const { place, who } = from(c);
     return {
       request: { from: place, to: OUTSIDE, proto: 'tcp', port: 443 },
@@ -149,7 +149,8 @@ function follow(tally: Tally, fleet: NetCluster, wish: Wish, why: Map<string, st
     if (wish.kind === 'port' && probed.hop.place.includes('DOCKER-USER')) return;
     tally.fault({
       key: `${probed.hop.place}: ${probed.hop.text.replace(/\d+(\.\d+){3}(:\d+)?/g, 'IP')}`,
-      severity: 'high',
+      // a container of the node itself meets INPUT on the way to docker-proxy: others are served all the same
+      severity: wish.kind === 'port' && probed.hop.place.startsWith('filter/INPUT') ? 'medium' : 'high',
       confidence: 'proven',
       nodes: [probed.hop.node, ...wish.nodes],
       blame: probed.blame,

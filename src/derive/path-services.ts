@@ -37,6 +37,8 @@ export interface Published {
 export interface PathServices extends Omit<PathPods, 'pods'> {
   /** One container or pod of each network that may leave the node; a pod of the cluster first. */
   readonly clients: readonly (PathPod & { readonly clustered: boolean })[];
+  /** The node has a default route: without one nobody expects to get out. */
+  readonly leads: boolean;
   readonly vips: readonly Vip[];
   readonly published: readonly Published[];
 }
@@ -62,7 +64,8 @@ export function pathServices(source: PathServiceSource): PathServices {
     const client = found.find((c) => inside(c.address));
     if (client !== undefined) clients.push({ ...client, clustered: false });
   }
-  return { ...about, clients, vips: vips(source), published: published(source) };
+  const leads = uplinks(source).some((u) => u.why === 'default route');
+  return { ...about, clients, leads, vips: vips(source), published: published(source) };
 }
 
 /** Cluster DNS and the API, as kube-proxy wrote them: an address that no node's rules know is only configured. */

@@ -86,6 +86,27 @@ testRule(rule, {
           ),
       ),
     },
+    'two clusters with the same pod addresses in one case': {
+      nodes: {
+        ...vxlan!,
+        ...Object.fromEntries(
+          Object.entries(vxlan!).map(([id, { files, info }]) => [
+            id.replace('node-', 'other-'),
+            {
+              info: info ?? {},
+              files: Object.fromEntries(
+                Object.entries(files).map(([path, text]) => [
+                  path,
+                  typeof text === 'string'
+                    ? text.replaceAll('192.168.50.', '192.168.60.').replaceAll('0e:00:00:00:00:', '0e:00:00:00:01:')
+                    : text,
+                ]),
+              ),
+            },
+          ]),
+        ),
+      },
+    },
   },
   notApplicable: {
     'a docker host': { nodes: docker! },

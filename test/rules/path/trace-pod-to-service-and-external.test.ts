@@ -114,6 +114,7 @@ testRule(rule, {
       expect: [
         {
           nodes: ['docker-host'],
+          severity: 'medium',
           message: /docker-host cannot reach the published port 10\.3\.20\.87:9001\/tcp of web/,
           cites: ['--dport 9001 -j REJECT'],
         },
@@ -128,6 +129,10 @@ testRule(rule, {
   },
   notApplicable: {
     'what is outside is not in the evidence': { nodes: only(noMasquerade!, 'node-a') },
+    'a node without a default route wants nothing outside': {
+      nodes: edited(noForward!, 'node-a', 'host/ip/route4.txt', (t) => t.replace(/^.*default via.*\n/m, '')),
+      answers: { 'node-b': 'pass' },
+    },
     'no container': { nodes: bereftOfContainers(docker!) },
   },
   unknown: {
