@@ -11,8 +11,11 @@ const BUNDLES = join(import.meta.dirname, '../../fixtures/bundles');
 /** Names of the recorded labs. */
 export const recordedLabs = (): readonly string[] => readdirSync(BUNDLES).sort();
 
+/** Changes an evidence file before it is parsed. */
+export type Edit = (node: string, path: string, text: string) => string;
+
 /** The facts of every node of a recorded lab, by the real reader and parsers. */
-export async function recordedFacts(lab: string): Promise<readonly NodeFacts[]> {
+export async function recordedFacts(lab: string, edit: Edit = (_n, _p, text) => text): Promise<readonly NodeFacts[]> {
   const dir = join(BUNDLES, lab);
   const found: NodeFacts[] = [];
   for (const file of readdirSync(dir).sort()) {
@@ -22,7 +25,7 @@ export async function recordedFacts(lab: string): Promise<readonly NodeFacts[]> 
       const { bundle } = read;
       const textAt = (path: string) => {
         const member = bundle.members.get(path);
-        return member === undefined ? null : decodeEvidence(member.bytes);
+        return member === undefined ? null : edit(bundle.nodeName, path, decodeEvidence(member.bytes));
       };
       found.push(new NodeFacts({ info: nodeInfo(bundle, bundle.nodeName, bundle.evidence), textAt }));
     }
@@ -30,5 +33,5 @@ export async function recordedFacts(lab: string): Promise<readonly NodeFacts[]> 
   return found;
 }
 
-export const recordedNodes = async (lab: string): Promise<readonly NetNode[]> =>
-  (await recordedFacts(lab)).map((facts) => buildNode(facts));
+export const recordedNodes = async (lab: string, edit?: Edit): Promise<readonly NetNode[]> =>
+  (await recordedFacts(lab, edit)).map((facts) => buildNode(facts));
