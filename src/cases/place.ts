@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import type { Analysis, Format, LogPlace } from '../report/index.ts';
 import { render } from '../report/index.ts';
 import type { CaseFile } from '../store/index.ts';
-import { Failure } from './failure.ts';
+import { Failure, isFailure } from './failure.ts';
+import { openForReading, openForWriting } from './open.ts';
 
 /** The newest analysis of a case, with its place in the log. */
 export function latestAnalysis(store: CaseFile): { analysis: Analysis; place: LogPlace } {
@@ -31,10 +32,30 @@ export function recordReport(store: CaseFile, format: Format, text: string, posi
   });
 }
 
-/** Renders the newest analysis again: same case position, same bytes. */
-export async function renderAgain(store: CaseFile, format: Format): Promise<string> {
-  const { analysis, place } = latestAnalysis(store);
-  const text = await render(format, analysis, place);
-  recordReport(store, format, text, place.position);
-  return text;
+/**
+ * Renders the newest analysis again: same case position, same bytes. A case that may only be read (a colleague's share) is rendered all the
+ * same, but its log cannot note it: `recorded` is false then.
+ */
+export async function renderAgain(
+  path: string,
+  format: Format,
+): Promise<{ readonly text: string; readonly recorded: boolean }> {
+  const { store, recorded } = openToRender(path);
+  try {
+    const { analysis, place } = latestAnalysis(store);
+    const text = await render(format, analysis, place);
+    if (recorded) recordReport(store, format, text, place.position);
+    return { text, recorded };
+  } finally {
+    store.close();
+  }
+}
+
+function openToRender(path: string): { store: CaseFile; recorded: boolean } {
+  try {
+    return { store: openForWriting(path, false), recorded: true };
+  } catch (error) {
+    if (!isFailure(error) || error.kind !== 'io') throw error;
+    return { store: openForReading(path), recorded: false };
+  }
 }

@@ -17,21 +17,17 @@ export class Report extends NetcaseCommand {
 
   async run(): Promise<void> {
     const { flags } = await this.parse(Report);
-    const [{ openForWriting }, { renderAgain }, { writeOutput }] = await Promise.all([
-      import('../cases/open.ts'),
+    const [{ renderAgain }, { writeOutput }] = await Promise.all([
       import('../cases/place.ts'),
       import('../cases/output.ts'),
     ]);
-    const store = openForWriting(flags.case, false);
-    try {
-      const text = await renderAgain(store, flags.format);
-      if (flags.output === '-') this.out(text);
-      else {
-        writeOutput(flags.output, text);
-        this.say(`wrote ${flags.output}`);
-      }
-    } finally {
-      store.close();
+    const { text, recorded } = await renderAgain(flags.case, flags.format);
+    if (flags.output === '-') this.out(text);
+    else {
+      writeOutput(flags.output, text);
+      this.say(`wrote ${flags.output}`);
     }
+    if (!recorded)
+      this.say('netcase: the case may only be read: its log does not note this report, and verify will not know it');
   }
 }

@@ -1,5 +1,6 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
+  chmodSync,
   cpSync,
   existsSync,
   mkdirSync,
@@ -338,6 +339,21 @@ describe('the case file', () => {
       (await netcase(['findings', '--case', kase])).stdout,
     );
     expect((await netcase(['replay', '--case', copy])).code).toBe(0);
+  });
+  it('a case that may only be read is reported all the same, and says what that means', async () => {
+    const [there, here] = [fresh(), fresh()];
+    cpSync(kase, join(there, 'c.netcase'));
+    const mounted = spawnSync('mount', ['--bind', there, here]).status === 0;
+    if (mounted) execFileSync('mount', ['-o', 'remount,ro,bind', here]);
+    else chmodSync(join(there, 'c.netcase'), 0o400);
+    try {
+      const ran = await netcase(['report', '--case', join(mounted ? here : there, 'c.netcase'), '--format', 'md']);
+      expect(ran.code).toBe(0);
+      expect(ran.stdout).toBe((await netcase(['report', '--case', kase, '--format', 'md'])).stdout);
+      expect(ran.stderr).toContain('verify will not know it');
+    } finally {
+      if (mounted) execFileSync('umount', [here]);
+    }
   });
   it('needs no network', () => {
     const ran = spawnSync(
