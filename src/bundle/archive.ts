@@ -26,14 +26,17 @@ export async function readArchive(
   const gzip = isGzip(source.head);
   const tar = new TarReader(limits, problems);
   let end: 'whole' | 'truncated' | 'damaged' = 'whole';
+  let archive: Container['archive'] = null;
   if (!gzip) {
     refuseOthers(source.head);
     if (source.whole !== null) tar.push(source.whole);
     else for (const chunk of source.chunks()) tar.push(chunk);
   } else {
     const whole = gunzipWhole(source, limits);
-    if (whole !== null) tar.push(whole);
-    else ({ end } = await gunzipStream(source, limits, problems, (chunk) => tar.push(chunk)));
+    if (whole !== null) {
+      tar.push(whole);
+      archive = { gz: source.whole as Buffer, plain: whole };
+    } else ({ end } = await gunzipStream(source, limits, problems, (chunk) => tar.push(chunk)));
   }
   const content = tar.finish();
   report(end, content, problems);
@@ -50,6 +53,7 @@ export async function readArchive(
     broken: end !== 'whole' || content.cut,
     checksummed: gzip && end === 'whole',
     files: content.members,
+    archive,
   };
 }
 

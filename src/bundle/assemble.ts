@@ -20,6 +20,7 @@ export interface Container {
   /** Its transport has a checksum that fits (gzip CRC). */
   readonly checksummed: boolean;
   readonly files: readonly RawFile[];
+  readonly archive?: ReadBundle['archive'];
 }
 
 const NO_MANIFEST: Manifest = { head: null, records: [], end: null, cut: true, unreadable: [] };
@@ -241,6 +242,7 @@ function bundleValue(container: Container, format: BundleFormat, parts: Parts, p
     complete: parts.complete,
     evidence,
     members,
+    archive: container.archive ?? null,
     problems: problems.list(),
   };
 }

@@ -64,6 +64,8 @@ export interface ReadBundle {
   readonly evidence: readonly EvidenceRecord[];
   /** Path inside the bundle (root folder stripped, NFC) -> bytes. Altered members are not in it. */
   readonly members: ReadonlyMap<string, BundleMember>;
+  /** The .tar.gz itself and what it expands to, which the members' bytes are views of; null when they were not read whole. */
+  readonly archive: { readonly gz: Uint8Array; readonly plain: Uint8Array } | null;
   readonly problems: readonly BundleProblem[];
 }
 

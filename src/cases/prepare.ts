@@ -12,7 +12,7 @@ import { decodeEvidence } from './evidence-text.ts';
 
 /** One input, read and judged beside its bytes: everything the case file needs, and nothing that grows with the bundle's text. */
 export interface Prepared {
-  readonly bundle: Omit<ReadBundle, 'members'>;
+  readonly bundle: Omit<ReadBundle, 'members' | 'archive'>;
   readonly evidence: EncodedBlob;
   readonly blobs: readonly EncodedBlob[];
   /** null when only ingesting. */
@@ -44,7 +44,7 @@ export interface PrepareRequest {
 export interface EvidenceIndex {
   readonly records: readonly EvidenceRecord[];
   readonly problems: readonly BundleProblem[];
-  /** Blobs that hold small files of this bundle. */
+  /** Blobs that hold several files of this bundle. */
   readonly packs: readonly string[];
 }
 
@@ -80,9 +80,9 @@ export async function prepare(
 }
 
 function prepareBundle(bundle: ReadBundle, judge: boolean, rules: readonly AnyRule[], encoder: BlobEncoder): Prepared {
-  const { members, ...rest } = bundle;
+  const { members, archive, ...rest } = bundle;
   const files = [...members.values()].map((m) => ({ bytes: m.bytes, sha256: m.sha256, kind: m.record?.id ?? '' }));
-  const { blobs, packs } = encoder.encodeAll(files);
+  const { blobs, packs } = encoder.encodeAll(files, archive === null ? null : { sha256: bundle.sha256, ...archive });
   const records = storedRecords(bundle);
   const index: EvidenceIndex = { records, problems: bundle.problems, packs };
   const evidence = encodeBlob(Buffer.from(JSON.stringify(index)));
@@ -98,6 +98,7 @@ const OWN_BUFFER = 256 * 1024;
 /** Gives a bundle's bytes back at once: the next collection of garbage may be many bundles away. */
 function release(bundle: ReadBundle): void {
   const buffers = new Set([...bundle.members.values()].map((m) => m.bytes.buffer));
+  if (bundle.archive !== null) buffers.add(bundle.archive.gz.buffer);
   for (const buffer of buffers)
     if (buffer instanceof ArrayBuffer && buffer.byteLength >= OWN_BUFFER && !buffer.detached) buffer.transfer(0);
 }
@@ -134,7 +135,7 @@ function bundleEvidence(bundle: ReadBundle): NodeEvidence {
 }
 
 export function nodeInfo(
-  bundle: Omit<ReadBundle, 'members'>,
+  bundle: Omit<ReadBundle, 'members' | 'archive'>,
   id: string,
   evidence: readonly EvidenceRecord[],
 ): NodeInfo {

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { constants, gunzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import type { Base } from './delta.ts';
 import { applyDelta, encodeDelta } from './delta.ts';
 
-export type BlobCodec = 'raw' | 'zstd' | 'delta' | 'slice';
+export type BlobCodec = 'raw' | 'zstd' | 'delta' | 'slice' | 'member';
 
 /** A blob as stored: content address of the plain bytes, and the bytes in their stored form. */
 export interface EncodedBlob {
@@ -12,7 +12,7 @@ export interface EncodedBlob {
   /** Bytes before compression. */
   readonly size: number;
   readonly bytes: Uint8Array;
-  /** sha256 of the blob that a delta or slice is of. */
+  /** sha256 of the blob that a delta, slice or member is of. */
   readonly base?: string | null;
 }
 
@@ -53,12 +53,21 @@ export function encodePack(files: readonly { readonly bytes: Uint8Array; readonl
   const pack = encodeBlob(Buffer.concat(files.map((f) => f.bytes)));
   let at = 0;
   const slices = files.map(({ bytes, sha256 }): EncodedBlob => {
-    const place = new Uint8Array(4);
-    new DataView(place.buffer).setUint32(0, at, true);
     at += bytes.length;
-    return { sha256, codec: 'slice', size: bytes.length, bytes: place, base: pack.sha256 };
+    return { sha256, codec: 'slice', size: bytes.length, bytes: placeOf(at - bytes.length), base: pack.sha256 };
   });
   return [pack, ...slices];
+}
+
+/** A file as a part of what a stored .gz expands to: the bundle's own compression is used again. */
+export function encodeMember(sha256: string, size: number, at: number, gzSha256: string): EncodedBlob {
+  return { sha256, codec: 'member', size, bytes: placeOf(at), base: gzSha256 };
+}
+
+function placeOf(at: number): Uint8Array {
+  const place = new Uint8Array(4);
+  new DataView(place.buffer).setUint32(0, at, true);
+  return place;
 }
 
 function slice(base: Uint8Array, place: Uint8Array, size: number): Uint8Array {
@@ -76,10 +85,19 @@ function compress(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(zstdCompressSync(bytes, options));
 }
 
-/** The plain bytes; throws when they are not what `sha256` says. `readBase` gives the plain bytes of a delta's base. */
+/** What a base's bytes expand to. */
+export function expand(gz: Uint8Array): Uint8Array {
+  // the length that gzip writes at its end, as a hint: one buffer instead of many
+  const hint = gz.length < 18 ? 0 : new DataView(gz.buffer, gz.byteOffset + gz.length - 4).getUint32(0, true);
+  return gunzipSync(gz, { maxOutputLength: LARGEST, chunkSize: hint > 0 && hint < 2 ** 27 ? hint + 64 : 1024 * 1024 });
+}
+
+/**
+ * The plain bytes; throws when they are not what `sha256` says. `readBase` gives the plain bytes of a base, expanded for a member.
+ */
 export function decodeBlob(
   { sha256, codec, size, bytes, base }: EncodedBlob,
-  readBase: (sha256: string) => Uint8Array = () => {
+  readBase: (sha256: string, expanded: boolean) => Uint8Array = () => {
     throw new Error('its base is not here');
   },
 ): Uint8Array {
@@ -89,10 +107,10 @@ export function decodeBlob(
       ? bytes
       : codec === 'zstd'
         ? unpack(bytes, size)
-        : codec === 'slice'
-          ? slice(readBase(base ?? ''), bytes, size)
+        : codec === 'slice' || codec === 'member'
+          ? slice(readBase(base ?? '', codec === 'member'), bytes, size)
           : applyDelta(
-              readBase(base ?? ''),
+              readBase(base ?? '', false),
               unpack(bytes.subarray(4), Math.min(LARGEST, Buffer.from(bytes).readUInt32LE())),
               size,
             );

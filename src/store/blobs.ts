@@ -1,6 +1,6 @@
 import type { Database } from 'better-sqlite3';
 import type { BlobCodec, EncodedBlob } from './blob.ts';
-import { decodeBlob, encodeBlob } from './blob.ts';
+import { decodeBlob, encodeBlob, expand } from './blob.ts';
 import { CaseError } from './error.ts';
 import { statements } from './projection.ts';
 
@@ -14,14 +14,18 @@ interface BlobRow {
 /** A delta of a delta comes about when a base was stored before; a chain longer than this is somebody's joke. */
 const DEEPEST = 32;
 
+/** Bytes of bases that are kept. */
+const BASES_LENGTH = 32 * 1024 * 1024;
+
 const key = (sha256: string) => Buffer.from(sha256, 'hex');
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 
 /** Bytes by their sha256, beside the log; stored once, deletable. */
 export class Blobs {
   readonly #sql: ReturnType<typeof statements>;
-  /** The base that was read last: deltas of one base are read one after the other. */
-  #base: { readonly sha256: string; readonly bytes: Uint8Array } | null = null;
+  /** Bases that were read last, the newest at the end: the files of a few nodes are read by turns. */
+  readonly #bases = new Map<string, Uint8Array>();
+  #basesLength = 0;
 
   constructor(db: Database) {
     this.#sql = statements(db);
@@ -31,7 +35,7 @@ export class Blobs {
     const insert = this.#sql('INSERT OR IGNORE INTO blob VALUES (?, ?, ?, ?, ?)');
     let based = '';
     for (const { sha256, codec, size, bytes, base } of blobs) {
-      const of = codec === 'delta' || codec === 'slice' ? (base ?? '') : null;
+      const of = base == null ? null : base;
       // slices of one pack follow each other
       if (of !== null && of !== based && !this.has(of) && !this.has(sha256))
         throw new Error(
@@ -58,7 +62,7 @@ export class Blobs {
     if (row === undefined) return null;
     try {
       const base = row.base === null ? null : hex(row.base);
-      return decodeBlob({ ...row, sha256, base }, (of) => this.#readBase(of, depth + 1));
+      return decodeBlob({ ...row, sha256, base }, (of, expanded) => this.#readBase(of, expanded, depth + 1));
     } catch (error) {
       throw new CaseError('damaged', `blob ${sha256.slice(0, 12)} is damaged: ${(error as Error).message}`, {
         cause: error,
@@ -66,13 +70,31 @@ export class Blobs {
     }
   }
 
-  #readBase(sha256: string, depth: number): Uint8Array {
-    if (this.#base?.sha256 === sha256) return this.#base.bytes;
+  #readBase(sha256: string, expanded: boolean, depth: number): Uint8Array {
+    const name = expanded ? `${sha256} expanded` : sha256;
+    const known = this.#bases.get(name);
+    if (known !== undefined) {
+      this.#bases.delete(name);
+      this.#bases.set(name, known);
+      return known;
+    }
     if (depth > DEEPEST) throw new Error('its base is a delta of a delta without end');
-    const bytes = this.#read(sha256, depth);
-    if (bytes === null) throw new Error('its base is not here');
-    this.#base = { sha256, bytes };
+    const stored = this.#read(sha256, depth);
+    if (stored === null) throw new Error('its base is not here');
+    const bytes = expanded ? expand(stored) : stored;
+    this.#bases.set(name, bytes);
+    this.#basesLength += bytes.length;
+    for (const [oldest, { length }] of this.#bases) {
+      if (this.#basesLength <= BASES_LENGTH || oldest === name) break;
+      this.#bases.delete(oldest);
+      this.#basesLength -= length;
+    }
     return bytes;
+  }
+
+  #forgetBases(): void {
+    this.#bases.clear();
+    this.#basesLength = 0;
   }
 
   json(sha256: string): unknown {
@@ -101,7 +123,7 @@ export class Blobs {
         key(sha256),
       );
     }
-    this.#base = null;
+    this.#forgetBases();
     for (const sha256 of this.all())
       if (!kept.has(sha256)) this.#sql('DELETE FROM blob WHERE sha256 = ?').run(key(sha256));
   }

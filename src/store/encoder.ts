@@ -1,5 +1,5 @@
 import type { EncodedBlob } from './blob.ts';
-import { encodeAgainst, encodeBlob, encodePack, sha256Of } from './blob.ts';
+import { encodeAgainst, encodeBlob, encodeMember, encodePack, sha256Of } from './blob.ts';
 import { Base } from './delta.ts';
 
 /** Evidence that is nearly the same on every node of a cluster. */
@@ -20,6 +20,13 @@ export interface FileOfBundle {
   readonly kind: string;
 }
 
+/** The .gz that a bundle came as, and what it expands to. */
+export interface Archive {
+  readonly sha256: string;
+  readonly gz: Uint8Array;
+  readonly plain: Uint8Array;
+}
+
 interface Known {
   readonly kind: string;
   readonly sha256: string;
@@ -36,10 +43,22 @@ export class BlobEncoder {
   #known: Known[] = [];
   #pending: Known[] = [];
 
-  /** The files of one bundle, equal ones once, in the order in which they must be stored; and the packs among them. */
-  encodeAll(files: Iterable<FileOfBundle>): { readonly blobs: EncodedBlob[]; readonly packs: string[] } {
+  /**
+   * The files of one bundle, equal ones once, in the order in which they must be stored; and the blobs among them that hold several
+   * files. Logs are most of a bundle and alike on no two nodes: they stay in the archive that they came in.
+   */
+  encodeAll(
+    files: readonly FileOfBundle[],
+    archive: Archive | null = null,
+  ): { readonly blobs: EncodedBlob[]; readonly packs: string[] } {
     const blobs: EncodedBlob[] = [];
     const packs: string[] = [];
+    const inArchive = archive === null ? new Map<string, number>() : placesIn(archive, files);
+    if (archive !== null && inArchive.size > 0) {
+      // a copy of its own: it goes to another thread
+      blobs.push({ sha256: archive.sha256, codec: 'raw', size: archive.gz.length, bytes: new Uint8Array(archive.gz) });
+      packs.push(archive.sha256);
+    }
     const seen = new Set<string>();
     let small: FileOfBundle[] = [];
     let room = PACK;
@@ -55,6 +74,11 @@ export class BlobEncoder {
     for (const file of files) {
       if (seen.has(file.sha256)) continue;
       seen.add(file.sha256);
+      const at = inArchive.get(file.sha256);
+      if (at !== undefined) {
+        blobs.push(encodeMember(file.sha256, file.bytes.length, at, packs[0] ?? ''));
+        continue;
+      }
       if (file.bytes.length >= SMALL) {
         blobs.push(this.encode(file.bytes, file.sha256, file.kind));
         continue;
@@ -96,6 +120,22 @@ export class BlobEncoder {
   discard(): void {
     this.#pending = [];
   }
+}
+
+/** Files that had to be compressed again are worth keeping the archive for when they are this many times its size. */
+const WORTH_THE_ARCHIVE = 2;
+
+/** Where large files without a likeness stand in the expanded archive; none when they are too little of it. */
+function placesIn({ gz, plain }: Archive, files: readonly FileOfBundle[]): Map<string, number> {
+  const places = new Map<string, number>();
+  let length = 0;
+  for (const { bytes, sha256, kind } of files) {
+    const at = bytes.byteOffset - plain.byteOffset;
+    if (bytes.length < LARGE || ALIKE.test(kind) || bytes.buffer !== plain.buffer || at < 0) continue;
+    places.set(sha256, at);
+    length += bytes.length;
+  }
+  return length >= WORTH_THE_ARCHIVE * gz.length ? places : new Map();
 }
 
 const NEAR = 64 * 1024;

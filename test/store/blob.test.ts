@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { sha256Of } from '../../src/store/blob.ts';
@@ -174,6 +175,36 @@ describe('packs of small files', () => {
     for (const bytes of [text('a'), text('b'), large, Buffer.alloc(0)])
       expect(Buffer.from(store.readBlob(sha256Of(bytes)) as Uint8Array).equals(bytes)).toBe(true);
     expect(store.verify()).toEqual([]);
+  });
+
+  it('logs stay in the archive that they came in, unless they are too little of it', () => {
+    const log = Buffer.from(Array.from({ length: 9000 }, (_, i) => `line ${i} of a journal\n`).join(''));
+    const plain = Buffer.concat([Buffer.alloc(512), log, text('a'), text('b')]);
+    const gz = gzipSync(plain);
+    const part = (from: number, length: number, kind: string) => {
+      const bytes = plain.subarray(from, from + length);
+      return { bytes, sha256: sha256Of(bytes), kind };
+    };
+    const at = 512 + log.length;
+    const all = [
+      part(512, log.length, 'log.journal'),
+      part(at, text('a').length, 'sys.a'),
+      part(at + text('a').length, text('b').length, 'sys.b'),
+    ];
+    const archive = { sha256: sha256Of(gz), gz, plain };
+    const { blobs, packs } = new BlobEncoder().encodeAll(all, archive);
+    expect(blobs.map((b) => b.codec)).toEqual(['raw', 'member', 'zstd', 'slice', 'slice']);
+    expect(packs).toEqual([archive.sha256, blobs[2]?.sha256]);
+    const store = create();
+    store.putBlobs(blobs);
+    for (const f of all)
+      expect(Buffer.from(store.readBlob(f.sha256) as Uint8Array).equals(Buffer.from(f.bytes))).toBe(true);
+    expect(store.verify()).toEqual([]);
+    expect(new BlobEncoder().encodeAll(all.slice(1), archive).blobs.map((b) => b.codec)).toEqual([
+      'zstd',
+      'slice',
+      'slice',
+    ]);
   });
 
   it('a single small file needs no pack, and a slice is refused without its pack', () => {
