@@ -4,7 +4,7 @@ import type { ResolvedCite } from '../engine/excerpt.ts';
 import type { Confidence, Remediation, Severity } from '../rule/index.ts';
 import type { Analysis, LogPlace } from './analysis.ts';
 import { byNumber, names, plural } from './names.ts';
-import { asTrace, type PathModel, pathModel } from './path.ts';
+import { drawPaths, type PathModel } from './path.ts';
 import {
   bundleRows,
   collectionWindow,
@@ -54,6 +54,8 @@ export interface CauseModel {
   readonly id: string;
   /** Where its packet's path is drawn; '' when it has none. */
   readonly path: string;
+  /** The finding at which its rule is explained; '': here. */
+  readonly explainedAt: string;
 }
 
 export interface NodeGroup {
@@ -145,7 +147,6 @@ export interface Detail {
 export const FULL: Detail = { context: 3, figures: 6, findings: 1000 };
 
 const OTHERS = 20;
-const PATHS = 12;
 
 export function buildReportModel(analysis: Analysis, place: LogPlace, detail = FULL): ReportModel {
   const nodes = [...new Set(analysis.bundles.filter((b) => b.current).map((b) => b.node))].sort(byNumber);
@@ -153,20 +154,29 @@ export function buildReportModel(analysis: Analysis, place: LogPlace, detail = F
     analysis.findings.map((f) => [f.id, `f-${createHash('sha256').update(f.id).digest('hex').slice(0, 10)}`]),
   );
   const byId = new Map(analysis.findings.map((f) => [f.id, f]));
-  const make = (f: AnalysisFinding, rank: number, explains: readonly string[], alsoOn: readonly string[]) =>
-    causeModel(f, rank, explains, alsoOn, analysis, anchors, byId, detail);
-  const causes = analysis.causes.slice(0, detail.findings).flatMap((c) => {
+  const make = (f: AnalysisFinding, rank: number, explains: readonly string[], alsoOn: readonly string[], d = detail) =>
+    causeModel(f, rank, explains, alsoOn, analysis, anchors, byId, d);
+  const ranked = analysis.causes.slice(0, detail.findings).flatMap((c) => {
     const f = byId.get(c.finding);
     return f === undefined ? [] : [make(f, c.rank, c.explains, c.alsoOn)];
   });
   const shown = new Set(analysis.causes.flatMap((c) => [c.finding, ...c.alsoOn]));
   const rest = analysis.findings.filter((f) => !shown.has(f.id));
-  const notes = rest.slice(0, detail.findings).map((f) => make(f, 0, [], []));
+  // symptoms need less around their lines than causes
+  const less = { ...detail, context: Math.min(detail.context, 1) };
+  const further = rest.slice(0, detail.findings).map((f) => make(f, 0, [], [], less));
   const { undecided } = decided(analysis);
-  const traced = [...causes, ...notes].flatMap((c) => {
-    const trace = asTrace(byId.get(c.id)?.trace);
-    return trace === null ? [] : [pathModel(trace, `p-${c.anchor.slice(2)}`, c.anchor, c.message)];
-  });
+  const { paths, hidden: hiddenPaths, pathOf } = drawPaths([...ranked, ...further], (id) => byId.get(id)?.trace);
+  const explained = new Map<string, string>();
+  // what a rule is about is said once, where it comes first
+  const linked = (list: readonly CauseModel[]) =>
+    list.map((c): CauseModel => {
+      const first = explained.get(c.rule);
+      if (first === undefined) explained.set(c.rule, c.anchor);
+      const said = first === undefined ? {} : { explanation: '', references: [], explainedAt: first };
+      return { ...c, ...said, path: pathOf(c.anchor) };
+    });
+  const [causes, notes] = [linked(ranked), linked(further)];
   const top = causes[0];
   const mark = verdictMark(analysis);
   const bundles = bundleRows(analysis);
@@ -211,8 +221,8 @@ export function buildReportModel(analysis: Analysis, place: LogPlace, detail = F
     notes,
     groups: nodeGroups(analysis, nodes, anchors),
     topology: topologyPicture(analysis, nodes),
-    paths: traced.slice(0, PATHS),
-    hiddenPaths: Math.max(0, traced.length - PATHS),
+    paths,
+    hiddenPaths,
     timeline: timeline(analysis.bundles),
     unchecked: uncheckedRows(analysis),
     missingNodes: analysis.missingNodes.map((m) => ({
@@ -254,9 +264,8 @@ function causeModel(
   const rule = analysis.rules.find((r) => r.id === f.rule);
   const all = [...f.nodes, ...alsoOn.flatMap((id) => byId.get(id)?.nodes ?? [])];
   const accepted = analysis.accepted[f.id];
-  const anchor = anchors.get(f.id) ?? '';
   return {
-    anchor,
+    anchor: anchors.get(f.id) ?? '',
     rank,
     id: f.id,
     rule: f.rule,
@@ -278,7 +287,8 @@ function causeModel(
     others: alsoOn.flatMap((id) => byId.get(id)?.message ?? []).slice(0, OTHERS),
     hiddenOthers: Math.max(0, alsoOn.length - OTHERS),
     remediation: f.remediation ?? rule?.remediation ?? [],
-    path: asTrace(f.trace) === null ? '' : `p-${anchor.slice(2)}`,
+    path: '',
+    explainedAt: '',
     references: rule?.references ?? [],
     accepted:
       accepted === undefined ? '' : `${accepted.because}${accepted.until === null ? '' : ` (until ${accepted.until})`}`,

@@ -39,6 +39,8 @@ export interface PathModel {
 }
 
 const MOST = 9;
+/** Paths that are drawn: a page each would bury the rest. */
+const PATHS = 4;
 
 /** A finding's trace, when it is one. */
 export function asTrace(value: unknown): TraceJson | null {
@@ -47,6 +49,20 @@ export function asTrace(value: unknown): TraceJson | null {
   return Array.isArray(trace.hops) && typeof trace.verdict === 'string' && trace.packet !== undefined
     ? (value as TraceJson)
     : null;
+}
+
+/** The paths of findings, in their order; `pathOf` gives the anchor of one that is drawn, or ''. */
+export function drawPaths(
+  findings: readonly { readonly id: string; readonly anchor: string; readonly message: string }[],
+  traceOf: (id: string) => unknown,
+): { readonly paths: readonly PathModel[]; readonly hidden: number; readonly pathOf: (finding: string) => string } {
+  const traced = findings.flatMap((f) => {
+    const trace = asTrace(traceOf(f.id));
+    return trace === null ? [] : [{ ...f, trace }];
+  });
+  const paths = traced.slice(0, PATHS).map((f) => pathModel(f.trace, `p-${f.anchor.slice(2)}`, f.anchor, f.message));
+  const byFinding = new Map(paths.map((p) => [p.finding, p.anchor]));
+  return { paths, hidden: traced.length - paths.length, pathOf: (finding) => byFinding.get(finding) ?? '' };
 }
 
 /** The half that somebody has to look at: where the packet ends, or else its answer. */

@@ -11,20 +11,27 @@ export function renderMarkdown(analysis: Analysis, place: LogPlace): string {
   const model = buildReportModel(analysis, place, { ...FULL, context: 0 });
   let text = '';
   for (let causes = 3; causes >= 1; causes -= 1) {
-    text = render(model, causes);
-    if (text.length <= MOST_CHARACTERS) return text;
+    // a cause is worth more than the path and the further cites of another one
+    for (const [paths, cites] of [
+      [true, 3],
+      [false, 3],
+      [false, 1],
+    ] as const) {
+      text = render(model, causes, paths, cites);
+      if (text.length <= MOST_CHARACTERS) return text;
+    }
   }
   return `${text.slice(0, MOST_CHARACTERS - 40).trimEnd()}\n\n(cut; the rest is in the report)\n`;
 }
 
-function render(model: ReportModel, most: number): string {
+function render(model: ReportModel, most: number, paths: boolean, cites: number): string {
   const causes = model.causes.slice(0, most);
-  const firstTraced = causes.findIndex((c) => pathOf(model, c) !== null);
+  const firstTraced = paths ? causes.findIndex((c) => pathOf(model, c) !== null) : -1;
   const text = templates().render('ticket/ticket.njk', {
     m: model,
     causes: causes.map((c, i) => ({
       ...c,
-      figures: c.figures.slice(0, 3).map(place),
+      figures: c.figures.slice(0, cites).map(place),
       fix: fix(c),
       // one path tells where to look; the others are in the report
       path: i === firstTraced ? pathOf(model, c) : null,
