@@ -28,6 +28,7 @@ const contextOf = (hook: Hook, flow: Flow | undefined): HookContext => ({
 });
 
 const newConnection = (p: Packet): CtView => ({
+  // a connection picked up in its middle is new (nf_conntrack_tcp_loose), one that begins with its answer is none
   state: p.tcp === 'synack' ? 'INVALID' : 'NEW',
   reply: false,
   snat: false,
@@ -51,9 +52,11 @@ function restored(p: Packet, { first }: Flow, hook: Hook): Packet {
 /** The answer of whoever a packet arrived at; null: none that can be told. */
 export function answer(shot: Shot, fate: Fate, sight: Sight, id: number): Shot | null {
   const { ct } = fate.packet;
-  if (ct === null || ct.state !== 'NEW' || (fate.end !== 'cli' && fate.end !== 'srv')) return null;
+  if (ct === null || ct.state !== 'NEW' || shot.flags === 16 || (fate.end !== 'cli' && fate.end !== 'srv')) return null;
   // a host answers itself without the router, and an echo that was translated may have got another identifier
   if (shot.at === fate.end || (shot.proto === 'icmp' && (ct.snat || shot.type !== undefined))) return null;
+  // the router answers for no address but its own
+  if (sight.src?.startsWith('10.2.0.') && !LOCAL.has(parseAddr(sight.src))) return null;
   if (sight.src === undefined || sight.dst === undefined) return null;
   const ports = shot.proto === 'icmp' ? {} : { sport: sight.dport!, dport: sight.sport! };
   const own =
@@ -88,8 +91,8 @@ function packetOf(shot: Shot): Packet {
     sport: shot.sport ?? null,
     dport: shot.dport ?? null,
     icmp: proto === 1 ? { type: shot.type ?? 8, code: 0 } : null,
-    tcp: proto !== 6 ? null : shot.flags === 18 ? 'synack' : 'syn',
-    size: { tcp: 44, udp: 30, icmp: 30 }[shot.proto],
+    tcp: proto !== 6 ? null : shot.flags === 18 ? 'synack' : shot.flags === 16 ? 'ack' : 'syn',
+    size: { tcp: shot.flags === 16 ? 40 : 44, udp: 30, icmp: 30 }[shot.proto],
     ttl: shot.ttl ?? 64,
     tos: shot.tos ?? 0,
     srcMac: shot.at === 'rtr' ? null : '02:00:00:00:00:01',

@@ -265,7 +265,7 @@ export function shots(d: Dice, first: number, count: number): Shot[] {
       ...ports,
       ttl: d.pick([64, 64, 64, 20]),
       tos: d.pick([0, 0, 0x28]),
-      ...(proto === 'tcp' && d.chance(8) ? { flags: 18 } : {}),
+      ...(proto === 'tcp' && d.chance(12) ? { flags: d.pick([16, 18]) } : {}),
     };
   });
 }
