@@ -152,7 +152,7 @@ function readBits(json: unknown, names: Readonly<Record<string, number>>): Bits 
 
 export const isBits = (v: Value): v is Bits => typeof v === 'object' && 'bits' in v;
 export const isConcat = (v: Value): v is { readonly concat: readonly Value[] } =>
-  typeof v === 'object' && 'concat' in v;
+  typeof v === 'object' && !Array.isArray(v) && 'concat' in v;
 
 /** The number of a plain value, null for one that is none. */
 export const numberOf = (v: Value): number | bigint | null =>

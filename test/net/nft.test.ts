@@ -61,6 +61,12 @@ describe('nft expressions', () => {
       'drop',
     ],
     ['a source port that is not known', [match(payload('tcp', 'sport'), 40000)], 'accept|drop'],
+    [
+      'a source port that is not known, in a set',
+      [match(payload('tcp', 'sport'), { set: [22, 40000] })],
+      'accept|drop',
+    ],
+    ['a source port that cannot be one of a set', [match(payload('tcp', 'sport'), { set: [22, 80] })], 'accept'],
     ['an unknown statement', [{ whatever: {} }], 'accept|drop'],
     ['an unknown expression', [match({ osf: {} }, 'Linux')], 'accept|drop'],
     [
