@@ -46,6 +46,8 @@ export interface DeviceTable {
   readonly own: ReadonlyMap<Addr, OwnAddress>;
   /** Set: the devices are not known, or not all of them. */
   readonly gap: Reason | null;
+  /** Set: `ip addr` tells what there is, but nothing tells of what kind it is. */
+  readonly kinds: Reason | null;
 }
 
 type LinkFact = Fact<'addresses'> | Fact<'links'> | Fact<'linksJson'> | Fact<'netnsAddresses'> | Fact<'netnsLinks'>;
@@ -55,12 +57,16 @@ export function readDevices(space: Space): DeviceTable {
   const { facts } = space.node;
   const sources: LinkFact[] = [];
   let gap: Reason | null = null;
+  let kinds: Reason | null = null;
   if (space.inode === null) {
     const addresses = facts.get('addresses');
     if (addresses.missing) gap = missingReason('the devices are not known', addresses);
     else if (!addresses.closed)
       gap = { because: `${addresses.path} was not collected whole`, evidence: [addresses.evidence] };
-    for (const fact of [addresses, facts.get('links'), facts.get('linksJson')]) if (!fact.missing) sources.push(fact);
+    const links = facts.get('links');
+    const json = facts.get('linksJson');
+    if (links.missing && json.missing) kinds = missingReason('the kinds of the devices are not known', links);
+    for (const fact of [addresses, links, json]) if (!fact.missing) sources.push(fact);
   } else {
     const addresses = factOf(facts, 'netnsAddresses', space.inode);
     if (addresses === undefined)
@@ -92,6 +98,7 @@ export function readDevices(space: Space): DeviceTable {
     addresses,
     own,
     gap,
+    kinds,
   };
 }
 
