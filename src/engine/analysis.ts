@@ -10,7 +10,7 @@ import type {
   PathRule,
 } from '../rule/index.ts';
 import { compareSeverity } from '../rule/index.ts';
-import { rankCauses } from './causes.ts';
+import { rankCauses, withBrokenPaths } from './causes.ts';
 import type { ResolvedCite } from './excerpt.ts';
 import { resolveCite } from './excerpt.ts';
 import type { NodeAnswer, NodeResult, ResolvedFinding } from './node.ts';
@@ -137,7 +137,9 @@ export function judgeCluster(source: ResultSource, rules: readonly AnyRule[]): J
       undecided.push({ rule: rule.id, nodes, because, evidence: [], kind: 'error' });
     }
   }
-  const findings = identify(found);
+  const identified = identify(found);
+  const causes = rankCauses(identified, rules);
+  const findings = withBrokenPaths(identified, causes);
   const verdicts: Record<string, VerdictCounts> = {};
   for (const rule of rules) {
     if (rule.id === MISSING_NODES_RULE) continue;
@@ -146,7 +148,7 @@ export function judgeCluster(source: ResultSource, rules: readonly AnyRule[]): J
   delete matrix[MISSING_NODES_RULE];
   return {
     findings,
-    causes: rankCauses(findings, rules),
+    causes,
     unknown: mergeUndecided(undecided.filter((u) => u.rule !== MISSING_NODES_RULE)),
     missingNodes: missingNodes.sort((a, b) => (a.node < b.node ? -1 : 1)),
     verdicts,

@@ -51,4 +51,24 @@ export function rankCauses(findings: readonly AnalysisFinding[], rules: readonly
   }));
 }
 
+/**
+ * A cause that was not found by following a packet shows one that it breaks: the gravest of its symptoms with a trace that ends on one of
+ * its nodes, else any.
+ */
+export function withBrokenPaths(
+  findings: readonly AnalysisFinding[],
+  causes: readonly Cause[],
+): readonly AnalysisFinding[] {
+  const byId = new Map(findings.map((f) => [f.id, f]));
+  const shown = new Map<string, unknown>();
+  for (const cause of causes) {
+    const of = byId.get(cause.finding);
+    if (of === undefined || of.trace !== undefined) continue;
+    const traced = cause.explains.flatMap((id) => byId.get(id) ?? []).filter((f) => f.trace !== undefined);
+    const best = traced.find((f) => of.nodes.includes(f.nodes[0])) ?? traced[0];
+    if (best !== undefined) shown.set(of.id, best.trace);
+  }
+  return findings.map((f) => (shown.has(f.id) ? { ...f, trace: shown.get(f.id) } : f));
+}
+
 const nodesOf = (members: readonly AnalysisFinding[]) => new Set(members.flatMap((m) => m.nodes)).size;
