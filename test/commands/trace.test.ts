@@ -345,6 +345,14 @@ describe('netcase why', () => {
     expect(none).toContain('  because dockerd does not run on this node');
   });
 
+  it('comes from an analysis whose traces are of the schema too', async () => {
+    const ran = await netcase(['report', '--case', file, '--format', 'json']);
+    const { findings } = JSON.parse(ran.stdout) as { findings: readonly { trace: unknown }[] };
+    const traces = findings.flatMap((f) => (f.trace === null ? [] : [f.trace]));
+    expect(traces.length).toBeGreaterThan(0);
+    for (const trace of traces) expect(schema(trace), JSON.stringify(schema.errors)).toBe(true);
+  });
+
   it('is 2 for a rule or node that is none', async () => {
     for (const args of [
       ['nonsense', 'node-a'],
