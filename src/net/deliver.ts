@@ -1,6 +1,6 @@
 import { formatAddr } from './addr.ts';
 import type { Absence } from './doubt.ts';
-import { describe, endpoint, hasPorts, makePacket, type Packet, TCP, UDP } from './packet.ts';
+import { describe, endpoint, formatPort, hasPorts, makePacket, type Packet, samePort, TCP, UDP } from './packet.ts';
 import { proxyTarget } from './proxy.ts';
 import { end, type Inner, lost, type Run } from './run.ts';
 import { listenerFor } from './sockets.ts';
@@ -38,6 +38,7 @@ function toSocket(run: Run, way: Way, port: Port, packet: Packet): readonly End[
         ),
         space,
         packet,
+        listener.wildcard,
       );
     const text = `${describe(packet)} reaches ${listener.process ?? 'the socket'} on ${space.label}`;
     return arrived(add(way, step(space, 'socket', 'deliver', text, [listener.cite])), space, packet, text);
@@ -61,10 +62,12 @@ function arrived(way: Way, space: Space, packet: Packet, because: string): reado
 }
 
 /** A process on the node takes the connection and makes one of its own to the container: the client's address is lost [V42]. */
-function throughProxy(run: Run, way: Way, space: Space, packet: Packet): readonly End[] {
+function throughProxy(run: Run, way: Way, space: Space, packet: Packet, wildcard: boolean): readonly End[] {
   const target = proxyTarget(space, packet);
   if ('because' in target) return lost(way, target, space, packet, 'socket');
-  const closed = closeLeg(way.legs, space, packet);
+  const closed = closeLeg(way.legs, space, packet).map((leg, i, all) =>
+    i === all.length - 1 && wildcard && packet.proto === UDP ? { ...leg, anySource: true } : leg,
+  );
   const next = makePacket({
     src: target.addr,
     dst: target.addr,
@@ -99,6 +102,10 @@ function answered(way: Way, leg: Leg, space: Space, packet: Packet): readonly En
   }
   if (packet.src !== leg.sent.dst || String(packet.sport) !== String(leg.sent.dport)) {
     const because = `the client asked ${endpoint(leg.sent.dst, leg.sent.dport)} and gets an answer from ${endpoint(packet.src, packet.sport)}: it resets the connection`;
+    return end(way, 'dropped', because, space, packet, 'client address');
+  }
+  if (!samePort(packet.dport, leg.sent.sport)) {
+    const because = `the answer comes to port ${formatPort(packet.dport)}, to which the source port was translated; the client used ${formatPort(leg.sent.sport)}`;
     return end(way, 'dropped', because, space, packet, 'client address');
   }
   const text = `the answer arrives from ${endpoint(packet.src, packet.sport)}`;

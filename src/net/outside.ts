@@ -2,7 +2,7 @@ import { type Addr, contains, formatAddr, isLinkLocal, type Net, parseAddr, pars
 import type { Cite } from './doubt.ts';
 import { fdbOf } from './fdb.ts';
 import { type NeighbourEntry, neighbourEntry } from './neighbour.ts';
-import { endpoint, type Packet } from './packet.ts';
+import { endpoint, formatPort, type Packet, samePort } from './packet.ts';
 import { end, type Inner, lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
 import { add, closeLeg, type End, step, type Way } from './way.ts';
@@ -87,6 +87,10 @@ function answerLeaves(
     return stop(`the answer goes to ${formatAddr(packet.dst)}, not to ${formatAddr(leg.sent.src)}`);
   if (packet.src !== leg.sent.dst || String(packet.sport) !== String(leg.sent.dport)) {
     const because = `the client asked ${endpoint(leg.sent.dst, leg.sent.dport)} and would get an answer from ${endpoint(packet.src, packet.sport)}: it resets the connection`;
+    return end(way, 'dropped', because, space, packet, `client behind ${device.name}`, [device.cite]);
+  }
+  if (!samePort(packet.dport, leg.sent.sport)) {
+    const because = `the answer goes to port ${formatPort(packet.dport)}, to which the source port was translated; the client used ${formatPort(leg.sent.sport)}`;
     return end(way, 'dropped', because, space, packet, `client behind ${device.name}`, [device.cite]);
   }
   const text = `the answer leaves ${space.label} by ${device.name} to ${formatAddr(leg.sent.src)}`;

@@ -1,31 +1,15 @@
-import { type Addr, isMulticast, parseAddr } from './addr.ts';
+import { type Addr, isMulticast } from './addr.ts';
 import type { Cite, Reason, Truth } from './doubt.ts';
-import type { FibHop, FibRoute, FibTable } from './fib.ts';
+import type { FibTable } from './fib.ts';
 import type { Packet } from './packet.ts';
 import { type Policy, type RouteKey, type Rule, readPolicy, selects } from './policy.ts';
+import { answersOf, bestRoute, type RouteAnswer, type RouteType } from './route-answer.ts';
 import { evidenceOf, type LoadedTables, loadTables } from './route-tables.ts';
 import { type SourceAddress, selectSource } from './source-address.ts';
 import type { Space } from './space.ts';
 
 export type { RouteKey } from './policy.ts';
-
-export type RouteType = 'unicast' | 'local' | 'broadcast' | 'multicast' | 'blackhole' | 'unreachable' | 'prohibit';
-
-/** One answer of a lookup. `share` < 1: one of several next hops. `reason` set: not known, and then the rest is void. */
-export interface RouteAnswer {
-  /** `none`: no route. */
-  readonly type: RouteType | 'none' | 'unknown';
-  readonly dev: string;
-  readonly via: Addr | null;
-  readonly prefsrc: Addr | null;
-  readonly mtu: number | null;
-  readonly share: number;
-  readonly table: string;
-  /** The policy rule (when it is not one of the three usual ones) and the route. */
-  readonly cites: readonly Cite[];
-  readonly text: string;
-  readonly reason: Reason | null;
-}
+export type { RouteAnswer, RouteType } from './route-answer.ts';
 
 const NOTHING = { dev: '', via: null, prefsrc: null, mtu: null, share: 1, table: '', cites: [], reason: null } as const;
 const LIMITED_BROADCAST = 0xffffffff;
@@ -166,7 +150,7 @@ export class Routing {
     }
     const ignoreDown = this.#ignoresLinkDown();
     for (const list of table.matches(key.dst)) {
-      const chosen = this.#best(list, key, ignoreDown);
+      const chosen = bestRoute(list, key, ignoreDown);
       if (chosen === null) continue;
       const { route, hops } = chosen;
       if (rule?.suppressIfgroup !== undefined)
@@ -178,70 +162,11 @@ export class Routing {
         ];
       if (rule?.suppressPrefixLength !== undefined && route.length <= rule.suppressPrefixLength) return null;
       if (route.type === 'throw') return null;
-      return this.#answers(route, hops, name);
+      return answersOf(route, hops, name, !(this.#localMade && name === 'local'));
     }
     // a dump that is not whole may lack the very route; the local table is rebuilt from addresses
     if (this.#gap !== null && name !== 'local') return [this.#unknown(this.#gap)];
     return null;
-  }
-
-  #best(
-    list: readonly FibRoute[],
-    key: RouteKey,
-    ignoreDown: (dev: string) => boolean,
-  ): { route: FibRoute; hops: readonly FibHop[] } | null {
-    let best: { route: FibRoute; hops: readonly FibHop[] } | null = null;
-    for (const route of list) {
-      if (route.tos !== 0 && route.tos !== key.tos) continue;
-      if (
-        best !== null &&
-        (best.route.tos !== 0
-          ? route.tos === 0 || route.metric >= best.route.metric
-          : route.tos === 0 && route.metric >= best.route.metric)
-      )
-        continue;
-      if (route.type === 'unicast' || route.type === 'local') {
-        const hops = route.hops.filter(
-          (h) => !h.dead && !(h.linkDown && ignoreDown(h.dev)) && (key.oif === null || h.dev === key.oif),
-        );
-        if (hops.length === 0) continue;
-        best = { route, hops };
-      } else best = { route, hops: route.hops };
-    }
-    return best;
-  }
-
-  #answers(route: FibRoute, hops: readonly FibHop[], table: string): readonly RouteAnswer[] {
-    const text = `${route.type === 'unicast' ? '' : `${route.type} `}${route.route.dst}`;
-    const base = {
-      prefsrc: route.prefsrc,
-      mtu: route.mtu,
-      table,
-      cites: this.#localMade && table === 'local' ? [] : [route.cite],
-      reason: null,
-    };
-    if (route.type !== 'unicast') {
-      const type = route.type === 'anycast' ? 'local' : (route.type as RouteType);
-      return [
-        {
-          ...base,
-          type,
-          dev: hops[0]?.dev ?? '',
-          via: null,
-          share: 1,
-          text: `${text}${hops[0]?.dev ? ` dev ${hops[0].dev}` : ''}`,
-        },
-      ];
-    }
-    const total = hops.reduce((sum, h) => sum + h.weight, 0);
-    return hops.map((h) => ({
-      ...base,
-      type: 'unicast' as const,
-      dev: h.dev,
-      via: h.via,
-      share: h.weight / total,
-      text: `${text}${h.via === null ? '' : ` via ${routeWord(route, h)}`} dev ${h.dev}`,
-    }));
   }
 
   #ignoresLinkDown(): (dev: string) => boolean {
@@ -317,12 +242,6 @@ export class Routing {
     return this.#policy().rules.some((r) => !r.usual);
   }
 }
-
-const routeWord = (route: FibRoute, hop: FibHop): string => {
-  const said =
-    route.route.nexthops.find((n) => n.dev === hop.dev && parseAddr(n.via ?? '') === hop.via)?.via ?? route.route.via;
-  return `${said ?? ''}${hop.onlink ? ' onlink' : ''}`;
-};
 
 const plainKey = (dst: Addr): RouteKey => ({
   dst,

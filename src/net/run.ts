@@ -181,10 +181,9 @@ export function track(way: Way, space: Space, packet: Packet): Packet {
       },
     };
   }
-  const invalid =
-    packet.tcp === 'synack' ||
-    packet.tcp === 'ack' ||
-    (packet.icmp !== null && (packet.icmp.type === 0 || packet.icmp.type === 129));
+  // a TCP packet in the middle of a connection is taken for a new one (nf_conntrack_tcp_loose), the second of a handshake is not [V85]
+  const answer = packet.icmp !== null && (packet.icmp.type === 0 || packet.icmp.type === 129);
+  const invalid = packet.tcp === 'synack' || answer;
   return { ...packet, ct: { ...newConnection(packet), state: invalid ? 'INVALID' : 'NEW' } };
 }
 
