@@ -117,11 +117,16 @@ interface Draft {
   target: { kind: string; name: string; options: string[] } | null;
 }
 
+/** Each gets a number of its own below zero (see Change). */
+const MOST_RULES = 64;
+
 /** The words behind the chain; several addresses in one -s or -d are several rules. */
 function rulesOf(chain: string, spec: readonly string[], place: Place) {
   const draft = readSpec(spec, place);
   checkPlace(chain, draft, place);
   const addresses = (flag: string) => draft.selectors.get(flag)?.values ?? [''];
+  if (addresses('-s').length * addresses('-d').length > MOST_RULES)
+    refuse(place.text, `it makes more than ${MOST_RULES} rules`);
   return addresses('-s').flatMap((source) =>
     addresses('-d').map((destination) => {
       const line = printed(chain, draft, { '-s': source, '-d': destination });
