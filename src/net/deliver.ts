@@ -1,6 +1,17 @@
 import { formatAddr } from './addr.ts';
 import type { Absence } from './doubt.ts';
-import { describe, endpoint, formatPort, hasPorts, makePacket, type Packet, samePort, TCP, UDP } from './packet.ts';
+import {
+  describe,
+  endpoint,
+  formatPort,
+  hasPorts,
+  ICMP,
+  makePacket,
+  type Packet,
+  samePort,
+  TCP,
+  UDP,
+} from './packet.ts';
 import { proxyTarget } from './proxy.ts';
 import { end, type Inner, lost, type Run } from './run.ts';
 import { listenerFor } from './sockets.ts';
@@ -16,6 +27,19 @@ export function deliver(run: Run, way: Way, port: Port, packet: Packet, inner: I
   if (way.answering !== null) return answered(way, way.answering, space, packet);
   if (way.following !== null) return followed(way, way.following, space, packet);
   if (hasPorts(packet.proto) && (packet.proto === TCP || packet.proto === UDP)) return toSocket(run, way, port, packet);
+  const ignored = space.sysctl(
+    packet.proto === ICMP ? 'net/ipv4/icmp_echo_ignore_all' : 'net/ipv6/icmp/echo_ignore_all',
+  );
+  if (packet.icmp !== null && (packet.icmp.type === 8 || packet.icmp.type === 128) && ignored.value === 1)
+    return end(
+      way,
+      'dropped',
+      `${space.label} ignores echo requests (icmp_echo_ignore_all = 1)`,
+      space,
+      packet,
+      'socket',
+      [ignored.cite],
+    );
   const text = `${describe(packet)} arrives at ${space.label}`;
   return arrived(add(way, step(space, 'deliver', 'deliver', text)), space, packet, text);
 }

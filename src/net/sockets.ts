@@ -6,6 +6,8 @@ import type { Space } from './space.ts';
 
 export interface Listener {
   readonly process: string | null;
+  /** Bound to every address. */
+  readonly wildcard: boolean;
   readonly cite: Cite;
 }
 
@@ -30,7 +32,7 @@ export function listenerFor(space: Space, proto: 'tcp' | 'udp', addr: Addr, port
       if (l.address === '0.0.0.0' && family === 6) continue;
       if (l.address === '::' && family === 4 && l.v6only === true) continue;
     } else if (!sameAddress(parseAddr(l.address), addr)) continue;
-    const listener = { process: l.processes[0]?.name ?? null, cite: cite(fact, l) };
+    const listener = { process: l.processes[0]?.name ?? null, wildcard: wild, cite: cite(fact, l) };
     if (best === null || (!wild && !best.exact)) best = { listener, exact: !wild };
   }
   if (best !== null) return { kind: 'listens', listener: best.listener };

@@ -142,7 +142,7 @@ function answersTo(run: Run, request: End): readonly Outcome[] {
     const ends =
       leg.server === null
         ? fromOutside(run, going, answer)
-        : run.send(going, leg.server, answer, null, answer.src, null);
+        : run.send(going, leg.server, answer, null, leg.anySource === true ? null : answer.src, null);
     return ends.flatMap((e) => (e.verdict === 'delivered' && at > 0 ? back(e.way, at - 1) : [e]));
   };
   const start: Way = { ...request.way, trail: null, passed: 0 };

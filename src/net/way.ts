@@ -74,6 +74,8 @@ export interface Leg {
   /** Where and how it arrived; null while on its way. */
   readonly server: Space | null;
   readonly seen: Packet;
+  /** The server's kernel chooses the address that the answer comes from: a proxy's UDP socket on every address. */
+  readonly anySource?: boolean;
 }
 
 export function stepsOf(way: Way): Step[] {
