@@ -238,7 +238,7 @@ describe('compression', () => {
   it('refuses very many gzip members', async () => {
     const r = await readBundleBytes(Buffer.concat(Array.from({ length: 10_050 }, () => gzipSync('\0'))));
     expect(codesOf(r)).toEqual(['refused:gzip-members']);
-  }, 30_000);
+  }, 180_000);
 
   it('does not believe a small length trailer', async () => {
     const zeros = Buffer.alloc(64 * 1024 * 1024);
@@ -248,16 +248,17 @@ describe('compression', () => {
   });
 });
 
-/** Reads one file in a process of its own: its wall time and peak memory. */
+/** Reads one file in a process of its own: its processor time (others may keep the machine busy) and peak memory. */
 function apart(path: string): { code: string; ms: number; rssMiB: number } {
   const script = `
     import { readFileSync } from 'node:fs';
     import { readInput } from '${join(process.cwd(), 'src/bundle/index.ts')}';
-    const t = performance.now();
+    const before = process.cpuUsage();
     const [r] = await readInput(process.argv[1]);
     // ru_maxrss would count the parent's memory before exec
     const peak = /VmHWM:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1];
-    const ms = performance.now() - t;
+    const { user, system } = process.cpuUsage(before);
+    const ms = (user + system) / 1000;
     console.log(JSON.stringify({ code: r.ok ? 'read' : r.problem.code, ms, rssMiB: peak / 1024 }));`;
   return JSON.parse(execFileSync(process.execPath, ['--input-type=module', '-e', script, path], { encoding: 'utf8' }));
 }
@@ -272,7 +273,7 @@ describe('cost', () => {
     expect(code).toBe('bomb');
     expect(ms).toBeLessThan(1000);
     expect(rssMiB).toBeLessThan(256);
-  }, 60_000);
+  }, 180_000);
 
   it('refuses a million tiny members in under a second', () => {
     const block = Buffer.concat(Array.from({ length: 1000 }, (_, i) => header({ name: `${i}` })));
@@ -285,7 +286,7 @@ describe('cost', () => {
     const plain = join(dir, 'tiny.tar');
     writeFileSync(plain, Buffer.concat(Array<Buffer>(100).fill(block)));
     expect(apart(plain).code).toBe('too-many-members');
-  }, 60_000);
+  }, 180_000);
 
   it('refuses pipes and devices without waiting', async () => {
     const fifo = join(dir, 'pipe');

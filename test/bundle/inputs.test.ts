@@ -165,9 +165,10 @@ describe('arguments', () => {
 
   it('takes wildcards in linear time', async () => {
     put('wild/'.concat('a'.repeat(200), '.tgz'), 'x');
-    const t = performance.now();
+    const before = process.threadCpuUsage();
     expect(await named(`wild/${'*a'.repeat(60)}*b`)).toEqual([]);
-    expect(performance.now() - t).toBeLessThan(500);
+    const { user, system } = process.threadCpuUsage(before);
+    expect((user + system) / 1000).toBeLessThan(500);
   });
 });
 
@@ -199,7 +200,7 @@ describe('large bundles', () => {
       'truncated',
       'truncated',
     ]);
-  }, 60_000);
+  }, 180_000);
 
   it('streams a small file whose length trailer cannot be believed', async () => {
     const gz = Buffer.concat([bundleGz(), Buffer.from([9, 9, 9, 9])]);

@@ -90,7 +90,7 @@ describe('an honest bundle', () => {
     expect(b.complete).toBe(true);
     expect(b.evidence.length).toBeGreaterThan(80);
     expect(b.evidence.every((e) => e.manifestLine !== undefined)).toBe(true);
-  }, 60_000);
+  }, 180_000);
 
   it('names the node: caller, bundle.json, hostname.txt, file name', async () => {
     const named = bundleOf(await readBundleBytes(bundleGz(), { node: 'my node/../7' }));
@@ -235,10 +235,11 @@ describe('what the manifest says', () => {
     ['one line', `{"evidence":[${'{},'.repeat(6_000_000)}{}]}`],
     ['objects', `[\n${'{}\n'.repeat(5_000_000)}`],
   ])('is not stopped by a manifest of %s', async (_, text) => {
-    const t = performance.now();
+    const before = process.threadCpuUsage();
     const r = await readBundleBytes(bundleTar({ manifest: () => text }));
     expect(r.ok && r.bundle.complete).toBe(false);
-    expect(performance.now() - t).toBeLessThan(2000);
+    const { user, system } = process.threadCpuUsage(before);
+    expect((user + system) / 1000).toBeLessThan(2000);
     const sums = await readBundleBytes(bundleTar({ sums: () => text.slice(0, 15_000_000) }));
     expect(sums.ok && sums.bundle.complete).toBe(false);
   });
