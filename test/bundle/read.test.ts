@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -81,11 +81,10 @@ describe('an honest bundle', () => {
   });
 
   it('reads what the real collector writes', async () => {
-    const out = execFileSync('sh', ['collectors/netcase-collect.sh', '-o', dir, '--quick'], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
-    const b = bundleOf(await readBundle(out.split('\n')[0] as string));
+    const ran = spawnSync('sh', ['collectors/netcase-collect.sh', '-o', dir, '--quick'], { encoding: 'utf8' });
+    // 1: an item that timed out on a busy machine is said in a bundle that is whole
+    expect([0, 1], ran.stderr).toContain(ran.status);
+    const b = bundleOf(await readBundle(ran.stdout.split('\n')[0] as string));
     expect(b.problems).toEqual([]);
     expect(b.complete).toBe(true);
     expect(b.evidence.length).toBeGreaterThan(80);

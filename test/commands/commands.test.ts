@@ -243,13 +243,18 @@ sys.exit(p.wait())`;
       JSON.parse((await netcase([command, '--case', kase, '--json'])).stdout);
     }
     const rows = async (...args: string[]) => JSON.parse((await netcase([...args, '--case', kase, '--json'])).stdout);
-    expect(await rows('findings', '--node', 'node-b', '--severity', 'critical')).toMatchObject([
+    expect(
+      await rows('findings', '--node', 'node-b', '--severity', 'critical', '--rule', 'forward-drops-pod-traffic'),
+    ).toMatchObject([
       { rule: 'forward-drops-pod-traffic', nodes: ['node-b'], cite: 'node-b:host/fw/iptables-save.txt:15' },
     ]);
     expect(await rows('findings', '--rule', 'pod-cidr-duplicate')).toEqual([]);
     expect(await rows('history', '--type', 'bundle.ingested')).toHaveLength(3);
     expect((await rows('coverage')).verdicts['forward-drops-pod-traffic']).toMatchObject({ findings: 1, pass: 2 });
-    expect((await rows('nodes')).nodes).toMatchObject([{ findings: 1 }, { findings: 1 }, { findings: 0 }]);
+    expect(await rows('findings', '--node', 'node-c', '--rule', 'forward-drops-pod-traffic')).toEqual([]);
+    const nodes = (await rows('nodes')).nodes as { node: string; current: boolean; findings: number }[];
+    expect(nodes.map((n) => [n.node, n.current])).toEqual(['node-a', 'node-b', 'node-c'].map((n) => [n, true]));
+    for (const { node, findings } of nodes) expect(await rows('findings', '--node', node)).toHaveLength(findings);
     expect((await netcase(['why', 'forward-drops-pod-traffic', '--node', 'node-b', '--case', kase])).stdout).toContain(
       'FORWARD DROP',
     );
