@@ -3,7 +3,7 @@
 import { parseArgs } from 'node:util';
 import { campaign, summary, unknownShare } from '../test/support/kernel-check/campaign.ts';
 import { generate } from '../test/support/kernel-check/generate.ts';
-import { toFixture, unpackFixture } from '../test/support/kernel-check/keep.ts';
+import { recordPlan, toFixture, unpackFixture } from '../test/support/kernel-check/keep.ts';
 import { labsAvailable } from '../test/support/lab/index.ts';
 
 const { values, positionals } = parseArgs({
@@ -16,6 +16,7 @@ const { values, positionals } = parseArgs({
     minimise: { type: 'string', default: '5' },
     plan: { type: 'string' },
     fixture: { type: 'string' },
+    record: { type: 'string' },
     unpack: { type: 'string' },
   },
   allowPositionals: true,
@@ -27,6 +28,11 @@ if (values.plan !== undefined) {
 if (values.fixture !== undefined) {
   // --fixture KEPT/SEED fixtures/kernel-check/disagreements/NAME.br
   await toFixture(values.fixture, positionals[0]);
+  process.exit(0);
+}
+if (values.record !== undefined) {
+  // --record PLAN.json NAME.br: the same from a plan, once more on the kernel
+  console.log(await recordPlan(values.record, positionals[0]));
   process.exit(0);
 }
 if (values.unpack !== undefined) {

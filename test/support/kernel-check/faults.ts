@@ -1,5 +1,5 @@
 import { type Ground, podPort } from './ground.ts';
-import { nodeIp, OUTSIDE_IP, podIp, podPrefix, type Step } from './plan.ts';
+import { nodeIp, OUTSIDE_IP, podIp, podPrefix, type Step, secondIp } from './plan.ts';
 import type { Random } from './random.ts';
 
 type Fault = (r: Random, g: Ground) => string | null;
@@ -33,7 +33,9 @@ export const sysctls: Fault = (r, g) =>
     `sysctl -qw net.ipv4.conf.${r.pick(['all', 'eth0'])}.arp_ignore=${r.pick([1, 2, 8])}`,
     'sysctl -qw net.netfilter.nf_conntrack_tcp_loose=0',
     `sysctl -qw net.ipv4.conf.${key(device(r, g))}.proxy_arp=1`,
-    'sysctl -qw net.ipv4.ip_default_ttl=3',
+    'sysctl -qw net.ipv4.ip_default_ttl=2',
+    'sysctl -qw net.ipv4.conf.all.arp_filter=1',
+    'sysctl -qw net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.all.accept_local=1',
     'sysctl -qw net.ipv4.conf.all.forwarding=0',
   ]);
 
@@ -46,6 +48,15 @@ export const routes: Fault = (r, g) => {
     `ip route add ${to} via ${via} dev eth0 metric ${r.int(1, 300)}`,
     `ip route replace ${to} via ${via} dev eth0 onlink`,
     `ip route add ${to} dev ${device(r, g)} metric ${r.int(1, 300)}`,
+    ...(g.base.twoNetworks && peer !== null
+      ? [
+          `ip route replace ${podPrefix(peer)}.0/24 via ${secondIp(peer)} dev eth1`,
+          `ip route replace ${nodeIp(peer)}/32 via ${secondIp(peer)} dev eth1`,
+          `ip route replace ${podPrefix(peer)}.0/24 via ${secondIp(peer)} dev eth1\nsysctl -qw net.ipv4.conf.all.rp_filter=1`,
+          `ip route add ${r.pick(g.addresses)}/32 via ${secondIp(peer)} dev eth1`,
+          `ip route replace default via ${secondIp(peer)} dev eth1`,
+        ]
+      : []),
     'ip route del default',
     `ip route replace default via ${via} dev eth0${r.chance(0.5) ? ` src ${r.pick(g.own)}` : ''}`,
     `ip route add ${to} via ${via} dev eth0 src ${r.pick(g.own)} metric ${r.int(1, 99)}`,

@@ -3,7 +3,7 @@ import { kubeProxyRules } from '../lab/producers.ts';
 import { dockerRules } from './docker-style.ts';
 import { outsideFault, someFault } from './faults.ts';
 import { adminRules } from './grammar-iptables.ts';
-import { nftTable } from './grammar-nft.ts';
+import { lowTable, nftTable } from './grammar-nft.ts';
 import {
   cniStep,
   firewalldStep,
@@ -83,12 +83,15 @@ function adminSteps(r: Random, g: Ground, amount: number): Step[] {
   const tool = () => `iptables-${r.chance(0.85) ? g.node.iptables : g.node.iptables === 'nft' ? 'legacy' : 'nft'}`;
   const steps: Step[] = [];
   for (let i = 0; i < amount; i++) {
-    switch (r.weighted({ rules: 7, nft: 2.5, policy: 1.5, ufw: 0.6, firewalld: 0.6, firewall: 0.8 })) {
+    switch (r.weighted({ rules: 7, nft: 2.5, low: 0.25, policy: 1.5, ufw: 0.6, firewalld: 0.6, firewall: 0.8 })) {
       case 'rules':
         steps.push(...adminRules(r, g, r.int(1, 4), tool()));
         break;
       case 'nft':
         steps.push(nftTable(r, g, i));
+        break;
+      case 'low':
+        steps.push(lowTable(r, g));
         break;
       case 'policy':
         steps.push(forwardPolicyStep(r, g, tool()));
@@ -120,12 +123,13 @@ export function generate(seed: number): Plan {
       pods: backend === 'none' ? [] : count > 2 ? [10] : r.pick([[10], [10, 11], [10, 11]]),
       iptables: r.chance(0.75) ? 'nft' : 'legacy',
       bridges: backend === 'none' || r.chance(0.15) ? someBridges(r, index, own) : [],
-      proxies: r.chance(0.4),
+      proxies: r.chance(0.15),
       collected: count < 3 || r.chance(0.95),
     };
   });
   const services = backend !== 'none' && r.chance(0.5) ? someServices(r, nodes) : null;
-  const base = { backend, nodes, services };
+  const twoNetworks = count > 1 && r.chance(0.25);
+  const base = { backend, nodes, services, twoNetworks };
   const outsideCollected = r.chance(0.5);
   const ipv6 = r.chance(0.15);
   const grounds = nodes.map((node) => groundOf(base, node));
@@ -133,7 +137,7 @@ export function generate(seed: number): Plan {
   if (!r.chance(0.1)) {
     // most of what goes wrong goes wrong on one node
     const [first, ...others] = r.shuffle(grounds);
-    for (const [g, amount] of [[first!, r.int(1, 3)], ...others.map((o) => [o, r.chance(0.3) ? 1 : 0])] as [
+    for (const [g, amount] of [[first!, r.pick([1, 2, 3, 5])], ...others.map((o) => [o, r.chance(0.3) ? 1 : 0])] as [
       Ground,
       number,
     ][])

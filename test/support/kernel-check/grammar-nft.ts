@@ -116,6 +116,18 @@ function nftMatch(r: Random, g: Ground, hook: Hook): string {
         'meta pkttype host',
         'limit rate 9999/second',
         'ip length 60-84',
+        'ip ttl { 62, 63, 64 }',
+        'ip saddr & 0.0.0.255 == 0.0.0.10',
+        'meta skuid 0',
+        'limit rate over 9999/second',
+        'ct count over 5000',
+        'tcp sport 1024-65535',
+        'udp sport != 53',
+        'ip frag-off & 0x1fff == 0',
+        'meta l4proto != icmp',
+        'ip version 4',
+        '@nh,128,32 != 0',
+        'tcp option maxseg size > 100',
       ]);
     case 'numgen':
       return `numgen random mod ${r.int(2, 3)} 0`;
@@ -147,7 +159,15 @@ function nftVerdict(r: Random, g: Ground, hook: Hook): string {
         'meta mark set meta mark & 0xffffbfff',
       ]);
     case 'none':
-      return r.pick(['counter', 'log prefix "nc "', 'counter comment "nothing"']);
+      return r.pick([
+        'counter',
+        'log prefix "nc "',
+        'counter comment "nothing"',
+        'add @seen { ip saddr }',
+        'update @seen { ip daddr }',
+        'ct mark set meta mark',
+        'continue',
+      ]);
     case 'vmap':
       return r.pick([
         'tcp dport vmap { 80 : accept, 81 : drop }',
@@ -200,6 +220,8 @@ function natRule(r: Random, g: Ground, hook: Hook, family: 'ip' | 'inet'): strin
             'masquerade',
             `snat${to} to ${r.pick(g.own)}`,
             'masquerade random',
+            'meta l4proto tcp masquerade to :2000-3000',
+            `snat${to} to ip saddr map { ${r.pick(g.addresses)} : ${r.pick(g.own)} }`,
             'accept',
             'return',
           ]);
@@ -216,6 +238,18 @@ function natRule(r: Random, g: Ground, hook: Hook, family: 'ip' | 'inet'): strin
   ]);
 }
 
+/** What looks at frames before or beside the IP hooks: few write it, and a trace has to see that it is there. */
+export function lowTable(r: Random, g: Ground): Step {
+  const device = r.pick(g.devices.filter((d) => d !== 'lo'));
+  const sh = r.pick([
+    `nft add table netdev nc\nnft add chain netdev nc in '{ type filter hook ingress device ${device} priority 0; policy accept; }'\nnft add rule netdev nc in '${address(r, g)} ${r.pick(['drop', 'accept', 'counter'])}'`,
+    `nft add table bridge nc\nnft add chain bridge nc fwd '{ type filter hook forward priority 0; policy accept; }'\nnft add rule bridge nc fwd '${address(r, g)} ${r.pick(['drop', 'accept', 'counter'])}'`,
+    `nft add table inet ncf\nnft add flowtable inet ncf ft '{ hook ingress priority 0; devices = { ${device} }; }'\nnft add chain inet ncf fwd '{ type filter hook forward priority 0; policy accept; }'\nnft add rule inet ncf fwd 'meta l4proto tcp flow add @ft'`,
+    `nft add table inet nci\nnft add chain inet nci in '{ type filter hook ingress device ${device} priority 0; policy accept; }'\nnft add rule inet nci in '${address(r, g)} drop'`,
+  ]);
+  return { at: g.node.name, what: 'low nft table', sh };
+}
+
 /** Native nft tables as firewalls, container engines and people write them; one step a table, its rules can fail one by one. */
 export function nftTable(r: Random, g: Ground, serial: number): Step {
   const family = r.pick(['ip', 'inet', 'inet'] as const);
@@ -224,6 +258,7 @@ export function nftTable(r: Random, g: Ground, serial: number): Step {
     `nft add table ${table}`,
     `nft add set ${table} hosts '{ type ipv4_addr; elements = { ${r.some(g.addresses, r.int(1, 3)).join(', ')} }; }'`,
     `nft add set ${table} nets '{ type ipv4_addr; flags interval; elements = { ${r.pick(g.subnets)}, 203.0.113.0/24 }; }'`,
+    `nft add set ${table} seen '{ type ipv4_addr; flags dynamic; size 1000; }'`,
     `nft add map ${table} verdicts '{ type ipv4_addr : verdict; elements = { ${r.pick(g.addresses)} : accept, ${r.pick(g.own)} : drop }; }'`,
   ];
   const chains = r.int(1, 2);

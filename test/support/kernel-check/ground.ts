@@ -8,10 +8,11 @@ import {
   type Plan,
   podIp,
   podPrefix,
+  secondIp,
 } from './plan.ts';
 import type { Random } from './random.ts';
 
-export type PlanBase = Pick<Plan, 'backend' | 'nodes' | 'services'>;
+export type PlanBase = Pick<Plan, 'backend' | 'nodes' | 'services' | 'twoNetworks'>;
 
 /** What rules and routes of one node can be about. */
 export interface Ground {
@@ -45,13 +46,20 @@ export function groundOf(base: PlanBase, node: NodePart): Ground {
     ...(cluster ? [`${podPrefix(node)}.1`] : []),
     ...(base.backend === 'vxlan' ? [`${podPrefix(node)}.0`] : []),
     ...node.bridges.map((b) => `${b.prefix}.1`),
+    ...(base.twoNetworks ? [secondIp(node)] : []),
   ];
   const pods = cluster ? base.nodes.flatMap((n) => n.pods.map((host) => podIp(n, host))) : [];
   const containers = node.bridges.flatMap((b) => b.containers.map((_h, i) => containerIp(b, i)));
   return {
     node,
     base,
-    devices: ['eth0', ...bridges, ...(base.backend === 'vxlan' ? ['flannel.1'] : []), 'lo'],
+    devices: [
+      'eth0',
+      ...(base.twoNetworks ? ['eth1'] : []),
+      ...bridges,
+      ...(base.backend === 'vxlan' ? ['flannel.1'] : []),
+      'lo',
+    ],
     bridges,
     ports: [
       ...(cluster ? node.pods.map((host) => podPort(node, host)) : []),

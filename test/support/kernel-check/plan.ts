@@ -66,6 +66,8 @@ export interface Plan {
   readonly backend: Backend;
   readonly nodes: readonly NodePart[];
   readonly services: readonly ServiceSpec[] | null;
+  /** A second network between the nodes, 192.168.60.0/24 on eth1. */
+  readonly twoNetworks: boolean;
   /** IPv6 beside IPv4. */
   readonly ipv6: boolean;
   /** Is the outside host a node of the case? */
@@ -80,6 +82,7 @@ export const OUTSIDE_IP = '192.168.50.100';
 export const CLUSTER = '10.244.0.0/16';
 
 export const nodeIp = (node: Pick<NodePart, 'index'>): string => `192.168.50.${11 + node.index}`;
+export const secondIp = (node: Pick<NodePart, 'index'>): string => `192.168.60.${11 + node.index}`;
 export const podPrefix = (node: Pick<NodePart, 'index'>): string => `10.244.${node.index + 1}`;
 export const podIp = (node: Pick<NodePart, 'index'>, host: number): string => `${podPrefix(node)}.${host}`;
 export const containerIp = (bridge: BridgePart, at: number): string => `${bridge.prefix}.${bridge.containers[at]}`;

@@ -7,6 +7,7 @@ import {
   type PlannedProbe,
   placesOf,
   podPrefix,
+  secondIp,
 } from './plan.ts';
 import type { Random } from './random.ts';
 
@@ -33,7 +34,12 @@ export function probesFor(r: Random, plan: Omit<Plan, 'probes'>): PlannedProbe[]
       if (r.chance(0.6)) add(from, { to: to.ip, proto: 'udp', port: 53 });
       if (r.chance(0.15)) add(from, { to: to.ip, proto: 'tcp', port: r.pick([81, 22]) });
       if (r.chance(0.2)) add(from, { to: to.ip, proto: 'icmp', size: r.pick([1200, 1372, 1422, 1472]), df: true });
+      if (r.chance(0.08)) add(from, { to: to.ip, proto: 'icmp', size: r.pick([1460, 2000, 4000]), df: false });
+      if (r.chance(0.08)) add(from, { to: to.ip, proto: 'udp', port: 53, size: r.pick([1440, 3000]), df: false });
     }
+    if (plan.twoNetworks)
+      for (const node of plan.nodes)
+        if (node.name !== from.id) add(from, { to: secondIp(node), proto: r.pick(['icmp', 'tcp'] as const), port: 80 });
     for (const want of offers(r, plan, from)) add(from, want);
   }
   const all = balanced(plan);

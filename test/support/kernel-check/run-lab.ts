@@ -2,7 +2,7 @@ import { Lab, type LabNode, type LabPod, type Place, type Probe, type ProbeResul
 import { podPlan } from '../lab/spec.ts';
 import { containerNetns, dockerDevices } from './docker-style.ts';
 import { ipv6Setup, OUTSIDE_SETUP6 } from './ipv6.ts';
-import { type NodePart, nodeIp, type Plan, type PlannedProbe, podPrefix } from './plan.ts';
+import { type NodePart, nodeIp, type Plan, type PlannedProbe, podPrefix, secondIp } from './plan.ts';
 
 /** What nobody models and everybody has: no redirects, which would make the second packet take another way. */
 const QUIET = `for f in /proc/sys/net/ipv4/conf/*/accept_redirects /proc/sys/net/ipv4/conf/*/send_redirects; do echo 0 >$f; done`;
@@ -45,6 +45,7 @@ export class PlannedLab {
     try {
       await Promise.all(plan.nodes.map((node) => addContainers(lab, node)));
       if (plan.ipv6) await addIpv6(lab);
+      if (plan.twoNetworks) await addSecondNetwork(plan, lab);
       const places = new Map<string, Place>(lab.places().map((place) => [place.id, place]));
       return new PlannedLab(plan, lab, places, await applySteps(plan, places));
     } catch (e) {
@@ -106,6 +107,19 @@ async function addContainers(lab: Lab, part: NodePart): Promise<void> {
       await lab.serve(id, 'tcp', 80);
       await lab.serve(id, 'udp', 53);
     }
+}
+
+async function addSecondNetwork(plan: Plan, lab: Lab): Promise<void> {
+  const wires = plan.nodes.map((part) => {
+    const { pid } = lab.node(part.name);
+    return `link add q-${part.name} type veth peer name eth1 netns ${pid}\nlink set q-${part.name} master br1 up`;
+  });
+  await lab.switch.sh('ip -batch -', { input: ['link add br1 type bridge', 'link set br1 up', ...wires].join('\n') });
+  await Promise.all(
+    plan.nodes.map((part) =>
+      lab.node(part.name).sh(`ip addr add ${secondIp(part)}/24 brd + dev eth1\nip link set eth1 up\n${QUIET}`),
+    ),
+  );
 }
 
 async function addIpv6(lab: Lab): Promise<void> {
