@@ -14,7 +14,7 @@ import { readLookup } from './nft-lookup.ts';
 import { type NftTable, readMatchStatement } from './nft-match.ts';
 import { readNatStatement } from './nft-nat.ts';
 import { BREAK, entries, get } from './nft-value.ts';
-import type { Packet } from './packet.ts';
+import { type Packet, TCP } from './packet.ts';
 import { anything, CHANGING, ifSomebody, SILENT, unfollowed, untrack } from './target.ts';
 import { connmarkAct } from './target-mark.ts';
 import { changed, finish, goOn } from './target-verdict.ts';
@@ -129,7 +129,17 @@ const unclear =
 
 function readReject(body: unknown): Act {
   const [type, code] = [get(body, 'type'), get(body, 'expr')];
-  return (state, site, rule) => finish(state, site, rule, 'reject', rejectWord(state.packet, type, code));
+  return (state, site, rule) =>
+    concernsReject(state.packet, type)
+      ? finish(state, site, rule, 'reject', rejectWord(state.packet, type, code))
+      : { to: 'skip', state };
+}
+
+/** nft does not print the `meta l4proto tcp` and `meta nfproto` that these need and that it adds by itself. */
+function concernsReject(p: Packet, type: unknown): boolean {
+  if (type === 'tcp reset') return p.proto === TCP;
+  if (type === 'icmp') return typeof p.dst === 'number';
+  return type !== 'icmpv6' || typeof p.dst === 'bigint';
 }
 
 /** As iptables writes it: icmp-port-unreachable, tcp-reset ... */
