@@ -25,7 +25,7 @@ export interface Refused {
 }
 
 /** Commit after this many bundles: a commit waits for the disk, and what was acknowledged must be on it. */
-const BATCH = 32;
+const BATCH = 16;
 
 /** Reads every input into the case; the same bundle twice is one event. Returns what was refused; the rest is in. */
 export async function ingestInto(store: CaseFile, request: IngestRequest, judge: boolean): Promise<readonly Refused[]> {

@@ -14,6 +14,8 @@ const workerFile = join(import.meta.dirname, basename(import.meta.dirname) === '
 
 /** Larger files go to a worker: what they may cost must not end the process that writes the case. */
 const FOR_THIS_THREAD = 4 * 1024 * 1024;
+/** A hostile bundle may end a worker, not the machine; a young generation that is let grow is most of the memory of a long run. */
+const LIMITS = { maxOldGenerationSizeMb: 1024, maxYoungGenerationSizeMb: 16 };
 /** Requests that wait in a worker, so that it has work while this thread writes or prepares. */
 const IN_FLIGHT = 3;
 
@@ -130,7 +132,7 @@ class Workers {
   }
 
   #start(): void {
-    const worker = new Worker(workerFile, { resourceLimits: { maxOldGenerationSizeMb: 1024 } });
+    const worker = new Worker(workerFile, { resourceLimits: LIMITS });
     const lane: Lane = { worker, running: new Map() };
     worker.on('message', ({ seq, outcomes, error }: Answer) => {
       const request = lane.running.get(seq) as PrepareRequest;
