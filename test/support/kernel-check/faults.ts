@@ -33,7 +33,6 @@ export const sysctls: Fault = (r, g) =>
     `sysctl -qw net.ipv4.conf.${r.pick(['all', 'eth0'])}.arp_ignore=${r.pick([1, 2, 8])}`,
     'sysctl -qw net.netfilter.nf_conntrack_tcp_loose=0',
     `sysctl -qw net.ipv4.conf.${key(device(r, g))}.proxy_arp=1`,
-    'sysctl -qw net.ipv4.ip_default_ttl=2',
     'sysctl -qw net.ipv4.conf.all.arp_filter=1',
     'sysctl -qw net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.all.accept_local=1',
     'sysctl -qw net.ipv4.conf.all.forwarding=0',

@@ -8,7 +8,7 @@ import { type NodePart, nodeIp, type Plan, type PlannedProbe, podPrefix, secondI
 const QUIET = `for f in /proc/sys/net/ipv4/conf/*/accept_redirects /proc/sys/net/ipv4/conf/*/send_redirects; do echo 0 >$f; done`;
 
 /** Seconds. In a lab an answer needs well below a millisecond. */
-const TIMEOUT = 0.4;
+const TIMEOUT = 0.6;
 
 /** The lab of a plan, built and changed. */
 export class PlannedLab {
