@@ -49,7 +49,7 @@ export type BundleInput = string | MemoryBundle;
 /** What a bundle says, with some of its files left out as if they had never been collected. */
 export interface NodeSource {
   readonly id: string;
-  readonly facts: (without?: ReadonlySet<string>) => NodeFacts;
+  readonly facts: (without?: ReadonlySet<string>, rewrite?: (text: string) => string) => NodeFacts;
   /** Files that the facts given out so far have read. */
   readonly read: Set<string>;
 }
@@ -64,14 +64,14 @@ export async function sourcesOf(input: BundleInput): Promise<NodeSource[]> {
     return {
       id: bundle.nodeName,
       read,
-      facts(without = new Set()) {
+      facts(without = new Set(), rewrite = (text) => text) {
         const evidence = bundle.evidence.filter((record) => !without.has(record.path));
         return new NodeFacts({
           info: nodeInfo(bundle, bundle.nodeName, evidence),
           textAt(at) {
             read.add(at);
             const member = bundle.members.get(at);
-            return member === undefined || without.has(at) ? null : decodeEvidence(member.bytes);
+            return member === undefined || without.has(at) ? null : rewrite(decodeEvidence(member.bytes));
           },
         });
       },
