@@ -1,4 +1,5 @@
 import { NodeFacts } from '../engine/index.ts';
+import { byNumber } from '../report/names.ts';
 import type { CaseNodes } from '../rule/index.ts';
 import type { BundleRow, CaseFile } from '../store/index.ts';
 import { storedEvidence } from './judge.ts';
@@ -11,7 +12,8 @@ export function caseNodes(
 ): CaseNodes {
   const byNode = new Map(current.map((b) => [b.node, b]));
   return {
-    ids: current.map((b) => b.node),
+    // by name: what is found must not depend on the order in which bundles came in
+    ids: [...byNode.keys()].sort(byNumber),
     source(node) {
       const bundle = byNode.get(node);
       return bundle === undefined ? undefined : new NodeFacts(storedEvidence(store, bundle));

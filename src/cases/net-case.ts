@@ -2,6 +2,7 @@ import { NodeFacts } from '../engine/index.ts';
 import { buildNode, lazyCluster, type NetCluster, type NetNode } from '../net/index.ts';
 import { type NetDigest, netDigest } from '../net/owners.ts';
 import { applyChange, ChangeError } from '../net/what-if.ts';
+import { byNumber } from '../report/names.ts';
 import type { BundleRow, CaseFile } from '../store/index.ts';
 import { Failure } from './failure.ts';
 import { storedEvidence } from './judge.ts';
@@ -95,7 +96,8 @@ function currentBundles(store: CaseFile): readonly BundleRow[] {
   const current = store.bundles().filter((b) => b.current);
   if (current.length === 0)
     throw new Failure('usage', 'this case has no bundle yet; give bundles to netcase analyze or netcase ingest');
-  return current;
+  // by name: the answer must not depend on the order in which bundles came in
+  return current.sort((a, b) => byNumber(a.node, b.node));
 }
 
 function changed(facts: NodeFacts, id: string, changes: readonly NodeChange[]) {
