@@ -135,7 +135,8 @@ function answersTo(run: Run, request: End): readonly Outcome[] {
       dport: seen.sport,
       tcp: seen.proto === TCP ? 'synack' : null,
       icmp: seen.proto === ICMP ? { type: 0, code: 0 } : seen.proto === ICMP6 ? { type: 129, code: 0 } : null,
-      size: seen.proto === TCP ? 60 : seen.size,
+      // an echo comes back whole; how much a server says to a datagram nobody knows, here as little as to a connection
+      size: seen.proto === ICMP || seen.proto === ICMP6 ? seen.size : 60,
       df: seen.proto === TCP,
     });
     const going = { ...way, answering: leg };
