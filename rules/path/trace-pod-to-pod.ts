@@ -31,7 +31,7 @@ export const rule = definePathRule({
   extract: ({ source }): PathPods => pathPods(source),
   evaluate(digests, nodes) {
     const tally = new Tally();
-    const known = [...digests].map(({ node, digest }) => ({ node, ...digest }));
+    const known = [...digests].map(({ node, digest }) => ({ node, ...digest })).sort(byNode);
     const why = new Map(known.map((d) => [d.node, d.because]));
     for (const d of known) if (d.evidence.length > 0) tally.unknown([d.node], d.because, d.evidence);
     const able = known.filter((d) => d.pods.length > 0);
@@ -85,6 +85,9 @@ export const rule = definePathRule({
     return tally.verdict(digests.ids, (n) => why.get(n) || 'no other pod of its cluster was collected');
   },
 });
+
+/** The same findings in whatever order bundles came. */
+const byNode = (a: { readonly node: string }, b: { readonly node: string }) => (a.node < b.node ? -1 : 1);
 
 /** Nodes whose tables do not tie them to others stand alone. */
 function groupKey(able: readonly (PathPods & { readonly node: string })[]): (d: { readonly node: string }) => string {

@@ -61,7 +61,9 @@ export const rule = definePathRule({
   extract: ({ source }): PathServices => pathServices(source),
   evaluate(digests, nodes) {
     const tally = new Tally();
-    const known = [...digests].map(({ node, digest }): Known => ({ node, ...digest }));
+    const known = [...digests]
+      .map(({ node, digest }): Known => ({ node, ...digest }))
+      .sort((a, b) => (a.node < b.node ? -1 : 1));
     const why = new Map(known.map((d) => [d.node, d.because]));
     const able = known.filter((d) => d.clients.length > 0 || d.published.length > 0);
     if (able.length > MOST_NODES)

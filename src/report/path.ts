@@ -56,13 +56,28 @@ export function drawPaths(
   findings: readonly { readonly id: string; readonly anchor: string; readonly message: string }[],
   traceOf: (id: string) => unknown,
 ): { readonly paths: readonly PathModel[]; readonly hidden: number; readonly pathOf: (finding: string) => string } {
+  const byTrace = new Map<string, string>();
+  const copies = new Map<string, string>();
   const traced = findings.flatMap((f) => {
     const trace = asTrace(traceOf(f.id));
-    return trace === null ? [] : [{ ...f, trace }];
+    if (trace === null) return [];
+    // a cause and its symptom may show the same packet: it is drawn once
+    const text = JSON.stringify(trace);
+    const first = byTrace.get(text);
+    if (first !== undefined) {
+      copies.set(f.anchor, first);
+      return [];
+    }
+    byTrace.set(text, f.anchor);
+    return [{ ...f, trace }];
   });
   const paths = traced.slice(0, PATHS).map((f) => pathModel(f.trace, `p-${f.anchor.slice(2)}`, f.anchor, f.message));
   const byFinding = new Map(paths.map((p) => [p.finding, p.anchor]));
-  return { paths, hidden: traced.length - paths.length, pathOf: (finding) => byFinding.get(finding) ?? '' };
+  return {
+    paths,
+    hidden: traced.length - paths.length,
+    pathOf: (finding) => byFinding.get(copies.get(finding) ?? finding) ?? '',
+  };
 }
 
 /** The half that somebody has to look at: where the packet ends, or else its answer. */

@@ -62,14 +62,15 @@ export class Tally {
         paths === 1 ? '' : paths === 2 ? '; one more path ends there' : `; ${paths - 1} more paths end there`;
       return {
         ...first,
-        nodes: [...all] as string[] as unknown as NonEmpty<string>,
+        nodes: [first.nodes[0], ...[...all].filter((n) => n !== first.nodes[0]).sort()],
         blame: [...blame],
         message: `${first.message}${more}`,
       };
     });
-    const unknown = [...this.#unknown.values()].map(
-      ({ u, nodes: all }): Undecided => ({ ...u, nodes: [...all] as unknown as NonEmpty<string> }),
-    );
+    const unknown = [...this.#unknown.values()].flatMap(({ u, nodes: all }): Undecided[] => {
+      const sorted = [...all].sort();
+      return isNonEmpty(sorted) ? [{ ...u, nodes: sorted }] : [];
+    });
     const named = new Set([...findings, ...unknown].flatMap((f) => [...f.nodes]));
     const passes = [...this.#reached].flatMap(([node, cites]) =>
       !named.has(node) && isNonEmpty(cites) ? [{ node, cites }] : [],
