@@ -2,7 +2,7 @@ import { formatAddr } from './addr.ts';
 import type { Device } from './devices.ts';
 import type { Cite, Reason } from './doubt.ts';
 import { bridgeFdb } from './fdb.ts';
-import { familyOf, keyOf, leave, perAnswer } from './layer3.ts';
+import { familyOf, keyOf, perAnswer } from './layer3.ts';
 import { forwardsFrames, resolve, segmentOf } from './neighbour.ts';
 import type { Packet } from './packet.ts';
 import { confirm, end, type Frame, hooked, lost, type Run, restoreDestination, restoreSource } from './run.ts';
@@ -240,5 +240,3 @@ function bridgeFilters(space: Space, bridge: Device): Reason | null {
   space.memo.set('bridge filters', found);
   return found;
 }
-
-export { leave };

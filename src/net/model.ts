@@ -1,5 +1,4 @@
 import type { Fact, FactKind, ManyKind, MissingFact } from '../facts/index.ts';
-import type { Reason } from './doubt.ts';
 import { Space } from './space.ts';
 
 /** One node's evidence, read lazily. The engine's NodeFacts is one; a rule's `source` is one of fewer kinds. */
@@ -99,5 +98,3 @@ function instances(facts: NetFacts): string[] {
     for (const name of facts.instances?.(kind) ?? facts.all(kind).flatMap((f) => f.instance ?? [])) found.add(name);
   return [...found];
 }
-
-export type { Reason };

@@ -81,12 +81,8 @@ function ownSource(space: Space, dev: string, at: Cite): Judged {
 export function forwards(space: Space, dev: string, family: 4 | 6): Judged {
   const key = family === 4 ? `net/ipv4/conf/${dev}/forwarding` : 'net/ipv6/conf/all/forwarding';
   const own = space.sysctl(key);
-  if (own.value === null) {
-    const all = space.sysctl('net/ipv4/ip_forward');
-    // turned off it is off on every device, unless one was turned on again afterwards
-    void all;
-    return open(own.reason);
-  }
+  // ip_forward alone proves nothing: a single device may have been switched since
+  if (own.value === null) return open(own.reason);
   if (own.value !== 0) return yes(present(own.cite));
   return no(`forwarding is off on ${dev} (${key} = 0)`, present(own.cite));
 }

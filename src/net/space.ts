@@ -1,7 +1,7 @@
 import type { Fact } from '../facts/index.ts';
 import { type Addr, formatAddr, isLinkLocal, isLoopback } from './addr.ts';
 import { type Device, type DeviceTable, readDevices } from './devices.ts';
-import { type Cite, cite, missingReason, type Reason } from './doubt.ts';
+import { type Cite, cite, type Reason } from './doubt.ts';
 import { factOf } from './instance.ts';
 import { readSets, type SetTable } from './ipset.ts';
 import type { NetNode } from './model.ts';
@@ -121,5 +121,3 @@ export class Space {
     return fact.missing ? undefined : fact;
   }
 }
-
-export { missingReason };
