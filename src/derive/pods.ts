@@ -21,8 +21,6 @@ export interface PodNetwork {
   readonly clustered: boolean;
 }
 
-/** Where addresses of running containers stand. */
-export type LiveKinds = 'dockerContainers' | 'cniLeases' | 'netnsAddresses';
 export interface LiveSource extends Source<PodKinds | 'dockerContainers' | 'cniLeases'> {
   all(kind: 'netnsAddresses'): readonly Fact<'netnsAddresses'>[];
 }

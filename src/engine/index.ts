@@ -1,5 +1,4 @@
 export * from './analysis.ts';
-export type { ResolvedCite } from './excerpt.ts';
 export type { NodeEvidence } from './facts.ts';
 export { NodeFacts } from './facts.ts';
 export type { NodeResult } from './node.ts';

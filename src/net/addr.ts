@@ -55,10 +55,6 @@ export function parseNet(text: string, family: 4 | 6 = 4): Net | null {
   return { base: networkOf(addr, length), length };
 }
 
-export function formatNet(net: Net): string {
-  return `${formatAddr(net.base)}/${net.length}`;
-}
-
 const LOOPBACK: Net = { base: 0x7f000000, length: 8 };
 const MULTICAST: Net = { base: 0xe0000000, length: 4 };
 const MULTICAST6: Net = { base: 0xff00n << 112n, length: 8 };

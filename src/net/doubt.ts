@@ -25,8 +25,6 @@ export interface Absence {
 export type Truth = number | null;
 
 export const both = (a: Truth, b: Truth): Truth => (a === 0 || b === 0 ? 0 : a === null || b === null ? null : a * b);
-export const either = (a: Truth, b: Truth): Truth =>
-  a === 1 || b === 1 ? 1 : a === null || b === null ? null : a === 0 ? b : b === 0 ? a : null;
 export const negate = (t: Truth, negated: boolean): Truth => (t === null || !negated ? t : 1 - t);
 export const truth = (b: boolean): Truth => (b ? 1 : 0);
 
