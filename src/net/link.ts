@@ -9,6 +9,8 @@ import { isUplink, type Port, peerOf, portsOf, uplinkMacs, uplinkOwners } from '
 
 /** What a Linux device takes beyond its MTU: room for a VLAN tag. */
 const VLAN_TAG = 4;
+/** What hosts outside can be taken to send. */
+const ETHERNET_MTU = 1500;
 
 export function transmit(
   run: Run,
@@ -198,6 +200,11 @@ function uplinkTarget(run: Run, port: Port, frame: Frame): Port | 'outside' | 's
 /** The packet comes from outside the evidence to the namespace that has the address on an uplink. */
 export function comeFromOutside(run: Run, way: Way, port: Port, packet: Packet): readonly End[] {
   const door = entrance(port);
+  const { mtu } = door.device;
+  if (mtu !== null && mtu < ETHERNET_MTU && packet.size > mtu) {
+    const because = `${packet.size} bytes come from outside to ${door.device.name} of ${door.space.label}, whose MTU is ${mtu}; whether they come in pieces that fit is not in the evidence`;
+    return lost(way, { because, evidence: [] }, door.space, packet, `mtu ${door.device.name}`);
+  }
   const frame: Frame = { packet, mac: port.device.mac, to: port, nexthop: packet.dst, inner: null };
   return run.receive(way, door, frame);
 }
