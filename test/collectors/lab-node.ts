@@ -88,7 +88,8 @@ ${body}
       'bash',
       file,
     ],
-    { encoding: 'utf8', timeout: options.timeout ?? 110_000, maxBuffer: 64 << 20 },
+    // unshare ignores the signal that would end it kindly
+    { encoding: 'utf8', timeout: options.timeout ?? 110_000, killSignal: 'SIGKILL', maxBuffer: 64 << 20 },
   );
   return { status: ran.status, stdout: ran.stdout, stderr: ran.stderr, out };
 }
