@@ -1,5 +1,6 @@
 import type { Fact, FactKind, MissingFact, NftJson, Ruleset } from '../facts/index.ts';
 import { missingReason } from './doubt.ts';
+import { factOf } from './instance.ts';
 import type { IptSource, SourceGap } from './rulesets.ts';
 import type { Space } from './space.ts';
 
@@ -208,11 +209,12 @@ function nativeWithoutJson(
 function innerSources(space: Space, family: 4 | 6): FoundSources {
   const { facts } = space.node;
   const found = new Finding(space, family);
-  const mine = <F extends { readonly instance?: string }>(f: F) => f.instance === space.inode;
   const four = family === 4;
-  const nft = four ? facts.all('netnsIptablesNft').find(mine) : facts.all('netnsIp6tablesNft').find(mine);
-  const legacy = four ? facts.all('netnsIptablesLegacy').find(mine) : facts.all('netnsIp6tablesLegacy').find(mine);
-  const listed = facts.all('netnsNftTables').find(mine);
+  const nft = four ? factOf(facts, 'netnsIptablesNft', space.inode) : factOf(facts, 'netnsIp6tablesNft', space.inode);
+  const legacy = four
+    ? factOf(facts, 'netnsIptablesLegacy', space.inode)
+    : factOf(facts, 'netnsIp6tablesLegacy', space.inode);
+  const listed = factOf(facts, 'netnsNftTables', space.inode);
   const noNft = withoutNft(space);
   if (nft !== undefined) found.take(nft, 'nft');
   if (legacy !== undefined) found.take(legacy, 'legacy');
@@ -225,7 +227,9 @@ function innerSources(space: Space, family: 4 | 6): FoundSources {
     ]);
   if (legacy === undefined) {
     const names = four ? facts.get('legacyTables') : facts.get('legacyTables6');
-    const inside = four ? facts.all('netnsLegacyTables').find(mine) : facts.all('netnsLegacyTables6').find(mine);
+    const inside = four
+      ? factOf(facts, 'netnsLegacyTables', space.inode)
+      : factOf(facts, 'netnsLegacyTables6', space.inode);
     const unloaded = names.missing && names.lookedFor && /^absent/.test(names.because);
     const empty = inside?.closed === true && inside.value.tables.length === 0 && !warnsOfLegacy(nft?.value);
     if (!unloaded && !empty)

@@ -143,6 +143,15 @@ describe('trace-pod-to-pod beside other rules', () => {
     expect(trace.hops.flatMap((h) => h.cites).filter((c) => c.line !== undefined && c.text === undefined)).toEqual([]);
   });
 
+  it('lends the traced packet to the rule that explains it', async () => {
+    const { findings, causes } = judge(RULES, await recordedNodes('forward-drops-pod-traffic'));
+    const cause = findings.find((f) => f.id === causes[0]?.finding);
+    expect(cause?.rule).toBe('forward-drops-pod-traffic');
+    const trace = cause?.trace as TraceJson;
+    expect(trace.verdict).toBe('rejected');
+    expect(trace.hops.at(-1)).toMatchObject({ node: 'node-b', place: 'filter/FORWARD' });
+  });
+
   it('is the cause where no rule knows the fault', () => {
     expect(causesOf(blocked(vxlan!, 'node-b'))).toEqual([
       'trace-pod-to-pod/node-b+node-a+node-c:filter/INPUT: -A INPUT -p udp -m udp --dport 8472 -j DROP',
