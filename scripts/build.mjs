@@ -63,6 +63,8 @@ const { outputFiles } = await build({
   minifySyntax: true,
   legalComments: 'none',
   external: ['better-sqlite3'],
+  // templates are compiled here: its compiler and loaders would only cost start-up
+  alias: { nunjucks: 'nunjucks/browser/nunjucks-slim.js' },
   chunkNames: 'chunk-[hash]',
   define: {
     NETCASE_BUILD: JSON.stringify({ version: pkg.version, ruleset: hash.digest('hex') }),
@@ -98,5 +100,5 @@ const HOUR_MS = 3_600_000;
 for (const file of readdirSync(dist)) {
   const path = join(dist, file);
   const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0);
-  if (!current.has(path) && age > HOUR_MS) rmSync(path, { force: true });
+  if (!current.has(path) && age > HOUR_MS) rmSync(path, { force: true, recursive: true });
 }

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 const DEPTH = 64;
 
@@ -61,22 +61,55 @@ export const bundleJson = z.object({
 });
 export type BundleJson = z.infer<typeof bundleJson>;
 
-export const manifestRecord = z.object({
-  id: z.string().min(1).max(256),
-  path: z.string().max(2048).nullish().catch(null),
-  instance: text,
-  status: z.string().max(64).nullish().catch(null),
-  rc: number,
-  reason: text,
-  argv: z.array(z.string().max(4096)).max(256).nullish().catch(null),
-  sha256: hex64,
-  bytes: number,
-  tool: text,
-  stderr: text,
-  redactions: number,
-  ms: number,
-});
-export type ManifestRecord = z.infer<typeof manifestRecord>;
+/** One record of manifest.json. */
+export interface ManifestRecord {
+  readonly id: string;
+  readonly path: string | null;
+  readonly instance: string | null;
+  readonly status: string | null;
+  /** Absent when the record does not say it. */
+  readonly rc?: number | null;
+  readonly reason: string | null;
+  readonly argv: readonly string[] | null;
+  readonly sha256: string | null;
+  readonly bytes: number | null;
+  readonly tool: string | null;
+  readonly stderr: string | null;
+  readonly redactions: number | null;
+  readonly ms: number | null;
+}
+
+const textIn = (value: unknown, most: number) => (typeof value === 'string' && value.length <= most ? value : null);
+const numberIn = (value: unknown) => (typeof value === 'number' && Number.isFinite(value) ? value : null);
+
+function argvIn(value: unknown): readonly string[] | null {
+  if (!Array.isArray(value) || value.length > 256) return null;
+  return value.every((v) => typeof v === 'string' && v.length <= 4096) ? value : null;
+}
+
+/** A record's fields, by hand: a fleet has hundreds of thousands. Null when it has no usable id. */
+export function manifestRecord(value: unknown): ManifestRecord | null {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return null;
+  const r = value as Record<string, unknown>;
+  const id = textIn(r['id'], 256);
+  if (id === null || id === '') return null;
+  const hash = textIn(r['sha256'], 64);
+  return {
+    id,
+    path: textIn(r['path'], 2048),
+    instance: textIn(r['instance'], 4096),
+    status: textIn(r['status'], 64),
+    ...(r['rc'] === undefined ? {} : { rc: numberIn(r['rc']) }),
+    reason: textIn(r['reason'], 4096),
+    argv: argvIn(r['argv']),
+    sha256: hash !== null && /^[0-9a-f]{64}$/.test(hash) ? hash : null,
+    bytes: numberIn(r['bytes']),
+    tool: textIn(r['tool'], 4096),
+    stderr: textIn(r['stderr'], 4096),
+    redactions: numberIn(r['redactions']),
+    ms: numberIn(r['ms']),
+  };
+}
 
 export const manifestHead = z.object({
   format: z.literal('netcase-bundle'),

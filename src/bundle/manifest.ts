@@ -69,8 +69,8 @@ function readLines(text: string): Manifest {
       if (end === null && newline >= 0) unreadable.push(number);
       continue;
     }
-    const parsed = manifestRecord.safeParse(parseJson(line.endsWith(',') ? line.slice(0, -1) : line, 1024 * 1024));
-    if (parsed.success) records.push({ record: parsed.data, line: number });
+    const record = manifestRecord(parseJson(line.endsWith(',') ? line.slice(0, -1) : line, 1024 * 1024));
+    if (record !== null) records.push({ record, line: number });
     else unreadable.push(number);
     tooMany(records.length);
   }
@@ -94,8 +94,8 @@ function readWhole(text: string): Manifest | null {
   const unreadable: number[] = [];
   for (const [i, item] of value.evidence.entries()) {
     if (unreadable.length >= UNREADABLE) break;
-    const parsed = manifestRecord.safeParse(item);
-    if (parsed.success) records.push({ record: parsed.data, line: undefined });
+    const record = manifestRecord(item);
+    if (record !== null) records.push({ record, line: undefined });
     else unreadable.push(i + 1);
     tooMany(records.length);
   }

@@ -15,7 +15,7 @@ const workerFile = join(import.meta.dirname, basename(import.meta.dirname) === '
 /** Larger files go to a worker: what they may cost must not end the process that writes the case. */
 const FOR_THIS_THREAD = 4 * 1024 * 1024;
 /** A hostile bundle may end a worker, not the machine; a young generation that is let grow is most of the memory of a long run. */
-const LIMITS = { maxOldGenerationSizeMb: 1024, maxYoungGenerationSizeMb: 16 };
+const LIMITS = { maxOldGenerationSizeMb: 1024, maxYoungGenerationSizeMb: 24 };
 /** Requests that wait in a worker, so that it has work while this thread writes or prepares. */
 const IN_FLIGHT = 3;
 

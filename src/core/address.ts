@@ -15,15 +15,27 @@ export interface Prefix {
   readonly length: number;
 }
 
-const ip4 = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/;
-
 /** Dotted-quad to an unsigned 32-bit number; null unless it is exactly four decimal octets. */
 export function parseIp4(text: string): number | null {
-  const m = ip4.exec(text);
-  if (m === null) return null;
-  const [a, b, c, d] = [Number(m[1]), Number(m[2]), Number(m[3]), Number(m[4])];
-  if (a > 255 || b > 255 || c > 255 || d > 255) return null;
-  return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0;
+  if (text.length > 15) return null;
+  let value = 0;
+  let octet = 0;
+  let digits = 0;
+  let dots = 0;
+  for (let i = 0; i < text.length; i += 1) {
+    const c = text.charCodeAt(i);
+    if (c >= 48 && c <= 57) {
+      octet = octet * 10 + c - 48;
+      digits += 1;
+      if (digits > 3) return null;
+    } else if (c === 46 && digits > 0 && octet <= 255) {
+      value = value * 256 + octet;
+      octet = 0;
+      digits = 0;
+      dots += 1;
+    } else return null;
+  }
+  return dots === 3 && digits > 0 && octet <= 255 ? value * 256 + octet : null;
 }
 
 export function formatIp4(value: number): string {

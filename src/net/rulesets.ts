@@ -118,6 +118,19 @@ function iptablesChains(source: IptSource, family: 4 | 6, hook: Hook, native: Na
 /** Prepared chains of a table: nodes with the same text share both. */
 const PREPARED = new WeakMap<IptTable, Map<string, PreparedChain>>();
 
+/** Rules that nodes share have their plain selectors read once. */
+const QUICK = new WeakMap<IptRule, Quick | null>();
+
+function quickOf(rule: IptRule, family: 4 | 6): Quick | null {
+  if (family === 6) return null;
+  let quick = QUICK.get(rule);
+  if (quick === undefined) {
+    quick = readQuick(rule, family);
+    QUICK.set(rule, quick);
+  }
+  return quick;
+}
+
 /** Most rules of a long chain are missed by their plain selectors: their tests are read when a packet gets past those. */
 class IptPreparedRule implements PreparedRule {
   readonly chain: string;
@@ -133,7 +146,7 @@ class IptPreparedRule implements PreparedRule {
     this.chain = rule.chain;
     this.line = rule.line;
     this.text = rule.text;
-    this.quick = readQuick(rule, family);
+    this.quick = quickOf(rule, family);
     this.#rule = rule;
     this.#family = family;
     this.#act = act;

@@ -39,7 +39,11 @@ export function textRecord(value: unknown): Readonly<Record<string, string>> {
 
 /** Leaves out what is undefined, so that optional fields are absent. */
 export function present<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  const from = value as Record<string, unknown>;
   const out: Record<string, unknown> = {};
-  for (const [key, v] of Object.entries(value)) if (v !== undefined) out[key] = v;
+  for (const key of Object.keys(from)) {
+    const v = from[key];
+    if (v !== undefined) out[key] = v;
+  }
   return out as { [K in keyof T]: Exclude<T[K], undefined> };
 }
