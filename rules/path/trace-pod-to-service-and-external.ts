@@ -147,6 +147,12 @@ function follow(tally: Tally, fleet: NetCluster, wish: Wish, why: Map<string, st
     const cites = probed.cites.map(citeTraced);
     if (!isNonEmpty(cites)) return;
     const { request } = wish;
+    // a collected router may well refuse an address that only stands for the outside
+    if (wish.kind === 'outside' && probed.hop.node !== wish.ends.from) {
+      for (const n of wish.nodes)
+        why.set(n, `what ${probed.hop.node} does with packets to the outside is its own affair`);
+      return;
+    }
     // who may use a port is for that chain to say
     if (wish.kind === 'port' && probed.hop.place.includes('DOCKER-USER')) return;
     tally.fault({
