@@ -241,6 +241,18 @@ function numgen(body: unknown): Expr {
   return { kinds: ['int'], read: () => BREAK, chance: { mod, offset } };
 }
 
+/** Options that only the handshake has are on no later packet; which ones a handshake has is not known. */
+function tcpOption(body: unknown): Expr {
+  const early = ['maxseg', 'window', 'sack-perm'].includes(String(get(body, 'name')));
+  return {
+    kinds: ['int'],
+    read(p, look) {
+      if (p.proto !== TCP || (early && p.tcp === 'ack')) return BREAK;
+      return unknown(look, 'the TCP options of the packet are not known');
+    },
+  };
+}
+
 /** An expression of `nft -j`; one that is not understood answers that it is not known. */
 export function readExpr(json: unknown): Expr {
   const [name = '', body] = entries(json)[0] ?? [];
@@ -259,6 +271,8 @@ export function readExpr(json: unknown): Expr {
       return bitwise(name, body);
     case 'concat':
       return concat(body);
+    case 'tcp option':
+      return tcpOption(body);
     case 'numgen':
     case 'jhash':
     case 'symhash':
