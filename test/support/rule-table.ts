@@ -49,7 +49,10 @@ export function nodeEvidence(id: string, { files, info }: NodeFiles): NodeEviden
 
 /** Judges nodes as the product does: through the real parsers, engine and cluster step. */
 export function judge(rules: readonly AnyRule[], nodes: Readonly<Record<string, NodeFiles>>): Judgement {
-  const evidence = new Map(Object.entries(nodes).map(([id, n]) => [id, nodeEvidence(id, n)]));
+  return judgeEvidence(rules, new Map(Object.entries(nodes).map(([id, n]) => [id, nodeEvidence(id, n)])));
+}
+
+export function judgeEvidence(rules: readonly AnyRule[], evidence: ReadonlyMap<string, NodeEvidence>): Judgement {
   const results = new Map<string, NodeResult>();
   // digests and results travel as JSON between threads and through the case file: do the same here
   for (const [id, e] of evidence) results.set(id, JSON.parse(JSON.stringify(judgeNode(e, rules))) as NodeResult);
