@@ -253,9 +253,10 @@ test('20,000 rules are indexed at once', () => {
   const text = Buffer.from(`${lines.join('\n')}\nCOMMIT\n`, 'latin1').toString('latin1');
   const times: number[] = [];
   for (let n = 0; n < 9; n += 1) {
-    const start = performance.now();
+    const before = process.threadCpuUsage();
     const parsed = readRuleset(text, 'nft');
-    times.push(performance.now() - start);
+    const { user, system } = process.threadCpuUsage(before);
+    times.push((user + system) / 1000);
     expect(parsed.ok && parsed.value.tables.get('nat')!.chains.size).toBe(6666);
   }
   times.sort((a, b) => a - b);
