@@ -96,7 +96,7 @@ export function judgeProbe<P extends { readonly proto: string }>(
 function judge(plan: Plan, probe: PlannedProbe, results: readonly ProbeResult[], trace: TraceJson): Checked {
   const judged = judgeProbe(probe, results, trace, touchesOutside(plan, probe) ? 'yes' : 'perhaps');
   // the packet reaches a node without bundle as it would reach any host: what that one does with it is not the trace's to say
-  const handedOver = ways(trace).every((way) => way.arrived?.at === way.arrived?.dst);
+  const handedOver = ways(trace).every((way) => way.arrived != null && way.arrived.at === way.arrived.dst);
   return judged.judged === 'disagreement' && handedOver && uncollected(plan).has(probe.to)
     ? { ...judged, judged: 'outside' }
     : judged;
