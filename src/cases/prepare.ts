@@ -9,6 +9,7 @@ import type { EncodedBlob } from '../store/blob.ts';
 import { encodeBlob } from '../store/blob.ts';
 import type { BlobEncoder } from '../store/encoder.ts';
 import { decodeEvidence } from './evidence-text.ts';
+import { packJson } from './packed-json.ts';
 
 /** One input, read and judged beside its bytes: everything the case file needs, and nothing that grows with the bundle's text. */
 export interface Prepared {
@@ -21,10 +22,10 @@ export interface Prepared {
   readonly owners: string;
 }
 
-/** A NodeResult as text: the digests apart, because each is read by one rule only. */
+/** A NodeResult as it is cached: the digests apart, because each is read by one rule only. */
 export interface EncodedResult {
-  readonly main: string;
-  readonly digests: Readonly<Record<string, string>>;
+  readonly main: Uint8Array;
+  readonly digests: Readonly<Record<string, Uint8Array>>;
 }
 
 export type PrepareOutcome =
@@ -156,7 +157,7 @@ export function nodeInfo(
 export function encodeResult(result: NodeResult): EncodedResult {
   const { digests, ...main } = result;
   return {
-    main: JSON.stringify(main),
-    digests: Object.fromEntries(Object.entries(digests).map(([rule, digest]) => [rule, JSON.stringify(digest)])),
+    main: packJson(main),
+    digests: Object.fromEntries(Object.entries(digests).map(([rule, digest]) => [rule, packJson(digest)])),
   };
 }

@@ -1,9 +1,8 @@
 import type { EvidenceRecord } from '../core/evidence.ts';
 import type { NodeResult } from '../engine/index.ts';
 import type { CaseFile } from '../store/index.ts';
+import { unpackJson } from './packed-json.ts';
 import type { EncodedResult } from './prepare.ts';
-
-const text = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
 
 /** Node results are a cache beside the log: they may vanish at any time and are made again from the evidence. */
 export function putResult(
@@ -13,9 +12,9 @@ export function putResult(
   node: string,
   result: EncodedResult,
 ): void {
-  store.putNodeResult(bundle, ruleset, node, Buffer.from(result.main));
+  store.putNodeResult(bundle, ruleset, node, result.main);
   for (const [rule, digest] of Object.entries(result.digests))
-    store.putNodeResult(bundle, ruleset, `${node} ${rule}`, Buffer.from(digest));
+    store.putNodeResult(bundle, ruleset, `${node} ${rule}`, digest);
 }
 
 export function getResult(
@@ -25,7 +24,7 @@ export function getResult(
   node: string,
 ): Omit<NodeResult, 'digests'> | null {
   const bytes = store.getNodeResult(bundle, ruleset, node);
-  return bytes === null ? null : (JSON.parse(text(bytes)) as Omit<NodeResult, 'digests'>);
+  return bytes === null ? null : (unpackJson(bytes) as Omit<NodeResult, 'digests'>);
 }
 
 export function getDigest(
@@ -36,7 +35,7 @@ export function getDigest(
   rule: string,
 ): unknown {
   const bytes = store.getNodeResult(bundle, ruleset, `${node} ${rule}`);
-  return bytes === null ? undefined : JSON.parse(text(bytes));
+  return bytes === null ? undefined : unpackJson(bytes);
 }
 
 /** The evidence records of a bundle by their path. */
