@@ -25,6 +25,7 @@ async function main() {
     ...options,
     work,
     memory,
+    cases: new Set(),
     program: options.program ?? join(root, 'bin/netcase.mjs'),
     tick: () => {
       if (process.stderr.isTTY) process.stderr.write('.');
@@ -34,7 +35,6 @@ async function main() {
   say(`${new Date().toISOString()}  ${machine()}  unpacking into ${memory}; min/median/max`);
   const all = [];
   for (const name of options.only) {
-    if (RUNNERS[name] === undefined) continue;
     for (const row of await RUNNERS[name](ctx)) {
       all.push({ bench: name, ...row });
       const noise = row.noisy ? `; NOISY: ${row.other.toFixed(1)} processors of other work` : '';

@@ -2,6 +2,7 @@
 import { mkdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fleet } from './fleets.mjs';
+import { reachBench, traceBench } from './paths.mjs';
 import { byTurns, run, runNode, spread } from './run.mjs';
 
 const MEDIUM = ['--preset', 'medium'];
@@ -148,4 +149,6 @@ export const RUNNERS = {
   single: singleBench,
   unrelated: unrelatedBench,
   growth: growthBench,
+  trace: traceBench,
+  reach: reachBench,
 };
