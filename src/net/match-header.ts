@@ -3,7 +3,7 @@ import { type Addr, isMulticast, parseAddr } from './addr.ts';
 import { type Look, type Test, unknown } from './chain.ts';
 import { type Truth, truth } from './doubt.ts';
 import { deviceIs, type MatchReader, readOptions, readRange, readValueMask } from './match-options.ts';
-import type { Packet } from './packet.ts';
+import { type Packet, UNSIZED } from './packet.ts';
 
 const numberTest = (of: (p: Packet) => number, holds: (n: number, v: number) => boolean) => (text: string) => {
   if (!/^(0x[0-9a-f]+|\d+)$/i.test(text)) return null;
@@ -173,7 +173,8 @@ export const HEADER_MATCHES: Readonly<Record<string, MatchReader>> = {
     readOptions(m.options, {
       '--length': (text) => {
         const r = readRange(text, 0xffff);
-        return r === null ? null : (p) => truth(p.size >= r[0] && p.size <= r[1]);
+        if (r === null) return null;
+        return (p, look) => (p.anySize === true ? unknown(look, UNSIZED) : truth(p.size >= r[0] && p.size <= r[1]));
       },
     }),
   ttl: (m) => readOptions(m.options, readHops('--ttl')),

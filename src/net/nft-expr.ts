@@ -3,7 +3,7 @@ import { flagsUnder } from './match-transport.ts';
 import { CT_KEYS } from './nft-conntrack.ts';
 import { readFib } from './nft-fib.ts';
 import { type Bits, BREAK, entries, get, type Kind, readValue, type Value } from './nft-value.ts';
-import { hasPorts, ICMP, ICMP6, type Packet, protocolNumber, TCP } from './packet.ts';
+import { hasPorts, ICMP, ICMP6, type Packet, protocolNumber, TCP, UNSIZED } from './packet.ts';
 
 export type Read = (p: Packet, look: Look) => Value | typeof BREAK | null;
 
@@ -24,13 +24,13 @@ export const unreadable = (what: string): Expr => ({
 });
 
 const four =
-  (of: (p: Packet) => Value): Read =>
-  (p) =>
-    typeof p.dst === 'number' ? of(p) : BREAK;
+  (of: (p: Packet, look: Look) => Value | null): Read =>
+  (p, look) =>
+    typeof p.dst === 'number' ? of(p, look) : BREAK;
 const six =
-  (of: (p: Packet) => Value): Read =>
-  (p) =>
-    typeof p.dst === 'bigint' ? of(p) : BREAK;
+  (of: (p: Packet, look: Look) => Value | null): Read =>
+  (p, look) =>
+    typeof p.dst === 'bigint' ? of(p, look) : BREAK;
 
 const IP: Readonly<Record<string, Expr>> = {
   saddr: expr(
@@ -59,7 +59,7 @@ const IP: Readonly<Record<string, Expr>> = {
   ),
   length: expr(
     'int',
-    four((p) => p.size),
+    four((p, look) => (p.anySize === true ? unknown(look, UNSIZED) : p.size)),
   ),
   version: expr(
     'int',
@@ -94,7 +94,7 @@ const IP6: Readonly<Record<string, Expr>> = {
   ),
   length: expr(
     'int',
-    six((p) => Math.max(0, p.size - 40)),
+    six((p, look) => (p.anySize === true ? unknown(look, UNSIZED) : Math.max(0, p.size - 40))),
   ),
   version: expr(
     'int',
@@ -184,7 +184,7 @@ const META: Readonly<Record<string, Expr>> = {
   l4proto: expr('proto', (p) => p.proto),
   nfproto: expr('word', (p) => (typeof p.dst === 'number' ? 'ipv4' : 'ipv6')),
   protocol: expr('word', (p) => (typeof p.dst === 'number' ? 'ip' : 'ip6')),
-  length: expr('int', (p) => p.size),
+  length: expr('int', (p, look) => (p.anySize === true ? unknown(look, UNSIZED) : p.size)),
   skuid: expr('word', sender),
   skgid: expr('word', sender),
   pkttype: expr('word', readPkttype),

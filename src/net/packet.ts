@@ -36,6 +36,8 @@ export interface Packet extends Tuple {
   readonly tcp: 'syn' | 'synack' | 'ack' | null;
   /** Bytes of the IP packet. */
   readonly size: number;
+  /** The size is only a guess: rules that look at it cannot be answered. */
+  readonly anySize?: boolean;
   readonly df: boolean;
   readonly mark: number;
   readonly ttl: number;
@@ -52,6 +54,9 @@ export interface Packet extends Tuple {
   readonly ct: CtView | null;
   readonly srcMac: string | null;
 }
+
+/** Why a rule about a packet's size has no answer. */
+export const UNSIZED = 'how large the packet is is not known';
 
 export const TCP = 6;
 export const UDP = 17;
@@ -142,7 +147,7 @@ export function packetKey(p: Packet): string {
     p.ct === null
       ? '-'
       : `${p.ct.state}${p.ct.reply ? 'r' : 'o'}${p.ct.snat ? 's' : ''}${p.ct.dnat ? 'd' : ''}${p.ct.mark}`;
-  return `${p.src} ${formatPort(p.sport)} ${p.dst} ${formatPort(p.dport)} ${p.mark} ${p.tos} ${p.ttl} ${p.oif} ${p.size} ${ct}`;
+  return `${p.src} ${formatPort(p.sport)} ${p.dst} ${formatPort(p.dport)} ${p.mark} ${p.tos} ${p.ttl} ${p.oif} ${p.size}${p.anySize === true ? '?' : ''} ${ct}`;
 }
 
 /** A packet with everything unsaid at its usual value. */

@@ -84,7 +84,7 @@ function firstPacket(request: TraceRequest, start: Start, target: Target): Packe
     proto,
     sport: ports ? EPHEMERAL : null,
     dport: ports ? port : null,
-    size: request.size === undefined ? 60 : request.size + HEADERS[request.proto] + (six ? 20 : 0),
+    size: (request.size === undefined ? 60 : request.size + HEADERS[request.proto]) + (six ? 20 : 0),
     df: request.df ?? request.proto === 'tcp',
   });
 }
@@ -136,7 +136,8 @@ function answersTo(run: Run, request: End): readonly Outcome[] {
       tcp: seen.proto === TCP ? 'synack' : null,
       icmp: seen.proto === ICMP ? { type: 0, code: 0 } : seen.proto === ICMP6 ? { type: 129, code: 0 } : null,
       // an echo comes back whole; how much a server says to a datagram nobody knows, here as little as to a connection
-      size: seen.proto === ICMP || seen.proto === ICMP6 ? seen.size : 60,
+      size: seen.proto === ICMP || seen.proto === ICMP6 ? seen.size : typeof seen.dst === 'bigint' ? 80 : 60,
+      anySize: seen.proto === UDP,
       df: seen.proto === TCP,
     });
     const going = { ...way, answering: leg };
@@ -162,7 +163,7 @@ function onwards(run: Run, reply: End, at: number): readonly End[] {
   const leg = reply.way.legs[at];
   if (reply.verdict !== 'delivered' || leg === undefined) return [reply];
   const { trail } = reply.way;
-  const packet = makePacket({ ...leg.sent, tcp: 'ack', ct: null, df: true });
+  const packet = makePacket({ ...leg.sent, tcp: 'ack', ct: null, df: true, anySize: true });
   const going: Way = { ...reply.way, passed: 0, answering: null, following: leg };
   const ends =
     leg.client === null ? fromOutside(run, going, packet) : run.send(going, leg.client, packet, null, packet.src, null);

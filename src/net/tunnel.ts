@@ -109,6 +109,7 @@ function wrap(run: Run, way: Way, port: Port, frame: Frame, remote: Remote): rea
     dport: remote.dport,
     size: frame.packet.size + (typeof remote.dst === 'number' ? OVERHEAD_4 : OVERHEAD_6),
     df: device.vxlan?.df === 'set' || (device.vxlan?.df === 'inherit' && frame.packet.df),
+    ...(frame.packet.anySize === true ? { anySize: true } : {}),
     mark: frame.packet.mark,
   });
   const [route] = space.routing(typeof remote.dst === 'number' ? 4 : 6).lookup({
