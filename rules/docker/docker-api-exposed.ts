@@ -1,5 +1,7 @@
 import { isNonEmpty } from '../../src/core/span.ts';
+import { OUTSIDE } from '../../src/derive/pods.ts';
 import { elements, flag, flags, setting } from '../../src/derive/settings.ts';
+import { askInput, buildNode, type Decider, formatAddr, HOOK_KINDS, routeTo } from '../../src/net/index.ts';
 import type { Cite, Finding } from '../../src/rule/index.ts';
 import {
   absent,
@@ -37,8 +39,8 @@ export const rule = defineNodeRule({
   references: [REF.dockerProtect, REF.dockerd],
   needs: [],
   needsAny: ['sockets', 'daemonJson', 'dockerdArgs'],
-  wants: ['sockets', 'daemonJson', 'dockerdArgs', 'dockerUnit'],
-  evaluate({ node, wants }) {
+  wants: ['sockets', 'daemonJson', 'dockerdArgs', 'dockerUnit', ...HOOK_KINDS],
+  evaluate({ node, wants, source }) {
     const { sockets, daemonJson, dockerdArgs, dockerUnit } = wants;
     const verified = tlsVerify();
     const found: Finding[] = [];
@@ -103,16 +105,32 @@ export const rule = defineNodeRule({
       }
       const local = /^(127\.|\[?::1\]?$|localhost$)/.test(address);
       const how = observed ? 'listens' : 'is configured to listen';
+      const shield = local ? null : shielded(where);
       const extra = daemonJson.missing ? [] : [tlsAbsence()].filter((c): c is Cite => c !== null);
       found.push({
         key: where,
-        severity: local ? 'high' : 'critical',
+        severity: local || shield !== null ? 'high' : 'critical',
         confidence: confidence ?? (observed ? 'proven' : 'likely'),
         nodes: [node.id],
-        message: `The Docker API ${how} on ${where} of ${node.id} without TLS client verification${local ? ' (loopback: any local user or host-network container is root)' : ''}${observed ? '' : '; the listener itself was not seen'}`,
-        cites: [...at, ...extra],
+        message: `The Docker API ${how} on ${where} of ${node.id} without TLS client verification${local ? ' (loopback: any local user or host-network container is root)' : ''}${shield === null ? '' : ' (only the host’s firewall hides it from other machines; containers and local users reach it)'}${observed ? '' : '; the listener itself was not seen'}`,
+        cites: [...at, ...extra, ...(shield === null ? [] : [cite(shield.fact, shield)])],
         disprove: 'dockerd runs with tlsverify and a CA, or nothing listens there',
       });
+    }
+
+    /** What drops a new connection from another machine, wherever it comes in by the default route's device; null: nothing, or not known. */
+    function shielded(where: string): Decider | null {
+      const host = buildNode(source, HOOK_KINDS);
+      const out = routeTo(host, OUTSIDE);
+      const port = Number(/(\d+)$/.exec(where)?.[1]);
+      if (out === null || !Number.isInteger(port)) return null;
+      const own = host.host.devices.byName.get(out.dev)?.addresses.find((a) => typeof a.addr === 'number');
+      if (own === undefined) return null;
+      const near = out.via === null ? OUTSIDE : formatAddr(out.via);
+      const answers = [OUTSIDE, near].map((src) =>
+        askInput(host, { src, dst: formatAddr(own.addr), proto: 'tcp', dport: port, iif: out.dev }),
+      );
+      return answers.every((a) => a.verdict === 'drop') ? (answers[0]?.deciders[0] ?? null) : null;
     }
 
     function tlsAbsence(): Cite | null {

@@ -82,6 +82,19 @@ export function askForward(node: NetNode, sample: Sample, direction: 'request' |
   return hookAnswer(ways);
 }
 
+/** Does a new connection from outside get to a socket of the host: PREROUTING and INPUT of every ruleset that is live? */
+export function askInput(node: NetNode, sample: Omit<Sample, 'oif'>): HookAnswer {
+  const packet = packetOf({ ...sample, oif: '' });
+  if (packet === null) return bad('the packet has no readable addresses');
+  const context = { track: tracked, maxWays: MAX_WAYS };
+  const ways = runHook(node.host, 'prerouting', packet, [], context).flatMap((w): readonly HookWay[] => {
+    if (w.verdict !== 'accept') return [w];
+    const next = runHook(node.host, 'input', { ...w.packet, iif: sample.iif }, w.doubts, context);
+    return next.map((i) => ({ ...i, probability: i.probability * w.probability, steps: [...w.steps, ...i.steps] }));
+  });
+  return hookAnswer(ways);
+}
+
 function answerOf(request: Packet, sample: Sample): Packet {
   const back = inverse(tupleOf(request));
   return makePacket({

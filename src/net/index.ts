@@ -1,5 +1,5 @@
 export { formatAddr } from './addr.ts';
-export { askEgress, askForward, type Decider, type NatAnswer, routeTo } from './ask.ts';
+export { askEgress, askForward, askInput, type Decider, type NatAnswer, routeTo } from './ask.ts';
 export { clusterOf, lazyCluster, type NetCluster } from './cluster.ts';
 export { fleetOf } from './fleet.ts';
 export { buildNode, HOOK_KINDS, type NetNode } from './model.ts';

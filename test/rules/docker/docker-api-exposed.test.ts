@@ -1,4 +1,5 @@
 import { rule } from '../../../rules/docker/docker-api-exposed.ts';
+import { firewall, overlayNode } from '../../support/overlay-node.ts';
 import type { Files } from '../../support/rule-table.ts';
 import { testRule } from '../../support/rule-table.ts';
 
@@ -24,6 +25,48 @@ testRule(rule, {
           cites: ['dockerd', 'tcp://0.0.0.0:2375'],
         },
       ],
+    },
+    'a firewall hides it from other machines, from nobody else': {
+      nodes: {
+        n: overlayNode({
+          n: 1,
+          peers: [2],
+          files: {
+            'host/sock/ss-listen.txt': ss(ssh, api('0.0.0.0:2375')),
+            'host/fw/nft.json': '{"nftables": [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}}]}\n',
+            'host/fw/iptables-save.txt': firewall(1, (t) =>
+              t
+                .replace(':INPUT ACCEPT [0:0]', ':INPUT DROP [0:0]')
+                .replace(
+                  '[0:0] -A FORWARD -m comment',
+                  '[0:0] -A INPUT -i lo -j ACCEPT\n[0:0] -A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\n[0:0] -A FORWARD -m comment',
+                ),
+            ),
+          },
+        }),
+      },
+      expect: [{ severity: 'high', message: /only the host’s firewall/, cites: ['dockerd', ':INPUT DROP'] }],
+    },
+    'a firewall that lets the port in hides nothing': {
+      nodes: {
+        n: overlayNode({
+          n: 1,
+          peers: [2],
+          files: {
+            'host/sock/ss-listen.txt': ss(ssh, api('0.0.0.0:2375')),
+            'host/fw/nft.json': '{"nftables": [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}}]}\n',
+            'host/fw/iptables-save.txt': firewall(1, (t) =>
+              t
+                .replace(':INPUT ACCEPT [0:0]', ':INPUT DROP [0:0]')
+                .replace(
+                  '[0:0] -A FORWARD -m comment',
+                  '[0:0] -A INPUT -p tcp -m tcp --dport 2375 -j ACCEPT\n[0:0] -A FORWARD -m comment',
+                ),
+            ),
+          },
+        }),
+      },
+      expect: [{ severity: 'critical', cites: ['dockerd'] }],
     },
     'loopback only: any local user': {
       nodes: node({ 'host/sock/ss-listen.txt': ss(ssh, api('127.0.0.1:2375')) }),
