@@ -9,6 +9,7 @@ import { judgeCase } from './judge.ts';
 import { openForWriting } from './open.ts';
 import { writeOutput } from './output.ts';
 import { recordReport } from './place.ts';
+import type { Opened } from './prepare.ts';
 
 export interface AnalyzeRequest {
   readonly inputs: readonly string[];
@@ -40,8 +41,9 @@ export async function analyze(request: AnalyzeRequest): Promise<AnalyzeDone> {
   checkOutput(request);
   const store = openForWriting(request.caseFile, request.inputs.length > 0);
   try {
-    const refused = await ingestInto(store, request, true);
-    const { analysis, place } = await judgeCase(store, request.rules);
+    const opened: Opened = new Map();
+    const refused = await ingestInto(store, request, true, opened);
+    const { analysis, place } = await judgeCase(store, request.rules, opened);
     const written: string[] = [];
     let stdout = '';
     const formats: readonly Format[] = request.formats.length > 0 ? request.formats : ['html'];

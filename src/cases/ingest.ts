@@ -5,7 +5,7 @@ import type { CaseFile } from '../store/index.ts';
 import { Failure } from './failure.ts';
 import { putOwners } from './owners.ts';
 import { prepareAll } from './pool.ts';
-import type { Prepared, PrepareOutcome, PrepareRequest } from './prepare.ts';
+import type { Opened, Prepared, PrepareOutcome, PrepareRequest } from './prepare.ts';
 import { prepare } from './prepare.ts';
 import { putResult } from './results.ts';
 import { tool } from './tool.ts';
@@ -28,7 +28,12 @@ export interface Refused {
 const BATCH = 16;
 
 /** Reads every input into the case; the same bundle twice is one event. Returns what was refused; the rest is in. */
-export async function ingestInto(store: CaseFile, request: IngestRequest, judge: boolean): Promise<readonly Refused[]> {
+export async function ingestInto(
+  store: CaseFile,
+  request: IngestRequest,
+  judge: boolean,
+  opened?: Opened,
+): Promise<readonly Refused[]> {
   if (request.inputs.length === 0) return [];
   const { inputs, unreadable } = await expandInputs(request.inputs);
   const refused: Refused[] = [];
@@ -67,12 +72,13 @@ export async function ingestInto(store: CaseFile, request: IngestRequest, judge:
   const files = inputs.filter((i) => i.path !== '-');
   for (const input of inputs) {
     if (input.path === '-')
-      take('stdin', await prepare(ask('-', 'stdin'), request.rules, new BlobEncoder(), await stdin()));
+      take('stdin', await prepare(ask('-', 'stdin'), request.rules, new BlobEncoder(), { bytes: await stdin() }));
   }
   for await (const { request: r, outcomes } of prepareAll(
     files.map((f) => ask(f.path, f.name)),
     request.rules,
     request.jobs,
+    opened,
   ))
     take(r.name, outcomes);
   flush();

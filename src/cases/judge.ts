@@ -9,7 +9,7 @@ import { encodeBlob } from '../store/blob.ts';
 import type { BundleRow, CaseFile } from '../store/index.ts';
 import { caseNodes } from './case-nodes.ts';
 import { decodeEvidence } from './evidence-text.ts';
-import type { EvidenceIndex } from './prepare.ts';
+import type { EvidenceIndex, Opened } from './prepare.ts';
 import { encodeResult, isOwnFile } from './prepare.ts';
 import { getDigest, getResult, putResult, recordsByPath } from './results.ts';
 import { tool } from './tool.ts';
@@ -21,6 +21,7 @@ import { tool } from './tool.ts';
 export async function judgeCase(
   store: CaseFile,
   rules: readonly AnyRule[],
+  opened?: Opened,
 ): Promise<{ analysis: Analysis; place: LogPlace }> {
   const { ruleset, version } = tool();
   const bundles = store.bundles();
@@ -42,7 +43,7 @@ export async function judgeCase(
         place: { position: known.seq, head: known.hash },
       };
   }
-  const analysis = evaluate(store, bundles, accepted, rules, ruleset);
+  const analysis = evaluate(store, bundles, accepted, rules, ruleset, opened);
   const blob = encodeBlob(Buffer.from(JSON.stringify(analysis)));
   const event = store.transaction(() => {
     store.putBlobs([blob]);
@@ -79,6 +80,7 @@ export function evaluate(
   accepted: Analysis['accepted'],
   rules: readonly AnyRule[],
   ruleset: string,
+  opened?: Opened,
 ): Analysis {
   const current = bundles.filter((b) => b.current);
   const byNode = new Map(current.map((b) => [b.node, b]));
@@ -149,7 +151,7 @@ export function evaluate(
       texts.set(key, text);
       return text;
     },
-    open: caseNodes(store, current),
+    open: caseNodes(store, current, opened),
   };
   const judgeNow = (node: string, bundle: BundleRow) => {
     const result = judgeNode(storedEvidence(store, bundle), rules);

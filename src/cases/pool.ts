@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { AnyRule } from '../rule/index.ts';
 import { BlobEncoder } from '../store/encoder.ts';
-import type { PrepareOutcome, PrepareRequest } from './prepare.ts';
+import type { Opened, PrepareOutcome, PrepareRequest } from './prepare.ts';
 import { prepare } from './prepare.ts';
 
 /** Below this many inputs a second thread's start costs more than it saves. */
@@ -26,16 +26,18 @@ interface Job {
 
 /**
  * Prepares inputs on `jobs` threads, this one among them when there is nothing to write, and yields the outcomes in the order of the
- * requests: the log must not depend on which thread was faster. A worker that dies gives its input an error outcome; the others go on.
+ * requests: the log must not depend on which thread was faster. A worker that dies gives its input an error outcome; the others go on. `opened` gets the facts of few inputs.
  */
 export async function* prepareAll(
   requests: readonly PrepareRequest[],
   rules: readonly AnyRule[],
   jobs = Math.min(2, availableParallelism()),
+  opened?: Opened,
 ): AsyncGenerator<Job> {
   const encoder = new BlobEncoder();
   if (requests.length < WORTH_THREADS || jobs < 2) {
-    for (const request of requests) yield { request, outcomes: await guarded(request, rules, encoder) };
+    const keep = requests.length < WORTH_THREADS ? opened : undefined;
+    for (const request of requests) yield { request, outcomes: await guarded(request, rules, encoder, keep) };
     return;
   }
   const queue = new Queue(requests, jobs);
@@ -155,9 +157,10 @@ async function guarded(
   request: PrepareRequest,
   rules: readonly AnyRule[],
   encoder: BlobEncoder,
+  opened?: Opened,
 ): Promise<readonly PrepareOutcome[]> {
   try {
-    return await prepare(request, rules, encoder);
+    return await prepare(request, rules, encoder, { opened });
   } catch (error) {
     return [failed(request, error instanceof Error ? error.message : String(error))];
   }

@@ -51,13 +51,13 @@ export interface EvidenceIndex {
 
 /**
  * Reads, compresses and (if asked) judges one input. A set archive gives several outcomes. Calls with one encoder must not overlap,
- * and their outcomes must be stored in their order.
+ * and their outcomes must be stored in their order. `bytes` are those of stdin; `opened` keeps the facts, and with them the bytes.
  */
 export async function prepare(
   request: PrepareRequest,
   rules: readonly AnyRule[],
   encoder: BlobEncoder,
-  bytes?: Uint8Array,
+  { bytes, opened }: { readonly bytes?: Uint8Array; readonly opened?: Opened | undefined } = {},
 ): Promise<PrepareOutcome[]> {
   const options = {
     name: request.name,
@@ -68,7 +68,7 @@ export async function prepare(
   try {
     const outcomes = results.map(
       (r): PrepareOutcome =>
-        r.ok ? { ok: true, prepared: prepareBundle(r.bundle, request.judge, rules, encoder) } : r,
+        r.ok ? { ok: true, prepared: prepareBundle(r.bundle, request.judge, rules, encoder, opened) } : r,
     );
     encoder.settle();
     return outcomes;
@@ -76,11 +76,20 @@ export async function prepare(
     encoder.discard();
     throw error;
   } finally {
-    for (const r of results) if (r.ok) release(r.bundle);
+    if (opened === undefined) for (const r of results) if (r.ok) release(r.bundle);
   }
 }
 
-function prepareBundle(bundle: ReadBundle, judge: boolean, rules: readonly AnyRule[], encoder: BlobEncoder): Prepared {
+/** Facts of bundles that were read just now, by the bundle's sha256: what judges the case next need not read them again. */
+export type Opened = Map<string, NodeFacts>;
+
+function prepareBundle(
+  bundle: ReadBundle,
+  judge: boolean,
+  rules: readonly AnyRule[],
+  encoder: BlobEncoder,
+  opened: Opened | undefined,
+): Prepared {
   const { members, archive, ...rest } = bundle;
   const files = [...members.values()].map((m) => ({ bytes: m.bytes, sha256: m.sha256, kind: m.record?.id ?? '' }));
   const { blobs, packs } = encoder.encodeAll(files, archive === null ? null : { sha256: bundle.sha256, ...archive });
@@ -88,8 +97,10 @@ function prepareBundle(bundle: ReadBundle, judge: boolean, rules: readonly AnyRu
   const index: EvidenceIndex = { records, problems: bundle.problems, packs };
   const evidence = encodeBlob(Buffer.from(JSON.stringify(index)));
   const stated = bundleEvidence(bundle);
-  const result = judge ? encodeResult(judgeNode(stated, rules)) : null;
-  const owners = JSON.stringify(netDigest(new NodeFacts(stated)));
+  const facts = new NodeFacts(stated);
+  const result = judge ? encodeResult(judgeNode(stated, rules, facts)) : null;
+  const owners = JSON.stringify(netDigest(facts));
+  opened?.set(bundle.sha256, facts);
   return { bundle: rest, evidence, blobs, result, owners };
 }
 

@@ -43,9 +43,15 @@ export interface NodeResult {
   readonly topology: NodeTopology;
 }
 
-/** Runs every rule's node half over one node. Never throws: a rule that throws is an answer of kind `error`. */
-export function judgeNode(evidence: NodeEvidence, rules: readonly AnyRule[]): NodeResult {
-  const facts = new NodeFacts(evidence);
+/**
+ * Runs every rule's node half over one node. Never throws: a rule that throws is an answer of kind `error`. `facts`: those of the
+ * evidence, when the caller reads them too.
+ */
+export function judgeNode(
+  evidence: NodeEvidence,
+  rules: readonly AnyRule[],
+  facts: NodeFacts = new NodeFacts(evidence),
+): NodeResult {
   const answers: Record<string, NodeAnswer> = {};
   const digests: Record<string, unknown> = {};
   const found: ResolvedFinding[] = [];
