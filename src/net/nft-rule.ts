@@ -13,7 +13,7 @@ import { readExpr } from './nft-expr.ts';
 import { readLookup } from './nft-lookup.ts';
 import { type NftTable, readMatchStatement } from './nft-match.ts';
 import { readNatStatement } from './nft-nat.ts';
-import { BREAK, entries, get } from './nft-value.ts';
+import { BREAK, entries, get, readValue } from './nft-value.ts';
 import { type Packet, TCP } from './packet.ts';
 import { anything, CHANGING, ifSomebody, SILENT, unfollowed, untrack } from './target.ts';
 import { connmarkAct } from './target-mark.ts';
@@ -207,8 +207,8 @@ function readMangle(body: unknown): Act | null {
   }
   if (kind === 'payload' && (name === 'ttl' || name === 'hoplimit'))
     return setting(value, (p, n) => ({ ...p, ttl: n }), 'nft ttl set');
-  if (kind === 'payload' && name === 'dscp' && typeof value === 'number')
-    return setting(value, (p, n) => ({ ...p, tos: (p.tos & 3) | (n << 2) }), 'nft dscp set');
+  const dscp = kind === 'payload' && name === 'dscp' ? readValue(value, 'dscp') : null;
+  if (typeof dscp === 'number') return setting(dscp, (p, n) => ({ ...p, tos: (p.tos & 3) | (n << 2) }), 'nft dscp set');
   return unclear(`nft ${kind} ${name} set`);
 }
 
