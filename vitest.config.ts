@@ -9,6 +9,8 @@ export default defineConfig({
     hookTimeout: 120_000,
     // two cores: labs and browsers are processes of their own
     maxWorkers: 2,
+    // real packets, browsers and clocks on a shared machine: what fails twice is a failure
+    retry: process.env['CI'] ? 1 : 0,
     typecheck: { enabled: true, include: ['test/**/*.test-d.ts'] },
     reporters: ['default', ['json', { outputFile: 'out/vitest.json' }]],
   },
