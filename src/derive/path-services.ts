@@ -75,12 +75,9 @@ function vips(source: PathServiceSource): readonly Vip[] {
     const fact = source.get(kind);
     const chain = fact.missing ? undefined : fact.value.tables.get('nat')?.chains.get('KUBE-SERVICES');
     if (chain === undefined) continue;
-    const found = chain.rules().flatMap((rule): Vip[] => {
-      const vip = vipOf(rule);
-      return vip !== null && (vip.name.startsWith('default/kubernetes') || (vip.port === 53 && isDns(vip, dns)))
-        ? [vip]
-        : [];
-    });
+    const found = vipsOf(chain.rules()).filter(
+      (vip) => vip.name.startsWith('default/kubernetes') || (vip.port === 53 && isDns(vip, dns)),
+    );
     if (found.length > 0) return found;
   }
   return [];
@@ -95,6 +92,17 @@ function clusterDns(source: PathServiceSource): readonly string[] {
   const flagged = args.missing ? undefined : flag(args.value, 'cluster-dns')?.value;
   if (flagged !== undefined) return flagged.split(',');
   return config.missing ? [] : elements(config.value, 'clusterDNS').map((s) => String(s.value));
+}
+
+/** Nodes of one cluster share the rules of a long chain: each array is read once. */
+const known = new WeakMap<readonly IptRule[], readonly Vip[]>();
+
+function vipsOf(rules: readonly IptRule[]): readonly Vip[] {
+  const before = known.get(rules);
+  if (before !== undefined) return before;
+  const found = rules.flatMap((rule) => vipOf(rule) ?? []);
+  known.set(rules, found);
+  return found;
 }
 
 function vipOf(rule: IptRule): Vip | null {
