@@ -132,6 +132,19 @@ function answered(way: Way, leg: Leg, space: Space, packet: Packet): readonly En
     const because = `the answer comes to port ${formatPort(packet.dport)}, to which the source port was translated; the client used ${formatPort(leg.sent.sport)}`;
     return end(way, 'dropped', because, space, packet, 'client address');
   }
+  const unseen = way.flows.find(
+    (f) =>
+      f.snat &&
+      !f.seenReply &&
+      f.orig.proto === leg.sent.proto &&
+      f.orig.src === leg.sent.src &&
+      f.reply.dst === f.orig.src,
+  );
+  if (unseen !== undefined) {
+    // masquerading to the address that it has already: with --random-fully the port or the id of an echo is another one
+    const because = `whether ${unseen.space.label} changed the client's port, which the answer did not pass back through connection tracking, is not known`;
+    return lost(way, { because, evidence: [] }, space, packet, 'client address');
+  }
   const text = `the answer arrives from ${endpoint(packet.src, packet.sport)}`;
   return end(way, 'delivered', text, space, packet, 'client');
 }

@@ -53,9 +53,11 @@ function newPort(port: Port | null, to: NatRange, side: 'src' | 'dst'): Port | n
 }
 
 /** The packet with one side translated; the connection is marked only when something changed. */
-function rewritten(p: Packet, side: 'src' | 'dst', addr: Addr, port: Port | null): Packet {
+function rewritten(p: Packet, side: 'src' | 'dst', addr: Addr, port: Port | null, random: boolean): Packet {
+  // an echo has an id in place of ports, which --random changes as well
+  const newId = random && side === 'src' && !hasPorts(p.proto);
   const changed =
-    side === 'src' ? addr !== p.src || !samePort(port, p.sport) : addr !== p.dst || !samePort(port, p.dport);
+    newId || (side === 'src' ? addr !== p.src || !samePort(port, p.sport) : addr !== p.dst || !samePort(port, p.dport));
   if (!changed) return p;
   const ct = p.ct === null ? null : { ...p.ct, ...(side === 'src' ? { snat: true } : { dnat: true }) };
   return side === 'src' ? { ...p, src: addr, sport: port, ct } : { ...p, dst: addr, dport: port, ct };
@@ -91,7 +93,7 @@ export function translate(
   const step = { ...stepOf(site, rule, kind), cites: [site.cite(rule), ...cites] };
   const unmoved = hasPorts(p.proto) ? newPort(port, to, side) : side === 'src' ? p.sport : p.dport;
   return choices.map((addr): Outcome => {
-    const packet = rewritten(p, side, addr, unmoved);
+    const packet = rewritten(p, side, addr, unmoved, to.random);
     const reroute = state.reroute || (site.run.hook === 'output' && packet.dst !== p.dst);
     const probability = state.probability / choices.length;
     return {
