@@ -12,10 +12,12 @@ const WORTH_THREADS = 6;
 
 const workerFile = join(import.meta.dirname, basename(import.meta.dirname) === 'cases' ? 'worker.ts' : 'worker.mjs');
 
+/** Above this many inputs this thread only writes: one thread more is paid for by then, and memory stays flat. */
+const WRITES_ONLY = 150;
 /** Larger files go to a worker: what they may cost must not end the process that writes the case. */
 const FOR_THIS_THREAD = 4 * 1024 * 1024;
 /** A hostile bundle may end a worker, not the machine; a young generation that is let grow is most of the memory of a long run. */
-const LIMITS = { maxOldGenerationSizeMb: 1024, maxYoungGenerationSizeMb: 24 };
+const LIMITS = { maxOldGenerationSizeMb: 1024, maxYoungGenerationSizeMb: 16 };
 /** Requests that wait in a worker, so that it has work while this thread writes or prepares. */
 const IN_FLIGHT = 3;
 
@@ -25,8 +27,9 @@ interface Job {
 }
 
 /**
- * Prepares inputs on `jobs` threads, this one among them when there is nothing to write, and yields the outcomes in the order of the
- * requests: the log must not depend on which thread was faster. A worker that dies gives its input an error outcome; the others go on. `opened` gets the facts of few inputs.
+ * Prepares inputs on `jobs` threads, of few inputs this one among them when there is nothing to write, and yields the outcomes in the
+ * order of the requests: the log must not depend on which thread was faster. A worker that dies gives its input an error outcome; the
+ * others go on. `opened` gets the facts of a handful of inputs.
  */
 export async function* prepareAll(
   requests: readonly PrepareRequest[],
@@ -41,12 +44,13 @@ export async function* prepareAll(
     return;
   }
   const queue = new Queue(requests, jobs);
-  const workers = new Workers(queue, Math.min(jobs - 1, requests.length - 1));
+  const joins = requests.length <= WRITES_ONLY;
+  const workers = new Workers(queue, joins ? Math.min(jobs - 1, requests.length - 1) : jobs);
   try {
     for (const [seq, request] of requests.entries()) {
       workers.feed();
       while (!queue.done.has(seq)) {
-        const mine = queue.take((r) => sizeOf(r.path) <= FOR_THIS_THREAD);
+        const mine = joins ? queue.take((r) => sizeOf(r.path) <= FOR_THIS_THREAD) : null;
         if (mine === null) await queue.change();
         else queue.done.set(mine.seq, await guarded(mine.request, rules, encoder));
         // answers of workers come between two of our own
@@ -79,7 +83,7 @@ class Queue {
 
   constructor(requests: readonly PrepareRequest[], jobs: number) {
     this.requests = requests;
-    this.#window = jobs * 4;
+    this.#window = jobs * IN_FLIGHT;
   }
 
   take(fits: (request: PrepareRequest) => boolean = () => true): { seq: number; request: PrepareRequest } | null {
