@@ -26,6 +26,10 @@ export const excuse: string | undefined = process.env.CI
       : undefined;
 if (excuse !== undefined) console.log(`collector tests on a real kernel skipped: ${excuse}`);
 
+/** A checkout may lie where the node has a file system of its own, as /tmp: the node gets a copy. */
+const IN_NODE = 'etc/netcase-collect.sh';
+const inside = (text: string): string => text.replaceAll(script, `/${IN_NODE}`);
+
 export interface Ran {
   readonly status: number | null;
   readonly stdout: string;
@@ -47,6 +51,7 @@ export function inNode(body: string, options: { prepare?: string; timeout?: numb
 set -e
 T=${dir}
 cp -a /etc/. $T/etc/ 2>/dev/null || :
+cp ${script} $T/${IN_NODE}
 mount --bind $T/etc /etc
 mkdir -p $T/empty; chmod 777 $T/out
 mount --bind $T/out /mnt
@@ -65,10 +70,10 @@ SECRET_IN_ENVIRON=pl4nted-environ unshare --net sleep 1000 & POD=$!
 while [ "$(readlink /proc/$POD/ns/net)" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.05; done
 ip link add veth1 type veth peer name eth0 netns $POD; ip link set veth1 master cni0; ip link set veth1 up
 nsenter -t $POD -n sh -c 'ip link set lo up; ip addr add 10.244.1.2/24 dev eth0; ip link set eth0 up; ip route add default via 10.244.1.1'
-${options.prepare ?? ''}
+${inside(options.prepare ?? '')}
 set +e
 cd /mnt
-${body}
+${inside(body)}
 `;
   const file = join(dir, 'node.sh');
   writeFileSync(file, text);
