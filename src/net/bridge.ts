@@ -114,6 +114,8 @@ function decide(run: Run, way: Way, port: Port, bridge: Device, frame: Frame, ca
     ]);
   }
   const bridged = add(way, step(space, place, 'forward', `${device.name} -> ${out.name}`, [...goal.cites, out.cite]));
+  const odd = fragmentsOnUnequalPorts(space, device, bridge, out, frame.packet);
+  if (odd !== null) return lost(bridged, odd, space, frame.packet, `mtu ${out.name}`);
   if (!called) return deliverPort(run, bridged, space, bridge, out, frame);
   const seen: Packet = {
     ...frame.packet,
@@ -130,6 +132,20 @@ function decide(run: Run, way: Way, port: Port, bridge: Device, frame: Frame, ca
       return deliverPort(run, kept.way, space, bridge, out, { ...frame, packet: kept.packet });
     }),
   );
+}
+
+/** What becomes of fragments where the MTUs of the ports and of the bridge differ depends on who puts them together; null: they do not. */
+function fragmentsOnUnequalPorts(
+  space: Space,
+  into: Device,
+  bridge: Device,
+  out: Device,
+  packet: Packet,
+): Reason | null {
+  const mtus = [into.mtu, bridge.mtu, out.mtu].filter((m) => m !== null);
+  if (packet.df || mtus.length === 0 || packet.size <= Math.min(...mtus) || new Set(mtus).size === 1) return null;
+  const because = `what becomes of the fragments of ${packet.size} bytes between ports of ${bridge.name} of ${space.label} with different MTUs is not followed`;
+  return { because, evidence: [] };
 }
 
 function deliverPort(run: Run, way: Way, space: Space, bridge: Device, out: Device, frame: Frame): readonly End[] {
