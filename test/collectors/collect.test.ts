@@ -177,6 +177,7 @@ iptables -A FORWARD -m comment --comment 'a "b" c' -j ACCEPT; iptables-legacy -A
   });
 
   it('changes nothing on the host', () => {
+    // The node sees the machine's /root, where npm and the browser of other tests write at the same time.
     const snapshot = (name: string): string => `
 {
   iptables-nft-save; ip6tables-nft-save; iptables-legacy-save; ip6tables-legacy-save; nft -a list ruleset; nft list tables
@@ -184,7 +185,7 @@ iptables -A FORWARD -m comment --comment 'a "b" c' -j ACCEPT; iptables-legacy -A
   ip -d link; ip addr; ip -4 rule; ip -6 rule; ip -4 route show table all; ip -6 route show table all; ipset save
   cat /proc/modules; ls /sys/module
   cd /proc/sys/net; grep -rsH . . | grep -v -e nf_conntrack_count -e /neigh/ -e nf_conntrack_buckets; cd /
-  find /etc /run /tmp /opt /var/lib /var/log /var/tmp /root /usr/lib/sysctl.d -xdev ! -path '/tmp/snap*' ! -path /tmp -printf '%p %s %m %u %T@ %i\\n' | sort
+  find /etc /run /tmp /opt /var/lib /var/log /var/tmp /root /usr/lib/sysctl.d -xdev ! -path '/tmp/snap*' ! -path /tmp ! -path '/root/.npm*' ! -path '/root/.cache*' ! -path '/root/.config*' -printf '%p %s %m %u %T@ %i\\n' | sort
 } 2>&1 | grep -v '^#' | sed -e 's/\\[[0-9]*:[0-9]*\\]//' -e 's/_timer *[0-9.]*//g' >/tmp/snap.${name}
 `;
     for (const prepare of [
