@@ -101,3 +101,10 @@ function writeWhole(fd: 1 | 2, text: string): void {
     }
   }
 }
+
+/** Changes that `trace` and `reach` assume, in order; parsed by cases/what-if.ts. */
+export const ifFlag = Flags.string({
+  multiple: true,
+  description: 'a change to assume: an iptables, sysctl, ip or bridge command and @NODE; may be given more than once',
+  helpValue: 'CHANGE',
+});

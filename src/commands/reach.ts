@@ -1,6 +1,6 @@
 import { Flags } from '@oclif/core';
 import type { ReachJson } from '../core/trace.ts';
-import { caseFlag, EXIT, NetcaseCommand } from './base.ts';
+import { caseFlag, EXIT, ifFlag, NetcaseCommand } from './base.ts';
 
 export class Reach extends NetcaseCommand {
   static override id = 'reach';
@@ -13,12 +13,7 @@ export class Reach extends NetcaseCommand {
   ];
   static override flags = {
     case: caseFlag,
-    if: Flags.string({
-      multiple: true,
-      description:
-        'a change to assume: an iptables, sysctl, ip or bridge command and @NODE; may be given more than once',
-      helpValue: 'CHANGE',
-    }),
+    if: ifFlag,
     format: Flags.option({
       options: ['text', 'json'] as const,
       default: 'text' as const,

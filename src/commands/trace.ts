@@ -1,5 +1,5 @@
 import { Flags } from '@oclif/core';
-import { caseFlag, EXIT, NetcaseCommand } from './base.ts';
+import { caseFlag, EXIT, ifFlag, NetcaseCommand } from './base.ts';
 
 const CODE = {
   delivered: EXIT.clean,
@@ -29,12 +29,7 @@ export class Trace extends NetcaseCommand {
     port: Flags.integer({ min: 1, max: 65535, description: 'destination port, when TARGET has none' }),
     size: Flags.integer({ min: 0, max: 65507, description: 'payload bytes' }),
     df: Flags.boolean({ description: 'do not fragment' }),
-    if: Flags.string({
-      multiple: true,
-      description:
-        'a change to assume: an iptables, sysctl, ip or bridge command and @NODE; may be given more than once',
-      helpValue: 'CHANGE',
-    }),
+    if: ifFlag,
     format: Flags.option({
       options: ['text', 'json'] as const,
       default: 'text' as const,
