@@ -5,7 +5,7 @@ import type { Packet } from './packet.ts';
 import { end, type Frame, type Inner, lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
 import { add, type End, fork, step, type Way } from './way.ts';
-import { isUplink, type Port, peerOf, portsOf, uplinkMacs, uplinkOwners } from './wire.ts';
+import { bridgeOf, isUplink, type Port, peerOf, portsOf, uplinkMacs, uplinkOwners } from './wire.ts';
 
 /** What a Linux device takes beyond its MTU: room for a VLAN tag. */
 const VLAN_TAG = 4;
@@ -161,7 +161,8 @@ function cross(run: Run, way: Way, from: Port, to: Port, frame: Frame): readonly
 function emitUplink(run: Run, way: Way, port: Port, frame: Frame): readonly End[] {
   const target = uplinkTarget(run, port, frame);
   if (target === 'outside') {
-    const { entry } = neighbourEntry(port.space, port.device.name, frame.nexthop);
+    const asking = bridgeOf(port) ?? port.device;
+    const { entry } = neighbourEntry(port.space, asking.name, frame.nexthop);
     if (entry?.state === 'PERMANENT') {
       const because = `whether ${entry.mac}, which somebody set for ${formatAddr(frame.nexthop)} on ${port.space.label}, is right is not in the evidence`;
       return lost(way, { because, evidence: [] }, port.space, frame.packet, `neighbour ${port.device.name}`);

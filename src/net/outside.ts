@@ -1,4 +1,5 @@
 import { type Addr, contains, formatAddr, isLinkLocal, type Net, parseAddr, parseNet } from './addr.ts';
+import type { Device } from './devices.ts';
 import type { Cite } from './doubt.ts';
 import { fdbOf } from './fdb.ts';
 import { type NeighbourEntry, neighbourEntry } from './neighbour.ts';
@@ -6,7 +7,7 @@ import { endpoint, formatPort, type Packet, samePort } from './packet.ts';
 import { end, type Inner, lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
 import { add, closeLeg, type End, step, type Way } from './way.ts';
-import type { Port } from './wire.ts';
+import { bridgeOf, type Port } from './wire.ts';
 
 const PRIVATE: readonly Net[] = [
   '10.0.0.0/8',
@@ -36,7 +37,9 @@ export function leaveEvidence(
   inner: Inner | null,
   failed: NeighbourEntry | null,
 ): readonly End[] {
-  const { space, device } = uplink;
+  const { space } = uplink;
+  // a bridge to the network has the addresses and neighbours, its port has none
+  const device = bridgeOf(uplink) ?? uplink.device;
   const place = `neighbour ${device.name}`;
   const hop = formatAddr(nexthop);
   if (failed !== null) {
@@ -47,9 +50,7 @@ export function leaveEvidence(
     lost(way, { because, evidence }, space, packet, `outside ${device.name}`);
   if (inner !== null) return stop(`the tunnel end ${hop} belongs to no collected node`);
   const { answering } = way;
-  if (answering !== null) return answerLeaves(way, uplink, packet, nexthop, stop);
-  if (way.following !== null && way.following.server === null)
-    return end(way, 'delivered', `${formatAddr(packet.dst)} gets it`, null, packet);
+  if (answering !== null) return answerLeaves(way, { space, device }, packet, nexthop, stop);
   const owners = run.cluster.owners(packet.dst);
   if (owners.length > 0)
     return stop(
@@ -58,12 +59,14 @@ export function leaveEvidence(
   const direct = nexthop === packet.dst;
   if (direct && isPeerNode(space, nexthop)) return stop(`${hop} is a node of the cluster that was not collected`);
   const seen = neighbourSeen(space, device.name, nexthop);
-  if (direct && seen === null && !isGateway(space, device.name, nexthop))
-    return stop(`whether there is a host ${hop} on the network of ${device.name} is not in the evidence`, ['ip.neigh']);
+  if (seen === null && !isGateway(space, device.name, nexthop))
+    return stop(nobodyKnown(device.name, nexthop), ['ip.neigh']);
   if (!direct && isPrivate(packet.dst))
     return stop(`whether the router ${hop} has a way to ${formatAddr(packet.dst)} is not in the evidence`);
   const back = answerable(space, device.name, packet.src);
   if (back !== null) return stop(back);
+  if (way.following !== null && way.following.server === null)
+    return end(way, 'delivered', `${formatAddr(packet.dst)} gets it`, null, packet);
   const text = `leaves ${space.label} by ${device.name} ${direct ? 'to' : `for ${formatAddr(packet.dst)} by`} ${hop} with the source ${endpoint(packet.src, null)}`;
   const left = add(way, step(space, `outside ${device.name}`, 'deliver', text, [device.cite, seen]));
   return end({ ...left, legs: closeLeg(left.legs, null, packet) }, 'delivered', text, null, packet);
@@ -93,6 +96,8 @@ function answerLeaves(
     const because = `the answer goes to port ${formatPort(packet.dport)}, to which the source port was translated; the client used ${formatPort(leg.sent.sport)}`;
     return end(way, 'dropped', because, space, packet, `client behind ${device.name}`, [device.cite]);
   }
+  const unreached = clientUnreached(space, device, packet.dst, nexthop);
+  if (unreached !== null) return stop(unreached, ['ip.neigh']);
   const text = `the answer leaves ${space.label} by ${device.name} to ${formatAddr(leg.sent.src)}`;
   return end(
     add(way, step(space, `outside ${device.name}`, 'deliver', text, [device.cite])),
@@ -101,6 +106,24 @@ function answerLeaves(
     null,
     packet,
   );
+}
+
+const nobodyKnown = (dev: string, addr: Addr): string =>
+  `whether there is a host ${formatAddr(addr)} on the network of ${dev} is not in the evidence`;
+
+/**
+ * Why the answer may not get to the client, who is there, for he asked; null: it does. His own network has him, and the default gateway
+ * has a way to that network and to public addresses.
+ */
+function clientUnreached(space: Space, device: Device, client: Addr, nexthop: Addr): string | null {
+  const near = device.addresses.some((a) => contains(a.net, client));
+  const known = neighbourSeen(space, device.name, nexthop) !== null;
+  if (nexthop === client) return near || known ? null : nobodyKnown(device.name, client);
+  const gateway = isGateway(space, device.name, nexthop);
+  if (!known && !gateway) return nobodyKnown(device.name, nexthop);
+  return (gateway && near) || !isPrivate(client)
+    ? null
+    : `whether the router ${formatAddr(nexthop)} has a way to ${formatAddr(client)} is not in the evidence`;
 }
 
 /** Why nobody outside could answer this source; null: somebody on the wire can. */
