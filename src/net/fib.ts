@@ -48,6 +48,15 @@ export class FibTable {
     for (const bases of this.#byLength) if (bases !== undefined) for (const list of bases.values()) yield* list;
   }
 
+  /** The routes of the longest prefix that holds the address. */
+  longest(dst: Addr): readonly FibRoute[] | null {
+    for (const length of this.#lengths) {
+      const list = this.#byLength[length]?.get(networkOf(dst, length));
+      if (list !== undefined) return list;
+    }
+    return null;
+  }
+
   /** Lists of routes whose prefix holds the address, longest prefix first. */
   *matches(dst: Addr): Generator<readonly FibRoute[]> {
     for (const length of this.#lengths) {

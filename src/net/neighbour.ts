@@ -18,7 +18,8 @@ export interface NeighbourEntry {
 }
 
 interface NeighbourTable {
-  readonly entries: ReadonlyMap<string, NeighbourEntry>;
+  /** By device, then by address. */
+  readonly entries: ReadonlyMap<string, ReadonlyMap<Addr, NeighbourEntry>>;
   /** Set: not collected, or not whole. */
   readonly gap: Reason | null;
 }
@@ -30,11 +31,16 @@ function tableOf(space: Space): NeighbourTable {
   const host = space.inode === null ? facts.get('neighbours') : undefined;
   const fact =
     space.inode === null ? (host?.missing === false ? host : undefined) : factOf(facts, 'netnsNeighbours', space.inode);
-  const entries = new Map<string, NeighbourEntry>();
+  const entries = new Map<string, Map<Addr, NeighbourEntry>>();
   for (const e of fact?.value.entries ?? []) {
     const addr = parseAddr(e.ip);
     if (addr === null || fact === undefined) continue;
-    entries.set(`${addr} ${e.dev}`, { mac: e.mac ?? null, state: e.state[0] ?? '', cite: cite(fact, e) });
+    let ofDevice = entries.get(e.dev);
+    if (ofDevice === undefined) {
+      ofDevice = new Map();
+      entries.set(e.dev, ofDevice);
+    }
+    ofDevice.set(addr, { mac: e.mac ?? null, state: e.state[0] ?? '', cite: cite(fact, e) });
   }
   const evidence = [space.inode === null ? 'ip.neigh' : 'netns.neigh-json'];
   const gap =
@@ -54,7 +60,7 @@ export function neighbourEntry(
   addr: Addr,
 ): { entry: NeighbourEntry | undefined; gap: Reason | null } {
   const table = tableOf(space);
-  return { entry: table.entries.get(`${addr} ${dev}`), gap: table.gap };
+  return { entry: table.entries.get(dev)?.get(addr), gap: table.gap };
 }
 
 /** The file that would hold the entry, as proof that it does not. */

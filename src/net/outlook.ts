@@ -1,10 +1,10 @@
 import { type Addr, parseAddr } from './addr.ts';
+import type { Device } from './devices.ts';
 import { fdbOf } from './fdb.ts';
 import { neighbourEntry } from './neighbour.ts';
-import { ICMP, makePacket } from './packet.ts';
+import { ICMP } from './packet.ts';
 import type { Representative } from './representative.ts';
-import type { RouteAnswer } from './routing.ts';
-import { sourceIsValid } from './source.ts';
+import { sourceGate } from './source.ts';
 import type { Space } from './space.ts';
 import { isUplink, type Port } from './wire.ts';
 
@@ -41,40 +41,105 @@ export function faceOf(pod: Representative): NodeFace | null {
   return { id: pod.node, pod: pod.addr, place: pod.place, underlay, vteps };
 }
 
+/** How a node's tables send a pod's packet to another node's pod. */
 export interface Outward {
-  readonly word: string;
-  /** The tunnel's end; null: no tunnel. */
-  readonly outer: number | null;
+  /** In the pod's namespace, then on the host. */
+  readonly fromPod: Hop;
+  readonly onHost: Hop;
+  readonly tunnel: Tunnel | null;
 }
 
-/**
- * How a node's tables send a pod's packet to another node's pod, as one word: two targets with the same word are sent alike, each to the
- * right node. null: something is out of the ordinary, only a trace tells.
- */
-export function outwardTo(own: Representative, target: NodeFace): Outward | null {
-  const { space } = own;
-  const { host } = space.node;
-  if (host.owns(target.pod) || space.owns(target.pod)) return null;
-  const fromPod = single(space, target.pod, own.addr, 'lo');
-  if (fromPod === null) return null;
-  const bridge = bridgeSide(host, own.addr);
-  const answer = bridge === null ? null : single(host, target.pod, own.addr, bridge);
-  if (answer === null) return null;
-  const device = host.device(answer.dev);
-  if (device === undefined || device.up === false) return null;
-  const start = `${fromPod.dev} ${fromPod.text} ${answer.dev} ${answer.mtu ?? device.mtu} ${answer.table} ${answer.via === null}`;
-  const nexthop = answer.via ?? target.pod;
-  if (device.kind === 'vxlan') return tunnelWord(host, answer.dev, nexthop, target, start);
-  const port = { space: host, device };
-  return isUplink(port) && reaches(port, nexthop, target) ? { word: `${start} direct`, outer: null } : null;
+interface Tunnel {
+  readonly vni: number;
+  readonly port: number;
+  /** The other end. */
+  readonly remote: number;
+  readonly under: Hop;
 }
 
-function tunnelWord(host: Space, dev: string, nexthop: Addr, target: NodeFace, start: string): Outward | null {
-  const device = host.device(dev);
-  const { entry } = neighbourEntry(host, dev, nexthop);
-  const vxlan = device?.vxlan;
+/** A route's answer. `same`: equal for the same route and next hop. */
+interface Hop {
+  readonly same: object | string;
+  readonly dev: string;
+  readonly via: Addr | null;
+  readonly mtu: number | null;
+  readonly table: string;
+}
+
+/** Two targets that are sent alike, each to the right node. */
+export function alike(a: Outward, b: Outward): boolean {
+  return a.fromPod.same === b.fromPod.same && through(a.onHost, b.onHost) && sameTunnel(a.tunnel, b.tunnel);
+}
+
+const through = (a: Hop, b: Hop): boolean =>
+  a.dev === b.dev && a.mtu === b.mtu && a.table === b.table && (a.via === null) === (b.via === null);
+
+function sameTunnel(a: Tunnel | null, b: Tunnel | null): boolean {
+  if (a === null || b === null) return a === b;
+  return a.vni === b.vni && a.port === b.port && through(a.under, b.under);
+}
+
+/** What one node's tables say of very many others. */
+export class Outlook {
+  readonly #own: Representative;
+  readonly #host: Space;
+  /** The device by which the host has its pods; null: none, or not known. */
+  readonly #bridge: string | null;
+  readonly #gates = new Map<string, (src: number) => boolean>();
+
+  constructor(own: Representative) {
+    this.#own = own;
+    this.#host = own.space.node.host;
+    const start = this.#host.devices.addresses[0]?.addr ?? own.addr;
+    this.#bridge = hopTo(this.#host, own.addr, start, 'lo')?.dev ?? null;
+  }
+
+  /** The way to a target; null: something is out of the ordinary, only a trace tells. */
+  towards(target: NodeFace): Outward | null {
+    const { space, addr } = this.#own;
+    const host = this.#host;
+    if (host.owns(target.pod) || space.owns(target.pod)) return null;
+    const fromPod = hopTo(space, target.pod, addr, 'lo');
+    if (fromPod === null || this.#bridge === null) return null;
+    const onHost = hopTo(host, target.pod, addr, this.#bridge);
+    const device = onHost === null ? undefined : host.device(onHost.dev);
+    if (onHost === null || device === undefined || device.up === false) return null;
+    const nexthop = onHost.via ?? target.pod;
+    if (device.kind === 'vxlan') {
+      const tunnel = tunnelTo(host, device, nexthop, target);
+      return tunnel === null ? null : { fromPod, onHost, tunnel };
+    }
+    const port = { space: host, device };
+    return isUplink(port) && reaches(port, nexthop, target) ? { fromPod, onHost, tunnel: null } : null;
+  }
+
+  /** Do the namespaces on the way in take packets of this source, on each device that they come by? */
+  takes(source: NodeFace, doors: Doors): boolean {
+    const host = this.#host;
+    const { space } = this.#own;
+    if (host.owns(source.pod) || !this.#gate(host, doors.host, doors.out)(source.pod)) return false;
+    if (!this.#gate(space, doors.pod, null)(source.pod)) return false;
+    if (doors.underlay === null) return true;
+    const gate = this.#gate(host, doors.underlay, null);
+    return source.vteps.some(({ local }) => gate(local));
+  }
+
+  #gate(space: Space, dev: string, oif: string | null): (src: number) => boolean {
+    const key = `${space.inode} ${dev} ${oif}`;
+    let gate = this.#gates.get(key);
+    if (gate === undefined) {
+      gate = sourceGate(space, dev, oif, this.#own.addr);
+      this.#gates.set(key, gate);
+    }
+    return gate;
+  }
+}
+
+function tunnelTo(host: Space, device: Device, nexthop: Addr, target: NodeFace): Tunnel | null {
+  const { vxlan } = device;
+  const { entry } = neighbourEntry(host, device.name, nexthop);
   if (!vxlan || entry?.mac == null || !/^(PERMANENT|REACHABLE|STALE|NOARP)$/.test(entry.state)) return null;
-  const remotes = fdbOf(host, dev)?.byMac.get(entry.mac) ?? [];
+  const remotes = fdbOf(host, device.name)?.byMac.get(entry.mac) ?? [];
   const [remote] = remotes;
   const dst = parseAddr(remote?.dst ?? '');
   if (remotes.length !== 1 || remote === undefined || typeof dst !== 'number') return null;
@@ -83,14 +148,13 @@ function tunnelWord(host: Space, dev: string, nexthop: Addr, target: NodeFace, s
   if (!target.vteps.some((v) => v.mac === entry.mac && v.vni === vni && v.port === port)) return null;
   const local = parseAddr(vxlan.local ?? '');
   if (typeof local !== 'number') return null;
-  const out = single(host, dst, local, 'lo');
-  const under = out === null ? undefined : host.device(out.dev);
-  if (out === null || under === undefined || under.up === false) return null;
-  const uplink = { space: host, device: under };
-  if (!isUplink(uplink) || !reaches(uplink, out.via ?? dst, target) || !target.underlay.some(([a]) => a === dst))
+  const under = hopTo(host, dst, local, 'lo');
+  const lower = under === null ? undefined : host.device(under.dev);
+  if (under === null || lower === undefined || lower.up === false) return null;
+  const uplink = { space: host, device: lower };
+  if (!isUplink(uplink) || !reaches(uplink, under.via ?? dst, target) || !target.underlay.some(([a]) => a === dst))
     return null;
-  const word = `${start} vni ${vni} port ${port} by ${out.dev} ${out.mtu ?? under.mtu} ${out.via === null}`;
-  return { word, outer: dst };
+  return { vni, port, remote: dst, under };
 }
 
 /** The next hop is the target's own uplink, and nothing says that its hardware address is another. */
@@ -101,34 +165,23 @@ function reaches({ space, device }: Port, nexthop: Addr, target: NodeFace): bool
   return entry?.mac == null || own[1] === '' || entry.mac === own[1];
 }
 
-function single(space: Space, dst: Addr, src: Addr, iif: string): RouteAnswer | null {
-  const answers = space
-    .routing(4)
-    .lookup({ dst, src, iif, oif: null, mark: 0, tos: 0, proto: ICMP, sport: null, dport: null });
+/** The only answer, when it is a unicast route. */
+function hopTo(space: Space, dst: Addr, src: Addr, iif: string): Hop | null {
+  const routing = space.routing(4);
+  const plain = routing.plainHop(dst);
+  if (plain !== null) {
+    const { hop, route, table } = plain;
+    return { same: hop, dev: hop.dev, via: hop.via, mtu: route.mtu ?? mtuOf(space, hop.dev), table };
+  }
+  const key = { dst, src, iif, oif: null, mark: 0, tos: 0, proto: ICMP, sport: null, dport: null };
+  const answers = routing.lookup(key);
   const [answer] = answers;
-  return answers.length === 1 && answer?.type === 'unicast' ? answer : null;
+  if (answers.length !== 1 || answer?.type !== 'unicast') return null;
+  const { dev, via, table } = answer;
+  return { same: `${dev} ${answer.text}`, dev, via, mtu: answer.mtu ?? mtuOf(space, dev), table };
 }
 
-/** The device by which the host has its pods. */
-function bridgeSide(host: Space, pod: Addr): string | null {
-  const route = single(host, pod, host.devices.addresses[0]?.addr ?? pod, 'lo');
-  return route?.dev ?? null;
-}
-
-/** Do the namespaces on the way in take packets of this source, on each device that they come by? */
-export function inwardFrom(own: Representative, source: NodeFace, doors: Doors): boolean {
-  const { space } = own;
-  const { host } = space.node;
-  if (host.owns(source.pod)) return false;
-  const inner = makePacket({ src: source.pod, dst: own.addr, proto: ICMP });
-  if (sourceIsValid(host, doors.host, inner, doors.out).truth !== 1) return false;
-  if (sourceIsValid(space, doors.pod, inner, null).truth !== 1) return false;
-  if (doors.underlay === null) return true;
-  return source.vteps.some(({ local }) => {
-    const outer = makePacket({ src: local, dst: own.addr, proto: ICMP });
-    return doors.underlay !== null && sourceIsValid(host, doors.underlay, outer, null).truth === 1;
-  });
-}
+const mtuOf = (space: Space, dev: string): number | null => space.device(dev)?.mtu ?? null;
 
 /** By which devices packets from other nodes come in. */
 export interface Doors {

@@ -2,7 +2,7 @@ import type { Addr } from './addr.ts';
 import { formatAddr } from './addr.ts';
 import type { NetCluster } from './cluster.ts';
 import { type Learned, learn, type Side } from './learn.ts';
-import { inwardFrom, type NodeFace, type Outward, outwardTo } from './outlook.ts';
+import { alike, type NodeFace, Outlook, type Outward } from './outlook.ts';
 import type { Representative } from './representative.ts';
 
 /** The four halves of a pair that nodes answer for: the request leaves and comes in, the answer leaves and comes in. */
@@ -51,24 +51,28 @@ export function fillRow(
 ): void {
   const face = faces[at];
   if (face === null || face === undefined) return;
-  const known = teach(cluster, own, face, faces, at);
-  const sameType = (a: Addr, b: Addr) =>
-    own.space.routing(4).typeOf(a).type === own.space.routing(4).typeOf(b).type &&
-    own.space.node.host.routing(4).typeOf(a).type === own.space.node.host.routing(4).typeOf(b).type;
+  const outlook = new Outlook(own);
+  const known = teach(cluster, outlook, face, faces, at);
+  const typeOf = kept((addr: Addr) => {
+    const types = [own.space, own.space.node.host].map((space) => space.routing(4).typeOf(addr).type);
+    return types.join(' ');
+  });
+  const sameType = (a: Addr, b: Addr) => typeOf(a) === typeOf(b);
   const n = faces.length;
   for (let j = 0; j < n; j += 1) {
     const other = faces[j];
     if (j === at || other === null || other === undefined) continue;
-    const outward = known.word === null ? null : outwardTo(own, other);
-    if (outward !== null && outward.word === known.word) {
-      put(rows.out, at * n + j, known.out, other, outward.outer);
-      put(rows.answerOut, at * n + j, known.answerOut, other, outward.outer);
+    const outward = known.outward === null ? null : outlook.towards(other);
+    if (outward !== null && known.outward !== null && alike(outward, known.outward)) {
+      const remote = outward.tunnel?.remote ?? null;
+      put(rows.out, at * n + j, known.out, other, remote);
+      put(rows.answerOut, at * n + j, known.answerOut, other, remote);
     }
     for (const half of ['in', 'answerIn'] as const) {
       const side = known[half];
       if (side === undefined) continue;
       const tunnel = other.vteps.find((v) => v.port === known.port)?.local ?? null;
-      if (inwardFrom(own, other, side.doors)) put(rows[half], at * n + j, side, other, tunnel);
+      if (outlook.takes(other, side.doors)) put(rows[half], at * n + j, side, other, tunnel);
     }
   }
 
@@ -77,6 +81,19 @@ export function fillRow(
     if (side.peerTunnel !== null && (tunnel === null || !side.watch.covers(side.peerTunnel, tunnel, sameType))) return;
     row[index] = statuses.id(side);
   }
+}
+
+/** Asks once for each address. */
+function kept<V>(of: (addr: Addr) => V): (addr: Addr) => V {
+  const known = new Map<Addr, V>();
+  return (addr) => {
+    let value = known.get(addr);
+    if (value === undefined) {
+      value = of(addr);
+      known.set(addr, value);
+    }
+    return value;
+  };
 }
 
 const ranges = new WeakMap<readonly (NodeFace | null)[], readonly (readonly [number, number])[]>();
@@ -105,14 +122,14 @@ function rangesOf(faces: readonly (NodeFace | null)[]): readonly (readonly [numb
 
 interface Taught extends Learned {
   /** How the tables sent the packet that taught `out`; null: nothing was taught, or it went an unusual way. */
-  readonly word: string | null;
+  readonly outward: Outward | null;
   /** Of the node's own tunnel. */
   readonly port: number | null;
 }
 
 function teach(
   cluster: NetCluster,
-  own: Representative,
+  outlook: Outlook,
   face: NodeFace,
   faces: readonly (NodeFace | null)[],
   at: number,
@@ -131,7 +148,7 @@ function teach(
       const found = learn(cluster, end(face), end(partner), asked);
       if (found.out !== undefined && (leaving.out === undefined || found.answerIn !== undefined)) {
         leaving = found;
-        outward = outwardTo(own, partner);
+        outward = outlook.towards(partner);
       }
     }
     if (coming.in === undefined || coming.answerOut === undefined) {
@@ -145,7 +162,7 @@ function teach(
     ...(leaving.answerIn === undefined ? {} : { answerIn: leaving.answerIn }),
     ...(coming.in === undefined ? {} : { in: coming.in }),
     ...(coming.answerOut === undefined ? {} : { answerOut: coming.answerOut }),
-    word: outward?.word ?? null,
+    outward,
     port: face.vteps[0]?.port ?? null,
   };
 }

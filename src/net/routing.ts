@@ -1,6 +1,6 @@
 import { type Addr, isMulticast } from './addr.ts';
 import type { Cite, Reason, Truth } from './doubt.ts';
-import type { FibTable } from './fib.ts';
+import type { FibHop, FibRoute, FibTable } from './fib.ts';
 import type { Packet } from './packet.ts';
 import { type Policy, type RouteKey, type Rule, readPolicy, selects } from './policy.ts';
 import { answersOf, bestRoute, type RouteAnswer, type RouteType } from './route-answer.ts';
@@ -13,12 +13,22 @@ export type { RouteAnswer, RouteType } from './route-answer.ts';
 
 const NOTHING = { dev: '', via: null, prefsrc: null, mtu: null, share: 1, table: '', cites: [], reason: null } as const;
 const LIMITED_BROADCAST = 0xffffffff;
+const USUAL_TABLES = ['local', 'main', 'default'] as const;
+
+/** A route that the destination alone chose, with its only next hop. */
+export interface PlainHop {
+  readonly route: FibRoute;
+  readonly hop: FibHop;
+  readonly table: string;
+}
+
 /** Routing of one namespace and family: policy rules, tables, source addresses. */
 export class Routing {
   readonly space: Space;
   readonly family: 4 | 6;
   #known: LoadedTables | undefined;
   #rules: Policy | undefined;
+  #plain: boolean | undefined;
 
   constructor(space: Space, family: 4 | 6) {
     this.space = space;
@@ -75,6 +85,25 @@ export class Routing {
     if (unread !== null) return [this.#unknown(unread)];
     if (known.length === 0) return this.#usualWalk(tables, key);
     return this.#walk(tables, known, key);
+  }
+
+  /**
+   * What `lookup` answers, where the address alone decides it: the usual policy rules, all routes known, one unicast route with one next
+   * hop. null: only `lookup` tells. For very many addresses.
+   */
+  plainHop(dst: Addr): PlainHop | null {
+    const tables = this.#load();
+    this.#plain ??= this.#gap === null && isPlain(this.#policy());
+    if (!this.#plain || dst === LIMITED_BROADCAST) return null;
+    for (const table of USUAL_TABLES) {
+      const list = tables.get(table)?.longest(dst) ?? null;
+      if (list === null) continue;
+      const [route] = list;
+      const [hop] = route?.hops ?? [];
+      if (list.length !== 1 || route === undefined || hop === undefined || route.hops.length !== 1) return null;
+      return route.type === 'unicast' && route.tos === 0 && !hop.dead && !hop.linkDown ? { route, hop, table } : null;
+    }
+    return null;
   }
 
   #usualWalk(tables: ReadonlyMap<string, FibTable>, key: RouteKey): readonly RouteAnswer[] {
@@ -189,13 +218,13 @@ export class Routing {
     }
     if (isMulticast(addr)) return { type: 'multicast', reason: null, cites: [] };
     const { gap } = this.space.devices;
-    for (const list of this.#load().get('local')?.matches(addr) ?? []) {
-      const route = list.find((r) => dev === undefined || r.hops[0]?.dev === dev);
-      if (route !== undefined)
-        return { type: route.type as RouteType, reason: null, cites: this.#localMade ? [] : [route.cite] };
-      // the device decides against the longest prefix, not for a shorter one
-      break;
-    }
+    // the device decides against the longest prefix, not for a shorter one
+    const route = this.#load()
+      .get('local')
+      ?.longest(addr)
+      ?.find((r) => dev === undefined || r.hops[0]?.dev === dev);
+    if (route !== undefined)
+      return { type: route.type as RouteType, reason: null, cites: this.#localMade ? [] : [route.cite] };
     if (this.#localMade && gap !== null) return { type: null, reason: gap, cites: [] };
     if (this.#gap?.because.includes('whole') === true) return { type: null, reason: this.#gap, cites: [] };
     if (this.family === 6) {
@@ -242,6 +271,12 @@ export class Routing {
     return this.#policy().rules.some((r) => !r.usual);
   }
 }
+
+/** The three rules that every namespace is made with, and nothing else. */
+const isPlain = ({ rules, gap }: Policy): boolean =>
+  gap === null &&
+  (rules.length === 0 ||
+    (rules.length === USUAL_TABLES.length && rules.every((r, i) => r.usual && r.rule.table === USUAL_TABLES[i])));
 
 const plainKey = (dst: Addr): RouteKey => ({
   dst,

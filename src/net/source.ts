@@ -1,6 +1,6 @@
-import { isLoopback, isMulticast } from './addr.ts';
+import { type Addr, isLoopback, isMulticast } from './addr.ts';
 import type { Cite, Reason, Truth } from './doubt.ts';
-import type { Packet } from './packet.ts';
+import { ICMP, makePacket, type Packet } from './packet.ts';
 import type { Setting, Space } from './space.ts';
 
 /** An answer with what it rests on. `because` says why not, as a clause. */
@@ -68,6 +68,18 @@ export function sourceIsValid(space: Space, dev: string, packet: Packet, oif: st
   if (strict.value === 2 && loose.passes === 0)
     return no(`rp_filter is loose on ${dev}, and there is no route back to the source`, cites);
   return yes(cites);
+}
+
+/** sourceIsValid as a yes or no, for very many sources of packets to `dst` that come in by one device. */
+export function sourceGate(space: Space, dev: string, oif: string | null, dst: Addr): (src: number) => boolean {
+  const routing = space.routing(4);
+  const { own } = space.devices;
+  const unchecked = joined(space, dev, 'rp_filter').value === 0 && oif !== dev && !routing.customRules;
+  return (src) => {
+    const common = !isMulticast(src) && !isLoopback(src) && src !== 0xffffffff && !own.has(src);
+    if (common && (unchecked || routing.plainHop(src)?.hop.dev === dev)) return true;
+    return sourceIsValid(space, dev, makePacket({ src, dst, proto: ICMP }), oif).truth === 1;
+  };
 }
 
 function ownSource(space: Space, dev: string, at: Cite): Judged {
