@@ -4,6 +4,8 @@ import { Base } from './delta.ts';
 
 /** Evidence that is nearly the same on every node of a cluster. */
 const ALIKE = /^(fw|k8s)\./;
+/** What a packet's path is read from: the whole archive is not to be expanded for it. */
+const OPENED = /^(fw|k8s|ip|bridge)\./;
 /** Smaller files cost little as they are. */
 const LARGE = 64 * 1024;
 /** Files below this are packed together. */
@@ -131,7 +133,7 @@ function placesIn({ gz, plain }: Archive, files: readonly FileOfBundle[]): Map<s
   let length = 0;
   for (const { bytes, sha256, kind } of files) {
     const at = bytes.byteOffset - plain.byteOffset;
-    if (bytes.length < LARGE || ALIKE.test(kind) || bytes.buffer !== plain.buffer || at < 0) continue;
+    if (bytes.length < LARGE || OPENED.test(kind) || bytes.buffer !== plain.buffer || at < 0) continue;
     places.set(sha256, at);
     length += bytes.length;
   }
