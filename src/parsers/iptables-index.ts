@@ -1,138 +1,63 @@
-import type { IptChain, IptRule, IptTable, Ruleset } from '../facts/firewall.ts';
+import type { IptTable, Ruleset } from '../facts/firewall.ts';
 import type { Parsed, Skipped } from '../facts/parser.ts';
+import { IndexedChain } from './iptables-chain.ts';
+import { Likeness } from './iptables-likeness.ts';
 import {
   countersEnd,
   type Marker,
   mendTorn,
-  readCounters,
+  readDeclaration,
   readHeader,
   readMarker,
   skipSpace,
   wordEnd,
 } from './iptables-lines.ts';
-import { readRule } from './iptables-rule.ts';
-
-/** Holds where its rules stand: runs of lines, as [offset, line, count] triples, the first without an array: most chains have one. The text is shared. */
-class IndexedChain implements IptChain {
-  readonly name: string;
-  policy: string | null;
-  line: number;
-  packets?: number;
-  bytes?: number;
-  ruleCount = 0;
-  declared: boolean;
-  readonly #text: string;
-  #offset = 0;
-  #line = 0;
-  #count = 0;
-  #more: number[] | null = null;
-  #lastLine = 0;
-  #rules: readonly IptRule[] | null = null;
-
-  constructor(text: string, name: string, policy: string | null, line: number, declared: boolean) {
-    this.#text = text;
-    this.name = name;
-    this.policy = policy;
-    this.line = line;
-    this.declared = declared;
-  }
-
-  add(offset: number, line: number): void {
-    if (this.#count === 0) {
-      this.#offset = offset;
-      this.#line = line;
-      this.#count = 1;
-    } else if (this.#lastLine + 1 !== line) {
-      this.#more ??= [];
-      this.#more.push(offset, line, 1);
-    } else if (this.#more === null) this.#count += 1;
-    else this.#more[this.#more.length - 1]! += 1;
-    this.#lastLine = line;
-    this.ruleCount += 1;
-  }
-
-  rules(): readonly IptRule[] {
-    this.#rules ??= this.#more === null ? this.#run() : this.#runs();
-    return this.#rules;
-  }
-
-  #run(): readonly IptRule[] {
-    const at = { text: this.#text, offset: this.#offset, line: this.#line, count: this.#count };
-    return at.count < WORTH_KEEPING ? tokenise(at) : (recall(at) ?? keep(at));
-  }
-
-  #runs(): readonly IptRule[] {
-    const runs = [this.#offset, this.#line, this.#count].concat(this.#more ?? []);
-    const rules: IptRule[] = [];
-    for (let i = 0; i < runs.length; i += 3)
-      rules.push(...tokenise({ text: this.#text, offset: runs[i]!, line: runs[i + 1]!, count: runs[i + 2]! }));
-    return rules;
-  }
-}
-
-/** Rules on lines that follow each other. */
-interface Run {
-  readonly text: string;
-  readonly offset: number;
-  readonly line: number;
-  readonly count: number;
-}
-
-function tokenise({ text, offset, line, count }: Run): IptRule[] {
-  const rules: IptRule[] = [];
-  let pos = offset;
-  for (let n = 0; n < count; n += 1) {
-    let stop = text.indexOf('\n', pos);
-    if (stop < 0) stop = text.length;
-    let at = skipSpace(text, pos, stop);
-    pos = stop + 1;
-    const counters = readCounters(text, at, stop);
-    if (counters !== null) at = skipSpace(text, counters.end, stop);
-    const rule = text.slice(at, text.charCodeAt(stop - 1) === 13 ? stop - 1 : stop);
-    rules.push(readRule(rule, line + n, counters?.packets, counters?.bytes));
-  }
-  return rules;
-}
-
-/** Nodes of one cluster have the same long chains at the same lines: those read last. */
-interface KeptRules {
-  /** Whole lines. */
-  readonly block: string;
-  readonly line: number;
-  readonly count: number;
-  readonly rules: readonly IptRule[];
-}
-
-const WORTH_KEEPING = 24;
-const KEPT_CHAINS = 32;
-const KEPT_LENGTH = 4 * 1024 * 1024;
-let kept: readonly KeptRules[] = [];
-
-function recall({ text, offset, line, count }: Run): readonly IptRule[] | undefined {
-  return kept.find((k) => k.line === line && k.count === count && text.startsWith(k.block, offset))?.rules;
-}
-
-function keep(run: Run): readonly IptRule[] {
-  const { text, offset, line, count } = run;
-  let end = offset;
-  for (let n = 0; n < count && end > offset - 1; n += 1) end = text.indexOf('\n', end) + 1 || -1;
-  if (end < 0 || end - offset > KEPT_LENGTH) return tokenise(run);
-  // a copy: slices hold the whole file that they are of
-  const block = Buffer.from(text.slice(offset, end)).toString();
-  if (!text.startsWith(block, offset)) return tokenise(run);
-  const rules = tokenise({ text: block, offset: 0, line, count });
-  kept = [{ block, line, count, rules }, ...kept].slice(0, KEPT_CHAINS);
-  return rules;
-}
 
 type Table = { name: string; line: number; chains: Map<string, IndexedChain>; commitLine: number | null };
 
+interface Indexed {
+  readonly parsed: Parsed<Ruleset>;
+  readonly tables: ReadonlyMap<string, Table>;
+}
+
+/** Rulesets that others may be told by, the newest first. */
+let models: readonly Likeness[] = [];
+const MODELS = 3;
+const MODELS_LENGTH = 32 * 1024 * 1024;
+/** A shorter text is indexed as fast. */
+const WORTH_A_MODEL = 16 * 1024;
+
+function keepModel(text: string, usual: Ruleset['backend'], value: Ruleset, tables: ReadonlyMap<string, Table>): void {
+  if (text.length < WORTH_A_MODEL || !Likeness.suits(text, value, tables)) return;
+  let room = MODELS_LENGTH;
+  models = [new Likeness(text, usual, value, tables), ...models].slice(0, MODELS).filter((m) => {
+    room -= m.text.length;
+    return room >= 0;
+  });
+}
+
 /**
- * Indexes the text of one iptables-save in one pass; chains tokenise their rules when asked. Understood beside `*table`, `:chain`, `-A` and
- * COMMIT: blank lines, `#` comments (headers, markers). A second block of one table is left out with a marker: it is another output pasted below.
+ * Reads the text of one iptables-save; chains tokenise their rules when asked. Nodes of one cluster have nearly the same rules: a text
+ * that resembles one before it is compared with that, and only what differs is read.
  */
 export function readRuleset(source: string, usual: Ruleset['backend']): Parsed<Ruleset> {
   const text = mendTorn(source);
+  for (const model of text.length < WORTH_A_MODEL ? [] : models) {
+    const value = model.tell(text, usual, () => indexRuleset(text, usual).tables);
+    if (value === null) continue;
+    models = [model, ...models.filter((m) => m !== model)];
+    return { ok: true, value, skipped: [] };
+  }
+  const { parsed, tables } = indexRuleset(text, usual);
+  if (parsed.ok && parsed.skipped.length === 0) keepModel(text, usual, parsed.value, tables);
+  return parsed;
+}
+
+/**
+ * Indexes the text in one pass. Understood beside `*table`, `:chain`, `-A` and
+ * COMMIT: blank lines, `#` comments (headers, markers). A second block of one table is left out with a marker: it is another output pasted below.
+ */
+export function indexRuleset(text: string, usual: Ruleset['backend']): Indexed {
   const tables = new Map<string, Table>();
   const markers: Marker[] = [];
   const skipped: Skipped[] = [];
@@ -198,15 +123,12 @@ export function readRuleset(source: string, usual: Ruleset['backend']): Parsed<R
       skipped.push({ line, why: 'line in a second block of its table' });
       if (text.startsWith('COMMIT', at)) [table, repeated] = [null, false];
     } else if (code === 58) {
-      const nameEnd = wordEnd(text, at + 1, stop);
-      const policyAt = skipSpace(text, nameEnd, stop);
-      const policyEnd = wordEnd(text, policyAt, stop);
-      if (table === null || nameEnd === at + 1 || policyEnd === policyAt) {
+      const said = readDeclaration(text, at, stop);
+      if (table === null || said === null) {
         skipped.push({ line, why: table === null ? 'chain outside a table' : 'chain without name or policy' });
         continue;
       }
-      const name = text.slice(at + 1, nameEnd);
-      const policy = text.charCodeAt(policyAt) === 45 ? null : text.slice(policyAt, policyEnd);
+      const { name, policy } = said;
       const known = table.chains.get(name);
       if (known?.declared) {
         skipped.push({ line, why: `chain ${name} declared twice` });
@@ -215,11 +137,8 @@ export function readRuleset(source: string, usual: Ruleset['backend']): Parsed<R
       const declared: IndexedChain = known ?? new IndexedChain(text, name, policy, line, true);
       if (known === undefined) table.chains.set(name, declared);
       else Object.assign(known, { policy, line, declared: true });
-      const counters = readCounters(text, skipSpace(text, policyEnd, stop), stop);
-      if (counters !== null) {
-        declared.packets = counters.packets;
-        declared.bytes = counters.bytes;
-      }
+      if (said.packets !== undefined) declared.packets = said.packets;
+      if (said.bytes !== undefined) declared.bytes = said.bytes;
     } else if (code === 42) {
       const name = text.slice(at + 1, wordEnd(text, at + 1, stop));
       chain = null;
@@ -241,7 +160,7 @@ export function readRuleset(source: string, usual: Ruleset['backend']): Parsed<R
     if (commitLine === null)
       skipped.push({ line: Math.max(line, 1), why: `*${name} ends without COMMIT: the output was cut` });
   if (tables.size === 0 && understood === 0 && skipped.length > 0)
-    return { ok: false, why: 'no line of iptables-save form' };
+    return { parsed: { ok: false, why: 'no line of iptables-save form' }, tables };
   const backend = backends.size === 0 ? usual : backends.size === 1 ? [...backends][0]! : 'unknown';
   const value: Ruleset = {
     backend,
@@ -249,5 +168,5 @@ export function readRuleset(source: string, usual: Ruleset['backend']): Parsed<R
     markers,
     ...(version === undefined ? {} : { version }),
   };
-  return { ok: true, value, skipped };
+  return { parsed: { ok: true, value, skipped }, tables };
 }

@@ -1,5 +1,13 @@
 import type { Ruleset } from '../facts/firewall.ts';
 
+/** `:NAME POLICY [packets:bytes]`; policy null: a chain of a user. */
+export interface Declaration {
+  readonly name: string;
+  readonly policy: string | null;
+  readonly packets?: number;
+  readonly bytes?: number;
+}
+
 /** `[12:3456]` at `at`: its numbers and where it ends; null when it is not one. Bounded by `stop`, so lines cost their own length only. */
 export function readCounters(
   text: string,
@@ -41,6 +49,20 @@ export function wordEnd(text: string, at: number, stop: number): number {
   let i = at;
   while (i < stop && text.charCodeAt(i) !== 32 && text.charCodeAt(i) !== 9) i += 1;
   return i;
+}
+
+/** `:NAME POLICY [12:3456]` at `at`, the colon; null when it is not one. */
+export function readDeclaration(text: string, at: number, stop: number): Declaration | null {
+  const nameEnd = wordEnd(text, at + 1, stop);
+  const policyAt = skipSpace(text, nameEnd, stop);
+  const policyEnd = wordEnd(text, policyAt, stop);
+  if (nameEnd === at + 1 || policyEnd === policyAt) return null;
+  const counters = readCounters(text, skipSpace(text, policyEnd, stop), stop);
+  return {
+    name: text.slice(at + 1, nameEnd),
+    policy: text.charCodeAt(policyAt) === 45 ? null : text.slice(policyAt, policyEnd),
+    ...(counters === null ? {} : { packets: counters.packets, bytes: counters.bytes }),
+  };
 }
 
 export type Marker = Ruleset['markers'][number];

@@ -1,3 +1,5 @@
+import { sameLength } from '../core/same-length.ts';
+
 /**
  * Text as copies out of a text that is nearly the same (the rules of two nodes of one cluster) and what is new. Runs are compared by
  * native memcmp in growing steps; where they end, the same line is looked for behind its packet counters.
@@ -51,33 +53,6 @@ function afterCounters(bytes: Buffer, at: number): number {
     if (!(c >= 0x30 && c <= 0x3a)) break;
   }
   return bytes[i] === 0x5d && bytes[i + 1] === 0x20 ? i + 2 : at;
-}
-
-/** How far two texts are the same from two places on. */
-function sameLength(a: Buffer, s: number, b: Buffer, t: number): number {
-  const most = Math.min(a.length - s, b.length - t);
-  let n = 0;
-  const near = Math.min(most, 320);
-  while (n < near && a[s + n] === b[t + n]) n += 1;
-  if (n < near || n === most) return n;
-  let step = 256;
-  while (step >= 32) {
-    const end = Math.min(n + step, most);
-    if (a.compare(b, t + n, t + end, s + n, s + end) === 0) {
-      n = end;
-      if (n === most) return n;
-      step *= 2;
-    } else {
-      step = Math.min(step, end - n) >> 1;
-      // the step that failed bounds the search: from here on only halve
-      while (step >= 32) {
-        if (a.compare(b, t + n, t + n + step, s + n, s + n + step) === 0) n += step;
-        step >>= 1;
-      }
-    }
-  }
-  while (n < most && a[s + n] === b[t + n]) n += 1;
-  return n;
 }
 
 const isCount = (c: number | undefined) => c !== undefined && c >= 0x30 && c <= 0x3a;
