@@ -142,7 +142,11 @@ export function isGlobal(ip: Ip): boolean {
   return !notGlobal.some((prefix) => prefixContains(prefix, ip));
 }
 
+/** Is it an address of either family? */
+export const isIp = (text: string): boolean => parseIp4(text) !== null || parseIp(text) !== null;
+
 /** Lower-case colon form of a MAC; null when the text is not six octets. */
 export function parseMac(text: string): string | null {
+  if (/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(text)) return text;
   return /^[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}$/.test(text) ? text.toLowerCase().replaceAll('-', ':') : null;
 }

@@ -45,12 +45,11 @@ export function missingReason(what: string, fact: MissingFact): Reason {
   return { because: `${what}: ${fact.evidence[0]} ${fact.because}`, evidence: [fact.evidence[0]] };
 }
 
-export const cite = (fact: AnyFact, at: { line: number; endLine?: number | undefined }, text?: string): Cite => ({
-  fact,
-  line: at.line,
-  ...(at.endLine === undefined || at.endLine === at.line ? {} : { endLine: at.endLine }),
-  ...(text === undefined ? {} : { text }),
-});
+export function cite(fact: AnyFact, at: { line: number; endLine?: number | undefined }, text?: string): Cite {
+  const { line, endLine } = at;
+  const cited = endLine === undefined || endLine === line ? { fact, line } : { fact, line, endLine };
+  return text === undefined ? cited : { ...cited, text };
+}
 
 /** Doubts of a fork whose both ways came to the same end: what differs only in one answer no longer depends on it. Null: they stay apart. */
 export function mergeDoubts(a: readonly Doubt[], b: readonly Doubt[]): readonly Doubt[] | null {

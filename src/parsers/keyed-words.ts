@@ -1,7 +1,18 @@
 /** Words of a line; none for a blank one. */
 export function wordsOf(line: string): string[] {
-  const trimmed = line.trim();
-  return trimmed === '' ? [] : trimmed.split(/\s+/);
+  const words: string[] = [];
+  let start = -1;
+  for (let i = 0; i < line.length; i += 1) {
+    const c = line.charCodeAt(i);
+    // other blanks than these two are rare: whoever has them pays for a regular expression
+    if (c < 32 ? c !== 9 : c > 126) return line.trim().split(/\s+/).filter(Boolean);
+    if (c === 32 || c === 9) {
+      if (start >= 0) words.push(line.slice(start, i));
+      start = -1;
+    } else if (start < 0) start = i;
+  }
+  if (start >= 0) words.push(line.slice(start));
+  return words;
 }
 
 /** How many words follow a keyword as its value: `dev eth0` 1, `srcport 0 0` 2. Words that are not listed stand alone. */
@@ -29,7 +40,7 @@ export function readKeyed(words: readonly string[], keys: Arity): Keyed {
       bare.push(word);
       continue;
     }
-    if (!values.has(word)) values.set(word, words.slice(i + 1, i + 1 + count).join(' '));
+    if (!values.has(word)) values.set(word, count === 1 ? words[i + 1]! : `${words[i + 1]} ${words[i + 2]}`);
     i += count;
   }
   return { values, bare };

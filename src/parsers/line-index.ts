@@ -41,8 +41,9 @@ export function filledLines(text: string): { readonly line: number; readonly tex
   let line = 0;
   for (const raw of text.split('\n')) {
     line += 1;
-    const clean = (line === 1 && raw.charCodeAt(0) === 0xfeff ? raw.slice(1) : raw).replace(/\r$/, '');
-    if (/\S/.test(clean)) lines.push({ line, text: clean });
+    const whole = line === 1 && raw.charCodeAt(0) === 0xfeff ? raw.slice(1) : raw;
+    const clean = whole.endsWith('\r') ? whole.slice(0, -1) : whole;
+    if (clean.charCodeAt(0) > 32 || /\S/.test(clean)) lines.push({ line, text: clean });
   }
   return lines;
 }

@@ -1,4 +1,4 @@
-import { parseIp, parseMac } from '../core/address.ts';
+import { isIp, parseMac } from '../core/address.ts';
 import type { Neighbours } from '../facts/index.ts';
 import { defineParser, type Parsed, type Skipped } from '../facts/parser.ts';
 import { type JsonRecord, readRecords, skipRecord } from './json-records.ts';
@@ -40,7 +40,7 @@ function readNeighbours(text: string): Parsed<Neighbours> {
 }
 
 function entryOf(ip = '', dev: string | undefined, hw: string | undefined, state: readonly string[], line: number) {
-  if (parseIp(ip) === null || dev === undefined) return 'no neighbour';
+  if (!isIp(ip) || dev === undefined) return 'no neighbour';
   return present({ ip, dev, mac: parseMac(hw ?? '') ?? undefined, state, line });
 }
 

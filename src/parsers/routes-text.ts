@@ -1,4 +1,4 @@
-import { type Family, parseIp, parsePrefix } from '../core/address.ts';
+import { type Family, parseIp, parseIp4, parsePrefix } from '../core/address.ts';
 import type { NextHop, Route, Routes } from '../facts/index.ts';
 import type { Parsed, Skipped } from '../facts/parser.ts';
 import { present } from './json-value.ts';
@@ -20,8 +20,13 @@ const tableNames = new Map([
 /** CIDR form of a printed destination; null when it is no prefix of the family. */
 export function destination(text: string, family: Family): string | null {
   if (text === 'default' || text === 'all') return family === 4 ? '0.0.0.0/0' : '::/0';
+  const slash = text.indexOf('/');
+  if (family === 4 && parseIp4(slash < 0 ? text : text.slice(0, slash)) !== null) {
+    if (slash < 0) return `${text}/32`;
+    if (/^\/(\d|[12]\d|3[0-2])$/.test(text.slice(slash))) return text;
+  }
   if (parsePrefix(text)?.family !== family) return null;
-  return text.includes('/') ? text : `${text}/${family === 4 ? 32 : 128}`;
+  return slash < 0 ? `${text}/${family === 4 ? 32 : 128}` : text;
 }
 
 export function tableName(text: string | undefined): string {
@@ -92,8 +97,8 @@ function routeOf(words: readonly string[], family: Family, line: number): Route 
   const metric = metricOf(values.get('metric'));
   if (metric === null) return 'the metric is no number';
   // busybox without -4 lists both families, and `default` is of either
-  const via = parseIp(values.get('via') ?? '');
-  if (via !== null && via.family !== family && !options.foreign) return `no IPv${family} route`;
+  const via = familyOf(values.get('via') ?? '');
+  if (via !== null && via !== family && !options.foreign) return `no IPv${family} route`;
   return present({
     family,
     type,
@@ -116,6 +121,10 @@ function routeOf(words: readonly string[], family: Family, line: number): Route 
     nexthops: [],
     line,
   });
+}
+
+function familyOf(text: string): Family | null {
+  return text === '' ? null : parseIp4(text) !== null ? 4 : (parseIp(text)?.family ?? null);
 }
 
 function nextHop(words: readonly string[]): NextHop {
