@@ -74,15 +74,16 @@ export interface PreparedRule {
   readonly text: string;
   /** nft: where the text form has the rule. */
   readonly handle?: number;
-  readonly quick: Quick | null;
   /** One in iptables; nft rules may test again after they have changed something. */
   readonly segments: readonly Segment[];
 }
 
 export interface PreparedChain {
   readonly name: string;
-  /** Prepared on first use. */
-  readonly rules: readonly PreparedRule[];
+  /** Of each of its rules; null: it has no such selectors. */
+  readonly quicks: readonly (Quick | null)[];
+  /** Prepared on first use; null: it decides nothing. */
+  rule(index: number): PreparedRule | null;
 }
 
 /** One evaluation of one hook: its limits, and what it is asked about. */
@@ -218,13 +219,17 @@ export function walk(chain: PreparedChain, entering: readonly State[], site: Sit
     return returned;
   }
   let states: readonly State[] = entering;
-  for (const rule of chain.rules) {
+  const { quicks } = chain;
+  for (let index = 0; index < quicks.length; index += 1) {
     if (states.length === 0 || run.overflow !== null) break;
     run.work += 1;
-    if (rule.quick !== null && states.length === 1 && misses(rule.quick, states[0]!.packet)) {
-      if (run.watch !== undefined) watchMiss(run.watch, rule.quick, states[0]!.packet);
+    const quick = quicks[index]!;
+    if (quick !== null && states.length === 1 && misses(quick, states[0]!.packet)) {
+      if (run.watch !== undefined) watchMiss(run.watch, quick, states[0]!.packet);
       continue;
     }
+    const rule = chain.rule(index);
+    if (rule === null) continue;
     let next: State[] | null = null;
     for (let i = 0; i < states.length; i += 1) {
       const state = states[i]!;

@@ -41,32 +41,39 @@ class NftPrepared implements PreparedChain {
   readonly #rules: readonly Rule[];
   readonly #scope: NftScope;
   readonly #text: TextIndex;
-  #prepared: readonly PreparedRule[] | undefined;
+  readonly #prepared = new Map<number, PreparedRule | null>();
+  readonly quicks: readonly null[];
 
   constructor(name: string, rules: readonly Rule[], scope: NftScope, text: TextIndex) {
     this.name = name;
     this.size = rules.length;
+    this.quicks = rules.map(() => null);
     this.#rules = rules;
     this.#scope = scope;
     this.#text = text;
   }
 
-  get rules(): readonly PreparedRule[] {
-    this.#prepared ??= this.#rules
-      .map((rule): PreparedRule => {
-        const text = this.#text.rule(rule);
-        return {
-          chain: this.name,
-          line: text?.line ?? 1,
-          ...(text?.endLine === undefined ? {} : { endLine: text.endLine }),
-          text: text?.text ?? JSON.stringify(rule.expr).slice(0, 200),
-          handle: rule.handle,
-          quick: null,
-          segments: readSegments(rule.expr, this.#scope),
-        };
-      })
-      .filter((rule) => rule.segments.length > 0);
-    return this.#prepared;
+  rule(index: number): PreparedRule | null {
+    let prepared = this.#prepared.get(index);
+    if (prepared === undefined) {
+      prepared = this.#prepare(this.#rules[index] as Rule);
+      this.#prepared.set(index, prepared);
+    }
+    return prepared;
+  }
+
+  #prepare(rule: Rule): PreparedRule | null {
+    const segments = readSegments(rule.expr, this.#scope);
+    if (segments.length === 0) return null;
+    const text = this.#text.rule(rule);
+    return {
+      chain: this.name,
+      line: text?.line ?? 1,
+      ...(text?.endLine === undefined ? {} : { endLine: text.endLine }),
+      text: text?.text ?? JSON.stringify(rule.expr).slice(0, 200),
+      handle: rule.handle,
+      segments,
+    };
   }
 }
 

@@ -1,5 +1,5 @@
 import type { IptChain, IptRule, IptTable, Ruleset } from '../facts/index.ts';
-import type { Act, PreparedChain, PreparedRule, Quick, Segment } from './chain.ts';
+import type { PreparedChain, PreparedRule, Quick } from './chain.ts';
 import { type AnyFact, type Cite, cite, type Reason } from './doubt.ts';
 import { readQuick, readTests } from './match.ts';
 import { readNftChains } from './nft.ts';
@@ -118,53 +118,26 @@ function iptablesChains(source: IptSource, family: 4 | 6, hook: Hook, native: Na
 /** Prepared chains of a table: nodes with the same text share both. */
 const PREPARED = new WeakMap<IptTable, Map<string, PreparedChain>>();
 
-/** Rules that nodes share have their plain selectors read once. */
-const QUICK = new WeakMap<IptRule, Quick | null>();
+/** Chains that nodes share have their plain selectors read once. */
+const QUICKS = new WeakMap<readonly IptRule[], readonly (Quick | null)[]>();
 
-function quickOf(rule: IptRule, family: 4 | 6): Quick | null {
-  if (family === 6) return null;
-  let quick = QUICK.get(rule);
-  if (quick === undefined) {
-    quick = readQuick(rule, family);
-    QUICK.set(rule, quick);
+function quicksOf(rules: readonly IptRule[], family: 4 | 6): readonly (Quick | null)[] {
+  let quicks = QUICKS.get(rules);
+  if (quicks === undefined) {
+    quicks = rules.map((rule) => readQuick(rule, family));
+    QUICKS.set(rules, quicks);
   }
-  return quick;
+  return quicks;
 }
 
-/** Most rules of a long chain are missed by their plain selectors: their tests are read when a packet gets past those. */
-class IptPreparedRule implements PreparedRule {
-  readonly chain: string;
-  readonly line: number;
-  readonly text: string;
-  readonly quick: Quick | null;
-  readonly #rule: IptRule;
-  readonly #family: 4 | 6;
-  readonly #act: Act;
-  #segments: readonly Segment[] | undefined;
-
-  constructor(rule: IptRule, family: 4 | 6, act: Act) {
-    this.chain = rule.chain;
-    this.line = rule.line;
-    this.text = rule.text;
-    this.quick = quickOf(rule, family);
-    this.#rule = rule;
-    this.#family = family;
-    this.#act = act;
-  }
-
-  get segments(): readonly Segment[] {
-    this.#segments ??= [{ tests: readTests(this.#rule, this.#family), act: this.#act }];
-    return this.#segments;
-  }
-}
-
-/** The rules of a chain, read once into tests and acts. */
+/** Most rules of a long chain are missed by their plain selectors: a rule is prepared when a packet gets past those. */
 class IptPrepared implements PreparedChain {
   readonly name: string;
   readonly #table: IptTable;
   readonly #chain: IptChain;
   readonly #family: 4 | 6;
-  #rules: readonly PreparedRule[] | undefined;
+  #quicks: readonly (Quick | null)[] | undefined;
+  readonly #rules: (PreparedRule | null)[] = [];
 
   constructor(table: IptTable, chain: IptChain, family: 4 | 6) {
     this.name = chain.name;
@@ -173,21 +146,27 @@ class IptPrepared implements PreparedChain {
     this.#family = family;
   }
 
-  get rules(): readonly PreparedRule[] {
-    this.#rules ??= this.#prepare();
-    return this.#rules;
+  get quicks(): readonly (Quick | null)[] {
+    this.#quicks ??= quicksOf(this.#chain.rules(), this.#family);
+    return this.#quicks;
   }
 
-  #prepare(): readonly PreparedRule[] {
-    const family = this.#family;
-    const rules: PreparedRule[] = [];
-    for (const rule of this.#chain.rules()) {
-      const act = readTarget(rule, family, (name) => preparedChain(this.#table, name, family));
-      // a rule that only counts decides nothing
-      if (act === null) continue;
-      rules.push(new IptPreparedRule(rule, family, act));
+  rule(index: number): PreparedRule | null {
+    let prepared = this.#rules[index];
+    if (prepared === undefined) {
+      prepared = this.#prepare(this.#chain.rules()[index] as IptRule);
+      this.#rules[index] = prepared;
     }
-    return rules;
+    return prepared;
+  }
+
+  #prepare(rule: IptRule): PreparedRule | null {
+    const family = this.#family;
+    const act = readTarget(rule, family, (name) => preparedChain(this.#table, name, family));
+    // a rule that only counts decides nothing
+    if (act === null) return null;
+    const { chain, line, text } = rule;
+    return { chain, line, text, segments: [{ tests: readTests(rule, family), act }] };
   }
 }
 
