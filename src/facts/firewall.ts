@@ -57,6 +57,10 @@ export interface IptChain {
   readonly ruleCount: number;
   /** Tokenised on first call and kept. */
   rules(): readonly IptRule[];
+  /** One of `rules()`. */
+  rule(index: number): IptRule;
+  /** `rules()` with lines that may be those of another node's file: the same for all nodes that have them. */
+  shared(): readonly IptRule[];
 }
 
 export interface IptTable {

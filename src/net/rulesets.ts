@@ -147,14 +147,14 @@ class IptPrepared implements PreparedChain {
   }
 
   get quicks(): readonly (Quick | null)[] {
-    this.#quicks ??= quicksOf(this.#chain.rules(), this.#family);
+    this.#quicks ??= quicksOf(this.#chain.shared(), this.#family);
     return this.#quicks;
   }
 
   rule(index: number): PreparedRule | null {
     let prepared = this.#rules[index];
     if (prepared === undefined) {
-      prepared = this.#prepare(this.#chain.rules()[index] as IptRule);
+      prepared = this.#prepare(this.#chain.rule(index));
       this.#rules[index] = prepared;
     }
     return prepared;

@@ -147,7 +147,15 @@ function checkTarget(rule: IptRule, chains: ReadonlyMap<string, IptChain>, where
 }
 
 function chainOf(name: string, policy: string | null, line: number, rules: readonly IptRule[]): IptChain {
-  return { name, policy, line, ruleCount: rules.length, rules: () => rules };
+  return {
+    name,
+    policy,
+    line,
+    ruleCount: rules.length,
+    rules: () => rules,
+    rule: (i) => rules[i] as IptRule,
+    shared: () => rules,
+  };
 }
 
 /** What makes two rules the same to `iptables -D`: everything but counters. */

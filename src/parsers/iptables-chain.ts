@@ -10,9 +10,6 @@ export interface Run {
   readonly count: number;
 }
 
-/** Rules of one chain as they stand on other nodes are kept for so many places of it. */
-const PLACES = 16;
-
 /** Holds where its rules stand: runs of lines, as [offset, line, count] triples, the first without an array: most chains have one. The text is shared. */
 export class IndexedChain implements IptChain {
   readonly name: string;
@@ -29,7 +26,6 @@ export class IndexedChain implements IptChain {
   #more: number[] | null = null;
   #lastLine = 0;
   #rules: readonly IptRule[] | null = null;
-  #elsewhere: Map<number, readonly IptRule[]> | null = null;
 
   constructor(text: string, name: string, policy: string | null, line: number, declared: boolean) {
     this.#text = text;
@@ -81,18 +77,12 @@ export class IndexedChain implements IptChain {
     return this.#rules;
   }
 
-  /** The rules as they are where the same lines stand further down by so many. */
-  rulesBelow(lines: number): readonly IptRule[] {
-    const { run } = this;
-    if (lines === 0 || run === null) return this.rules();
-    this.#elsewhere ??= new Map();
-    let rules = this.#elsewhere.get(lines);
-    if (rules === undefined) {
-      rules = tokenise({ ...run, line: run.line + lines });
-      if (this.#elsewhere.size >= PLACES) this.#elsewhere.clear();
-      this.#elsewhere.set(lines, rules);
-    }
-    return rules;
+  rule(index: number): IptRule {
+    return this.rules()[index] as IptRule;
+  }
+
+  shared(): readonly IptRule[] {
+    return this.rules();
   }
 
   #runs(): readonly IptRule[] {

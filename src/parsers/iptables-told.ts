@@ -93,6 +93,7 @@ class ToldChain implements IptChain {
   readonly ruleCount: number;
   readonly #model: IndexedChain;
   readonly #below: number;
+  #rules: readonly IptRule[] | undefined;
 
   constructor(said: Declaration, line: number, model: IndexedChain, below: number) {
     this.name = said.name;
@@ -106,7 +107,17 @@ class ToldChain implements IptChain {
   }
 
   rules(): readonly IptRule[] {
-    return this.#model.rulesBelow(this.#below);
+    this.#rules ??= this.#below === 0 ? this.shared() : this.shared().map((_, index) => this.rule(index));
+    return this.#rules;
+  }
+
+  rule(index: number): IptRule {
+    const rule = this.#model.rule(index);
+    return this.#below === 0 ? rule : { ...rule, line: rule.line + this.#below };
+  }
+
+  shared(): readonly IptRule[] {
+    return this.#model.shared();
   }
 }
 
