@@ -1,25 +1,22 @@
-import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { AnyRule } from '../rule/index.ts';
 import { BlobEncoder } from '../store/encoder.ts';
-import type { Opened, PrepareOutcome, PrepareRequest } from './prepare.ts';
-import { prepare } from './prepare.ts';
+import type { HalfOutcome, Opened, PrepareOutcome, PrepareRequest } from './prepare.ts';
+import { judgeHalf, prepare } from './prepare.ts';
 
 /** Below this many inputs a second thread's start costs more than it saves. */
 const WORTH_THREADS = 6;
 
 const workerFile = join(import.meta.dirname, basename(import.meta.dirname) === 'cases' ? 'worker.ts' : 'worker.mjs');
 
-/** Above this many inputs this thread only writes: one thread more is paid for by then, and memory stays flat. */
-const WRITES_ONLY = 150;
-/** Larger files go to a worker: what they may cost must not end the process that writes the case. */
-const FOR_THIS_THREAD = 4 * 1024 * 1024;
 /** A hostile bundle may end a worker, not the machine; a young generation that is let grow is most of the memory of a long run. */
 const LIMITS = { maxOldGenerationSizeMb: 1024, maxYoungGenerationSizeMb: 16 };
-/** Requests that wait in a worker, so that it has work while this thread writes or prepares. */
+/** Requests that wait in a worker, so that it has work while this thread judges or writes. */
 const IN_FLIGHT = 3;
+/** The only worker is to read on while this thread commits. */
+const AHEAD = 8;
 
 interface Job {
   readonly request: PrepareRequest;
@@ -27,9 +24,10 @@ interface Job {
 }
 
 /**
- * Prepares inputs on `jobs` threads, of few inputs this one among them when there is nothing to write, and yields the outcomes in the
- * order of the requests: the log must not depend on which thread was faster. A worker that dies gives its input an error outcome; the
- * others go on. `opened` gets the facts of a handful of inputs.
+ * Prepares inputs on `jobs` threads and yields the outcomes in the order of the requests: the log must not depend on which thread was
+ * faster. Two share the work by its kind, so that neither compiles and collects for all of it: a worker reads, this thread judges and
+ * writes. Of more than two, each worker prepares whole bundles. A worker that dies gives its input an error outcome; the others go on.
+ * `opened` gets the facts of a handful of inputs.
  */
 export async function* prepareAll(
   requests: readonly PrepareRequest[],
@@ -37,29 +35,23 @@ export async function* prepareAll(
   jobs = Math.min(2, availableParallelism()),
   opened?: Opened,
 ): AsyncGenerator<Job> {
-  const encoder = new BlobEncoder();
   if (requests.length < WORTH_THREADS || jobs < 2) {
+    const encoder = new BlobEncoder();
     const keep = requests.length < WORTH_THREADS ? opened : undefined;
-    for (const request of requests) yield { request, outcomes: await guarded(request, rules, encoder, keep) };
+    for (const request of requests)
+      yield { request, outcomes: await guarded(request, () => prepare(request, rules, encoder, { opened: keep })) };
     return;
   }
-  const queue = new Queue(requests, jobs);
-  const joins = requests.length <= WRITES_ONLY;
-  const workers = new Workers(queue, joins ? Math.min(jobs - 1, requests.length - 1) : jobs);
+  const half = jobs === 2;
+  const queue = new Queue(requests, half ? AHEAD : jobs * IN_FLIGHT);
+  const workers = new Workers(queue, half ? 1 : Math.min(jobs, requests.length), half);
   try {
-    for (const [seq, request] of requests.entries()) {
+    for (const request of requests) {
+      const read = await queue.next();
       workers.feed();
-      while (!queue.done.has(seq)) {
-        const mine = joins ? queue.take((r) => sizeOf(r.path) <= FOR_THIS_THREAD) : null;
-        if (mine === null) await queue.change();
-        else queue.done.set(mine.seq, await guarded(mine.request, rules, encoder));
-        // answers of workers come between two of our own
-        await new Promise((resolve) => setImmediate(resolve));
-        workers.feed();
-      }
-      const outcomes = queue.done.get(seq) as readonly PrepareOutcome[];
-      queue.done.delete(seq);
-      queue.yielded = seq + 1;
+      const outcomes = await guarded(request, () =>
+        read.map((o) => (o.ok === 'half' ? { ok: true, prepared: judgeHalf(o.half, request.judge, rules) } : o)),
+      );
       yield { request, outcomes };
     }
   } finally {
@@ -67,68 +59,75 @@ export async function* prepareAll(
   }
 }
 
-function sizeOf(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-}
-
 /** Requests in their order, and what is ready of them. */
 class Queue {
-  readonly done = new Map<number, readonly PrepareOutcome[]>();
-  yielded = 0;
   readonly requests: readonly PrepareRequest[];
-  #next = 0;
+  readonly #done = new Map<number, readonly HalfOutcome[]>();
+  #yielded = 0;
+  #taken = 0;
   #wake: () => void = () => {};
-  // how far threads may run ahead of the writer: what is done but not yet written is what memory holds
+  // how far workers may run ahead of the writer: what is done but not yet written is what memory holds
   readonly #window: number;
 
-  constructor(requests: readonly PrepareRequest[], jobs: number) {
+  constructor(requests: readonly PrepareRequest[], window: number) {
     this.requests = requests;
-    this.#window = jobs * IN_FLIGHT;
+    this.#window = window;
   }
 
-  take(fits: (request: PrepareRequest) => boolean = () => true): { seq: number; request: PrepareRequest } | null {
-    const request = this.requests[this.#next];
-    if (request === undefined || this.#next - this.yielded >= this.#window || !fits(request)) return null;
-    this.#next += 1;
-    return { seq: this.#next - 1, request };
+  take(): { seq: number; request: PrepareRequest } | null {
+    const request = this.requests[this.#taken];
+    if (request === undefined || this.#taken - this.#yielded >= this.#window) return null;
+    this.#taken += 1;
+    return { seq: this.#taken - 1, request };
   }
 
   get isEmpty(): boolean {
-    return this.#next >= this.requests.length;
+    return this.#taken >= this.requests.length;
   }
 
-  answer(seq: number, outcomes: readonly PrepareOutcome[]): void {
-    this.done.set(seq, outcomes);
+  answer(seq: number, outcomes: readonly HalfOutcome[]): void {
+    this.#done.set(seq, outcomes);
     this.#wake();
   }
 
-  change(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#wake = resolve;
-    });
+  /** The outcomes of the next request. */
+  async next(): Promise<readonly HalfOutcome[]> {
+    for (;;) {
+      const outcomes = this.#done.get(this.#yielded);
+      if (outcomes !== undefined) {
+        this.#done.delete(this.#yielded);
+        this.#yielded += 1;
+        return outcomes;
+      }
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
   }
 }
 
 type Lane = { readonly worker: Worker; readonly running: Map<number, PrepareRequest> };
-type Answer = { readonly seq: number; readonly outcomes?: readonly PrepareOutcome[]; readonly error?: string };
+type Answer = { readonly seq: number; readonly outcomes?: readonly HalfOutcome[]; readonly error?: string };
 
 class Workers {
   readonly #queue: Queue;
   readonly #lanes: Lane[] = [];
   readonly #all: Worker[] = [];
+  readonly #half: boolean;
 
-  constructor(queue: Queue, count: number) {
+  constructor(queue: Queue, count: number, half: boolean) {
     this.#queue = queue;
+    this.#half = half;
     for (let i = 0; i < count; i += 1) this.#start();
+    this.feed();
   }
 
   feed(): void {
-    for (const { worker, running } of this.#lanes) {
-      while (running.size < IN_FLIGHT) {
+    for (const lane of this.#lanes) {
+      while (this.#half || lane.running.size < IN_FLIGHT) {
         const job = this.#queue.take();
         if (job === null) return;
-        running.set(job.seq, job.request);
-        worker.postMessage(job);
+        this.#give(lane, job.seq, job.request);
       }
     }
   }
@@ -137,8 +136,13 @@ class Workers {
     await Promise.all(this.#all.map((w) => w.terminate()));
   }
 
-  #start(): void {
-    const worker = new Worker(workerFile, { resourceLimits: LIMITS });
+  #give({ worker, running }: Lane, seq: number, request: PrepareRequest): void {
+    running.set(seq, request);
+    worker.postMessage({ seq, request });
+  }
+
+  #start(): Lane {
+    const worker = new Worker(workerFile, { resourceLimits: LIMITS, workerData: { half: this.#half } });
     const lane: Lane = { worker, running: new Map() };
     worker.on('message', ({ seq, outcomes, error }: Answer) => {
       const request = lane.running.get(seq) as PrepareRequest;
@@ -148,23 +152,26 @@ class Workers {
     });
     worker.on('error', (error: Error) => {
       this.#lanes.splice(this.#lanes.indexOf(lane), 1);
-      for (const [seq, request] of lane.running) this.#queue.answer(seq, [failed(request, error.message)]);
-      if (!this.#queue.isEmpty) this.#start();
+      // it died of the one that it was at; the others only waited
+      const [at, ...waiting] = lane.running;
+      if (at !== undefined) this.#queue.answer(at[0], [failed(at[1], error.message)]);
+      if (waiting.length === 0 && this.#queue.isEmpty) return;
+      const next = this.#start();
+      for (const [seq, request] of waiting) this.#give(next, seq, request);
+      this.feed();
     });
     this.#all.push(worker);
     this.#lanes.push(lane);
-    this.feed();
+    return lane;
   }
 }
 
 async function guarded(
   request: PrepareRequest,
-  rules: readonly AnyRule[],
-  encoder: BlobEncoder,
-  opened?: Opened,
+  prepared: () => readonly PrepareOutcome[] | Promise<readonly PrepareOutcome[]>,
 ): Promise<readonly PrepareOutcome[]> {
   try {
-    return await prepare(request, rules, encoder, { opened });
+    return await prepared();
   } catch (error) {
     return [failed(request, error instanceof Error ? error.message : String(error))];
   }

@@ -32,6 +32,15 @@ export type PrepareOutcome =
   | { readonly ok: true; readonly prepared: Prepared }
   | { readonly ok: false; readonly problem: BundleProblem };
 
+/** A bundle that is read and encoded; its files are places in what its archive expanded to. */
+export interface Half extends Omit<Prepared, 'result' | 'owners'> {
+  readonly plain: Uint8Array;
+  /** Path -> offset and length. */
+  readonly places: ReadonlyMap<string, readonly [number, number]>;
+}
+
+export type HalfOutcome = PrepareOutcome | { readonly ok: 'half'; readonly half: Half };
+
 export interface PrepareRequest {
   readonly path: string;
   /** Display name: no folders of the analyst's machine. */
@@ -59,60 +68,143 @@ export async function prepare(
   encoder: BlobEncoder,
   { bytes, opened }: { readonly bytes?: Uint8Array; readonly opened?: Opened | undefined } = {},
 ): Promise<PrepareOutcome[]> {
-  const options = {
+  const results = await read(request, bytes);
+  try {
+    return encodeEach(results, encoder, (bundle) => wholly(bundle, request.judge, rules, encoder, opened));
+  } finally {
+    if (opened === undefined) release(results);
+  }
+}
+
+/** Larger ones are judged where they are read: what a bundle may cost must not end the process that writes the case. */
+const HANDED_ON = 64 * 1024 * 1024;
+
+/** Reads and compresses one input, and leaves its judging to `judgeHalf` on another thread where that is possible. */
+export async function prepareHalf(
+  request: PrepareRequest,
+  rules: readonly AnyRule[],
+  encoder: BlobEncoder,
+): Promise<HalfOutcome[]> {
+  const results = await read(request);
+  const handedOn = new Set<ArrayBufferLike>();
+  try {
+    return encodeEach<HalfOutcome>(results, encoder, (bundle) => {
+      const plain = bundle.archive?.plain;
+      const places = plain === undefined || plain.length > HANDED_ON ? null : placesIn(plain, bundle);
+      if (plain === undefined || places === null) return wholly(bundle, request.judge, rules, encoder);
+      handedOn.add(plain.buffer);
+      return { ok: 'half', half: { ...encodeBundle(bundle, encoder), plain, places } };
+    });
+  } finally {
+    release(results, handedOn);
+  }
+}
+
+/** Judges what another thread has read, and gives its bytes back. */
+export function judgeHalf({ plain, places, ...encoded }: Half, judge: boolean, rules: readonly AnyRule[]): Prepared {
+  const file = (path: string) => {
+    const [at, length] = places.get(path) ?? [];
+    return at === undefined || length === undefined ? undefined : plain.subarray(at, at + length);
+  };
+  try {
+    return { ...encoded, ...judgeBundle(encoded.bundle, file, judge, rules) };
+  } finally {
+    giveBack(plain.buffer);
+  }
+}
+
+function read(request: PrepareRequest, bytes?: Uint8Array): Promise<readonly ReadResult[]> {
+  return readInput(bytes ?? request.path, {
     name: request.name,
     ...(request.node === undefined ? {} : { node: request.node }),
     ...(request.limits === undefined ? {} : { limits: request.limits }),
-  };
-  const results: readonly ReadResult[] = await readInput(bytes ?? request.path, options);
+  });
+}
+
+type Refused = Extract<ReadResult, { ok: false }>;
+
+function encodeEach<T>(
+  results: readonly ReadResult[],
+  encoder: BlobEncoder,
+  encode: (bundle: ReadBundle) => T,
+): (T | Refused)[] {
   try {
-    const outcomes = results.map(
-      (r): PrepareOutcome =>
-        r.ok ? { ok: true, prepared: prepareBundle(r.bundle, request.judge, rules, encoder, opened) } : r,
-    );
+    const outcomes = results.map((r) => (r.ok ? encode(r.bundle) : r));
     encoder.settle();
     return outcomes;
   } catch (error) {
     encoder.discard();
     throw error;
-  } finally {
-    if (opened === undefined) for (const r of results) if (r.ok) release(r.bundle);
   }
+}
+
+function wholly(
+  bundle: ReadBundle,
+  judge: boolean,
+  rules: readonly AnyRule[],
+  encoder: BlobEncoder,
+  opened?: Opened,
+): PrepareOutcome {
+  const file = (path: string) => bundle.members.get(path)?.bytes;
+  return {
+    ok: true,
+    prepared: { ...encodeBundle(bundle, encoder), ...judgeBundle(bundle, file, judge, rules, opened) },
+  };
+}
+
+/** Where a bundle's files stand in its expanded archive; null when one is not in it. */
+function placesIn(plain: Uint8Array, { members }: ReadBundle): Half['places'] | null {
+  const places = new Map<string, readonly [number, number]>();
+  for (const [path, { bytes }] of members) {
+    if (bytes.length > 0 && bytes.buffer !== plain.buffer) return null;
+    places.set(path, [bytes.length > 0 ? bytes.byteOffset - plain.byteOffset : 0, bytes.length]);
+  }
+  return places;
 }
 
 /** Facts of bundles that were read just now, by the bundle's sha256: what judges the case next need not read them again. */
 export type Opened = Map<string, NodeFacts>;
 
-function prepareBundle(
-  bundle: ReadBundle,
-  judge: boolean,
-  rules: readonly AnyRule[],
-  encoder: BlobEncoder,
-  opened: Opened | undefined,
-): Prepared {
+function encodeBundle(bundle: ReadBundle, encoder: BlobEncoder): Omit<Prepared, 'result' | 'owners'> {
   const { members, archive, ...rest } = bundle;
   const files = [...members.values()].map((m) => ({ bytes: m.bytes, sha256: m.sha256, kind: m.record?.id ?? '' }));
   const { blobs, packs } = encoder.encodeAll(files, archive === null ? null : { sha256: bundle.sha256, ...archive });
-  const records = storedRecords(bundle);
-  const index: EvidenceIndex = { records, problems: bundle.problems, packs };
-  const evidence = encodeBlob(Buffer.from(JSON.stringify(index)));
-  const stated = bundleEvidence(bundle);
+  const index: EvidenceIndex = { records: storedRecords(bundle), problems: bundle.problems, packs };
+  return { bundle: rest, evidence: encodeBlob(Buffer.from(JSON.stringify(index))), blobs };
+}
+
+type FileOf = (path: string) => Uint8Array | undefined;
+
+function judgeBundle(
+  bundle: Prepared['bundle'],
+  file: FileOf,
+  judge: boolean,
+  rules: readonly AnyRule[],
+  opened?: Opened,
+): Pick<Prepared, 'result' | 'owners'> {
+  const stated = bundleEvidence(bundle, file);
   const facts = new NodeFacts(stated);
   const result = judge ? encodeResult(judgeNode(stated, rules, facts)) : null;
   const owners = JSON.stringify(netDigest(facts));
   opened?.set(bundle.sha256, facts);
-  return { bundle: rest, evidence, blobs, result, owners };
+  return { result, owners };
 }
 
 /** Smaller buffers may be of Node's shared pool. */
 const OWN_BUFFER = 256 * 1024;
 
-/** Gives a bundle's bytes back at once: the next collection of garbage may be many bundles away. */
-function release(bundle: ReadBundle): void {
-  const buffers = new Set([...bundle.members.values()].map((m) => m.bytes.buffer));
-  if (bundle.archive !== null) buffers.add(bundle.archive.gz.buffer);
-  for (const buffer of buffers)
-    if (buffer instanceof ArrayBuffer && buffer.byteLength >= OWN_BUFFER && !buffer.detached) buffer.transfer(0);
+/** Gives the bytes of bundles back at once: the next collection of garbage may be many bundles away. */
+function release(results: readonly ReadResult[], except: ReadonlySet<ArrayBufferLike> = new Set()): void {
+  for (const r of results) {
+    if (!r.ok) continue;
+    const buffers = new Set([...r.bundle.members.values()].map((m) => m.bytes.buffer));
+    if (r.bundle.archive !== null) buffers.add(r.bundle.archive.gz.buffer);
+    for (const buffer of buffers) if (!except.has(buffer)) giveBack(buffer);
+  }
+}
+
+function giveBack(buffer: ArrayBufferLike): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength >= OWN_BUFFER && !buffer.detached) buffer.transfer(0);
 }
 
 /** The manifest's records plus the bundle's own two files, so that a cite of manifest.json can be shown later. */
@@ -130,16 +222,16 @@ export function isOwnFile(record: EvidenceRecord): boolean {
   return record.id === 'bundle.manifest' || record.id === 'bundle.identity' || record.id === 'bundle.sums';
 }
 
-function bundleEvidence(bundle: ReadBundle): NodeEvidence {
+function bundleEvidence(bundle: Prepared['bundle'], file: FileOf): NodeEvidence {
   const texts = new Map<string, string>();
   return {
     info: nodeInfo(bundle, bundle.nodeName, bundle.evidence),
     textAt(path) {
       const known = texts.get(path);
       if (known !== undefined) return known;
-      const member = bundle.members.get(path);
-      if (member === undefined) return null;
-      const text = decodeEvidence(member.bytes);
+      const bytes = file(path);
+      if (bytes === undefined) return null;
+      const text = decodeEvidence(bytes);
       texts.set(path, text);
       return text;
     },

@@ -1,14 +1,15 @@
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { RULES } from '../../rules/index.ts';
 import { BlobEncoder } from '../store/encoder.ts';
-import type { PrepareRequest } from './prepare.ts';
-import { prepare } from './prepare.ts';
+import type { HalfOutcome, PrepareRequest } from './prepare.ts';
+import { prepare, prepareHalf } from './prepare.ts';
 
 interface Message {
   readonly seq: number;
   readonly request: PrepareRequest;
 }
 
+const { half } = workerData as { readonly half: boolean };
 const encoder = new BlobEncoder();
 let last: Promise<void> = Promise.resolve();
 
@@ -19,18 +20,23 @@ parentPort?.on('message', (message: Message) => {
 
 async function answer({ seq, request }: Message): Promise<void> {
   try {
-    const outcomes = await prepare(request, RULES, encoder);
-    const buffers = new Set<ArrayBuffer>();
-    for (const o of outcomes) {
-      if (!o.ok) continue;
-      for (const blob of [o.prepared.evidence, ...o.prepared.blobs]) {
-        const { buffer, byteLength } = blob.bytes;
-        // a view into a larger buffer would drag that buffer along
-        if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffers.add(buffer);
-      }
-    }
-    parentPort?.postMessage({ seq, outcomes }, [...buffers]);
+    const outcomes: readonly HalfOutcome[] = await (half ? prepareHalf : prepare)(request, RULES, encoder);
+    parentPort?.postMessage({ seq, outcomes }, [...new Set(outcomes.flatMap(ownBuffers))]);
   } catch (error) {
     parentPort?.postMessage({ seq, error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
   }
+}
+
+/** To copy a smaller one costs less than to hand it over. */
+const WORTH_HANDING = 4096;
+
+function ownBuffers(outcome: HalfOutcome): ArrayBuffer[] {
+  if (outcome.ok === false) return [];
+  const { evidence, blobs } = outcome.ok === true ? outcome.prepared : outcome.half;
+  const buffers = [evidence, ...blobs].flatMap(({ bytes: { buffer, byteLength } }) =>
+    // a view into a larger buffer would drag that buffer along
+    buffer instanceof ArrayBuffer && buffer.byteLength === byteLength && byteLength >= WORTH_HANDING ? [buffer] : [],
+  );
+  if (outcome.ok === 'half') buffers.push(outcome.half.plain.buffer as ArrayBuffer);
+  return buffers;
 }
