@@ -1,6 +1,7 @@
+import type { VxlanAttributes } from '../facts/index.ts';
 import { type Addr, parseAddr } from './addr.ts';
 import type { Device } from './devices.ts';
-import { fdbOf } from './fdb.ts';
+import { type DeviceFdb, fdbOf } from './fdb.ts';
 import { neighbourEntry } from './neighbour.ts';
 import { ICMP } from './packet.ts';
 import type { Representative } from './representative.ts';
@@ -85,7 +86,7 @@ export class Outlook {
   readonly #host: Space;
   /** The device by which the host has its pods; null: none, or not known. */
   readonly #bridge: string | null;
-  readonly #gates = new Map<string, (src: number) => boolean>();
+  readonly #tunnels = new Map<Device, TunnelDevice | null>();
 
   constructor(own: Representative) {
     this.#own = own;
@@ -106,48 +107,65 @@ export class Outlook {
     if (onHost === null || device === undefined || device.up === false) return null;
     const nexthop = onHost.via ?? target.pod;
     if (device.kind === 'vxlan') {
-      const tunnel = tunnelTo(host, device, nexthop, target);
+      const own = this.#tunnel(device);
+      const tunnel = own === null ? null : tunnelTo(host, own, nexthop, target);
       return tunnel === null ? null : { fromPod, onHost, tunnel };
     }
     const port = { space: host, device };
     return isUplink(port) && reaches(port, nexthop, target) ? { fromPod, onHost, tunnel: null } : null;
   }
 
-  /** Do the namespaces on the way in take packets of this source, on each device that they come by? */
-  takes(source: NodeFace, doors: Doors): boolean {
+  /** Do the namespaces on the way in take packets of a source, on each device that they come by? */
+  gate(doors: Doors): (source: NodeFace) => boolean {
     const host = this.#host;
-    const { space } = this.#own;
-    if (host.owns(source.pod) || !this.#gate(host, doors.host, doors.out)(source.pod)) return false;
-    if (!this.#gate(space, doors.pod, null)(source.pod)) return false;
-    if (doors.underlay === null) return true;
-    const gate = this.#gate(host, doors.underlay, null);
-    return source.vteps.some(({ local }) => gate(local));
+    const { space, addr } = this.#own;
+    const atHost = sourceGate(host, doors.host, doors.out, addr);
+    const atPod = sourceGate(space, doors.pod, null, addr);
+    const below = doors.underlay === null ? null : sourceGate(host, doors.underlay, null, addr);
+    return ({ pod, vteps }) => {
+      if (host.owns(pod) || !atHost(pod) || !atPod(pod)) return false;
+      return below === null || vteps.some(({ local }) => below(local));
+    };
   }
 
-  #gate(space: Space, dev: string, oif: string | null): (src: number) => boolean {
-    const key = `${space.inode} ${dev} ${oif}`;
-    let gate = this.#gates.get(key);
-    if (gate === undefined) {
-      gate = sourceGate(space, dev, oif, this.#own.addr);
-      this.#gates.set(key, gate);
+  #tunnel(device: Device): TunnelDevice | null {
+    let tunnel = this.#tunnels.get(device);
+    if (tunnel === undefined) {
+      tunnel = tunnelDevice(this.#host, device);
+      this.#tunnels.set(device, tunnel);
     }
-    return gate;
+    return tunnel;
   }
 }
 
-function tunnelTo(host: Space, device: Device, nexthop: Addr, target: NodeFace): Tunnel | null {
-  const { vxlan } = device;
-  const { entry } = neighbourEntry(host, device.name, nexthop);
-  if (!vxlan || entry?.mac == null || !/^(PERMANENT|REACHABLE|STALE|NOARP)$/.test(entry.state)) return null;
-  const remotes = fdbOf(host, device.name)?.byMac.get(entry.mac) ?? [];
-  const [remote] = remotes;
-  const dst = parseAddr(remote?.dst ?? '');
-  if (remotes.length !== 1 || remote === undefined || typeof dst !== 'number') return null;
+/** A vxlan device, and what is asked of it for each target. */
+interface TunnelDevice {
+  readonly name: string;
+  readonly vxlan: VxlanAttributes;
+  readonly local: number;
+  readonly fdb: DeviceFdb;
+}
+
+function tunnelDevice(host: Space, { name, vxlan }: Device): TunnelDevice | null {
+  const local = parseAddr(vxlan?.local ?? '');
+  const fdb = fdbOf(host, name);
+  return vxlan === null || fdb === null || typeof local !== 'number' ? null : { name, vxlan, local, fdb };
+}
+
+const SENDS: ReadonlySet<string> = new Set(['PERMANENT', 'REACHABLE', 'STALE', 'NOARP']);
+
+function tunnelTo(host: Space, own: TunnelDevice, nexthop: Addr, target: NodeFace): Tunnel | null {
+  const { name, vxlan, local, fdb } = own;
+  const { entry } = neighbourEntry(host, name, nexthop);
+  if (entry?.mac == null || !SENDS.has(entry.state)) return null;
+  const remotes = fdb.byMac.get(entry.mac);
+  const remote = remotes?.[0];
+  if (remotes?.length !== 1 || remote === undefined) return null;
   const port = remote.port ?? vxlan.dstPort;
   const vni = remote.vni ?? vxlan.vni;
   if (!target.vteps.some((v) => v.mac === entry.mac && v.vni === vni && v.port === port)) return null;
-  const local = parseAddr(vxlan.local ?? '');
-  if (typeof local !== 'number') return null;
+  const dst = parseAddr(remote.dst ?? '');
+  if (typeof dst !== 'number') return null;
   const under = hopTo(host, dst, local, 'lo');
   const lower = under === null ? undefined : host.device(under.dev);
   if (under === null || lower === undefined || lower.up === false) return null;

@@ -27,53 +27,81 @@ export class Statuses {
   }
 }
 
-/** What a node says of every other one: `rows.out[i * n + j]` of packets from i to j, `rows.in[i * n + j]` of packets from j that come in at i. */
+/** What nodes say of every other one: `rows.out[i * n + j]` of packets from i to j, `rows.in[i * n + j]` of packets from j that come in at i. */
 export type Rows = Readonly<Record<Half, Uint16Array>>;
 
-export const newRows = (n: number): Rows => ({
-  out: new Uint16Array(n * n),
-  in: new Uint16Array(n * n),
-  answerOut: new Uint16Array(n * n),
-  answerIn: new Uint16Array(n * n),
+export const newRows = (nodes: number, n: number): Rows => ({
+  out: new Uint16Array(nodes * n),
+  in: new Uint16Array(nodes * n),
+  answerOut: new Uint16Array(nodes * n),
+  answerIn: new Uint16Array(nodes * n),
 });
 
 /** One trace out and one in teach what a node does; where one dies before it gets there, the next partner is tried. */
 const TRIES = 4;
 
-/** Fills the rows of one node. `open` gives the pods of other nodes, to be traced with. */
+/** Packets that were followed last: the one that leaves a node comes in at the next. */
+export class Lessons {
+  readonly faces: readonly (NodeFace | null)[];
+  readonly #cluster: NetCluster;
+  readonly #asked: readonly (readonly [low: number, high: number])[];
+  readonly #last = new Map<string, Learned>();
+
+  constructor(cluster: NetCluster, faces: readonly (NodeFace | null)[]) {
+    this.#cluster = cluster;
+    this.faces = faces;
+    this.#asked = rangesOf(faces);
+  }
+
+  of(from: NodeFace, to: NodeFace): Learned {
+    const key = `${from.id} > ${to.id}`;
+    let known = this.#last.get(key);
+    if (known === undefined) {
+      known = learn(this.#cluster, end(from), end(to), this.#asked);
+      const [oldest] = this.#last.keys();
+      if (oldest !== undefined && this.#last.size >= 2 * TRIES) this.#last.delete(oldest);
+      this.#last.set(key, known);
+    }
+    return known;
+  }
+}
+
+const end = (f: NodeFace) => ({ node: f.id, place: f.place, pod: f.pod, text: formatAddr(f.pod) });
+
+/** Fills the row of one node, the `at`th of all and the `nth` of `rows`. */
 export function fillRow(
-  cluster: NetCluster,
+  lessons: Lessons,
   own: Representative,
-  faces: readonly (NodeFace | null)[],
   at: number,
   rows: Rows,
+  nth: number,
   statuses: Statuses,
 ): void {
+  const { faces } = lessons;
   const face = faces[at];
   if (face === null || face === undefined) return;
   const outlook = new Outlook(own);
-  const known = teach(cluster, outlook, face, faces, at);
+  const known = teach(lessons, outlook, face, at);
   const typeOf = kept((addr: Addr) => {
     const types = [own.space, own.space.node.host].map((space) => space.routing(4).typeOf(addr).type);
     return types.join(' ');
   });
   const sameType = (a: Addr, b: Addr) => typeOf(a) === typeOf(b);
   const n = faces.length;
+  const gates = (['in', 'answerIn'] as const).flatMap((half) => {
+    const side = known[half];
+    return side === undefined ? [] : [{ half, side, takes: outlook.gate(side.doors) }];
+  });
   for (let j = 0; j < n; j += 1) {
     const other = faces[j];
     if (j === at || other === null || other === undefined) continue;
-    const outward = known.outward === null ? null : outlook.towards(other);
-    if (outward !== null && known.outward !== null && alike(outward, known.outward)) {
-      const remote = outward.tunnel?.remote ?? null;
-      put(rows.out, at * n + j, known.out, other, remote);
-      put(rows.answerOut, at * n + j, known.answerOut, other, remote);
-    }
-    for (const half of ['in', 'answerIn'] as const) {
-      const side = known[half];
-      if (side === undefined) continue;
-      const tunnel = other.vteps.find((v) => v.port === known.port)?.local ?? null;
-      if (outlook.takes(other, side.doors)) put(rows[half], at * n + j, side, other, tunnel);
-    }
+    const outward = outlook.towards(other);
+    const remote = outward?.tunnel?.remote ?? null;
+    if (likeOne(outward, known.outward)) put(rows.out, nth * n + j, known.out, other, remote);
+    if (likeOne(outward, known.answers)) put(rows.answerOut, nth * n + j, known.answerOut, other, remote);
+    if (gates.length === 0) continue;
+    const tunnel = other.vteps.find((v) => v.port === known.port)?.local ?? null;
+    for (const { half, side, takes } of gates) if (takes(other)) put(rows[half], nth * n + j, side, other, tunnel);
   }
 
   function put(row: Uint16Array, index: number, side: Side | undefined, other: NodeFace, tunnel: number | null): void {
@@ -82,6 +110,8 @@ export function fillRow(
     row[index] = statuses.id(side);
   }
 }
+
+const likeOne = (a: Outward | null, b: Outward | null): boolean => a !== null && b !== null && alike(a, b);
 
 /** Asks once for each address. */
 function kept<V>(of: (addr: Addr) => V): (addr: Addr) => V {
@@ -96,12 +126,8 @@ function kept<V>(of: (addr: Addr) => V): (addr: Addr) => V {
   };
 }
 
-const ranges = new WeakMap<readonly (NodeFace | null)[], readonly (readonly [number, number])[]>();
-
 /** From the lowest to the highest address of pods, and of nodes. */
 function rangesOf(faces: readonly (NodeFace | null)[]): readonly (readonly [number, number])[] {
-  const known = ranges.get(faces);
-  if (known !== undefined) return known;
   const span = (of: (f: NodeFace) => readonly number[]): readonly [number, number] => {
     let [low, high] = [0xffffffff, 0];
     for (const f of faces) {
@@ -112,57 +138,56 @@ function rangesOf(faces: readonly (NodeFace | null)[]): readonly (readonly [numb
     }
     return [low, high];
   };
-  const found = [
-    span((f) => [f.pod]),
-    span((f) => [...f.underlay.map(([addr]) => addr), ...f.vteps.map((v) => v.local)]),
-  ];
-  ranges.set(faces, found);
-  return found;
+  return [span((f) => [f.pod]), span((f) => [...f.underlay.map(([addr]) => addr), ...f.vteps.map((v) => v.local)])];
 }
 
 interface Taught extends Learned {
   /** How the tables sent the packet that taught `out`; null: nothing was taught, or it went an unusual way. */
   readonly outward: Outward | null;
+  /** The same of `answerOut`. */
+  readonly answers: Outward | null;
   /** Of the node's own tunnel. */
   readonly port: number | null;
 }
 
-function teach(
-  cluster: NetCluster,
-  outlook: Outlook,
-  face: NodeFace,
-  faces: readonly (NodeFace | null)[],
-  at: number,
-): Taught {
-  const n = faces.length;
-  const end = (f: NodeFace) => ({ node: f.id, place: f.place, pod: f.pod, text: formatAddr(f.pod) });
-  const asked = rangesOf(faces);
-  let leaving: Learned = {};
-  let outward: Outward | null = null;
-  let coming: Learned = {};
-  for (let k = 1, tried = 0; k < n && tried < TRIES; k += 1) {
-    const partner = faces[(at + k) % n];
-    if (partner === null || partner === undefined) continue;
-    tried += 1;
-    if (outward === null || leaving.out === undefined || leaving.answerIn === undefined) {
-      const found = learn(cluster, end(face), end(partner), asked);
-      if (found.out !== undefined && (leaving.out === undefined || found.answerIn !== undefined)) {
-        leaving = found;
-        outward = outlook.towards(partner);
-      }
-    }
-    if (coming.in === undefined || coming.answerOut === undefined) {
-      const found = learn(cluster, end(partner), end(face), asked);
-      if (found.in !== undefined && (coming.in === undefined || found.answerOut !== undefined)) coming = found;
-    }
-    if (leaving.answerIn !== undefined && coming.answerOut !== undefined) break;
-  }
+function teach(lessons: Lessons, outlook: Outlook, face: NodeFace, at: number): Taught {
+  const leaving = found(partners(lessons.faces, at, 1), (to) => lessons.of(face, to), 'out', 'answerIn');
+  const coming = found(partners(lessons.faces, at, -1), (from) => lessons.of(from, face), 'in', 'answerOut');
   return {
-    ...(leaving.out === undefined ? {} : { out: leaving.out }),
-    ...(leaving.answerIn === undefined ? {} : { answerIn: leaving.answerIn }),
-    ...(coming.in === undefined ? {} : { in: coming.in }),
-    ...(coming.answerOut === undefined ? {} : { answerOut: coming.answerOut }),
-    outward,
+    ...pick(leaving.learned, 'out'),
+    ...pick(leaving.learned, 'answerIn'),
+    ...pick(coming.learned, 'in'),
+    ...pick(coming.learned, 'answerOut'),
+    outward: leaving.partner === null ? null : outlook.towards(leaving.partner),
+    answers: coming.partner === null ? null : outlook.towards(coming.partner),
     port: face.vteps[0]?.port ?? null,
   };
 }
+
+/** The nodes next to one, in the order in which they are tried. */
+function* partners(faces: readonly (NodeFace | null)[], at: number, step: 1 | -1): Generator<NodeFace> {
+  const n = faces.length;
+  for (let k = 1, tried = 0; k < n && tried < TRIES; k += 1) {
+    const partner = faces[(at + step * k + n) % n];
+    if (partner === null || partner === undefined) continue;
+    tried += 1;
+    yield partner;
+  }
+}
+
+/** The first lesson that teaches both halves, else the first that teaches one. */
+function found(tried: Iterable<NodeFace>, lesson: (partner: NodeFace) => Learned, first: Half, second: Half) {
+  let best: { learned: Learned; partner: NodeFace | null } = { learned: {}, partner: null };
+  for (const partner of tried) {
+    const learned = lesson(partner);
+    if (learned[first] === undefined) continue;
+    if (learned[second] !== undefined) return { learned, partner };
+    if (best.partner === null) best = { learned, partner };
+  }
+  return best;
+}
+
+const pick = <K extends Half>(learned: Learned, half: K): { [P in K]?: Side } => {
+  const side = learned[half];
+  return side === undefined ? {} : ({ [half]: side } as { [P in K]?: Side });
+};

@@ -1,11 +1,11 @@
-import { formatAddr } from './addr.ts';
+import { type Addr, formatAddr } from './addr.ts';
 import type { Answer } from './answer.ts';
 import { clusterOf, type NetCluster } from './cluster.ts';
 import { type Block, foldPairs, pairsIn } from './fold.ts';
 import type { NetNode } from './model.ts';
 import { faceOf, type NodeFace } from './outlook.ts';
-import { fillRow, HALVES, newRows, type Rows, Statuses } from './reach-rows.ts';
-import { type Representative, representativeOf } from './representative.ts';
+import { fillRow, HALVES, Lessons, newRows, type Rows, Statuses } from './reach-rows.ts';
+import { representativeOf } from './representative.ts';
 import { resultOf, type TraceCite, type TraceResult } from './result.ts';
 import { follow } from './trace.ts';
 import type { Verdict } from './way.ts';
@@ -47,68 +47,98 @@ interface Class {
   readonly result: TraceResult | null;
 }
 
+/** Who stands for a node; `because`: nobody, and why. Plain data: other threads survey too. */
+export type Surveyed =
+  | {
+      readonly node: string;
+      readonly addr: Addr;
+      readonly place: string;
+      readonly face: NodeFace | null;
+    }
+  | { readonly node: string; readonly because: string };
+
+type Pod = Exclude<Surveyed, { readonly because: string }>;
+
+/** What a part of the nodes, from the `from`th pod on, says of all: plain data. */
+export interface Lesson {
+  readonly from: number;
+  readonly rows: Rows;
+  /** What the numbers of the rows mean. */
+  readonly keys: readonly string[];
+}
+
 /** Says of every ordered pair of nodes whether a pod's packet arrives and is answered. */
 export function reach(nodes: NetCluster | readonly NetNode[], small = SMALL): ReachResult {
   const cluster = 'owners' in nodes ? nodes : clusterOf(nodes);
-  const survey = surveyOf(cluster);
-  const walk = new PairWalk(cluster, survey.pods);
-  if (survey.pods.length > small) walk.learn(survey.faces);
-  const { pods, skipped } = survey;
+  const surveyed = surveyNodes(cluster, cluster.ids);
+  const pods = podsOf(surveyed);
+  return reachOf(cluster, surveyed, pods.length > small ? [learnPart(cluster, pods, 0, pods.length)] : []);
+}
+
+/** The nodes that can be followed. */
+export const podsOf = (surveyed: readonly Surveyed[]): readonly Pod[] =>
+  surveyed.filter((s): s is Pod => !('because' in s));
+
+/** Finds out who stands for each node; lets go of each behind it. */
+export function surveyNodes(cluster: NetCluster, ids: readonly string[]): Surveyed[] {
+  return ids.map((id) => {
+    const node = cluster.node(id);
+    const found = node === undefined ? `${id}: its evidence cannot be read` : representativeOf(node);
+    const said =
+      typeof found === 'string'
+        ? { node: id, because: found }
+        : { node: id, addr: found.addr, place: found.place, face: faceOf(found) };
+    if (ids.length > KEPT_OPEN) cluster.forget(id);
+    return said;
+  });
+}
+
+/** Of so few nodes all stay open. */
+const KEPT_OPEN = 100;
+
+/** What a few traces a node tell of all its pairs, of the pods from `from` up to `to`. */
+export function learnPart(cluster: NetCluster, pods: readonly Pod[], from: number, to: number): Lesson {
+  const n = pods.length;
+  const rows = newRows(to - from, n);
+  const statuses = new Statuses();
+  const lessons = new Lessons(
+    cluster,
+    pods.map((p) => p.face),
+  );
+  for (let at = from; at < to; at += 1) {
+    const node = cluster.node(pods[at]?.node ?? '');
+    const own = node === undefined ? '' : representativeOf(node);
+    if (typeof own !== 'string') fillRow(lessons, own, at, rows, at - from, statuses);
+    // the next one is traced with this one; after that nobody asks for it again
+    if (at > 0) cluster.forget(pods[at - 1]?.node ?? '');
+  }
+  return { from, rows, keys: statuses.keys };
+}
+
+/** The answer from what was learned; pairs of which nothing was learned are followed one by one. */
+export function reachOf(cluster: NetCluster, surveyed: readonly Surveyed[], lessons: readonly Lesson[]): ReachResult {
+  const pods = podsOf(surveyed);
+  const walk = new PairWalk(cluster, pods, lessons);
   return {
     schemaVersion: 1,
     pods: pods.map((p) => ({ node: p.node, pod: formatAddr(p.addr) })),
-    skipped,
+    skipped: surveyed.flatMap((s) => ('because' in s ? [s] : [])),
     groups: walk.groups(),
     followed: walk.followed,
   };
 }
 
-interface Survey {
-  readonly pods: readonly { readonly node: string; readonly addr: Representative['addr']; readonly place: string }[];
-  readonly faces: readonly (NodeFace | null)[];
-  readonly skipped: readonly { readonly node: string; readonly because: string }[];
-}
-
-function surveyOf(cluster: NetCluster): Survey {
-  const pods: { node: string; addr: Representative['addr']; place: string }[] = [];
-  const faces: (NodeFace | null)[] = [];
-  const skipped: { node: string; because: string }[] = [];
-  for (const id of cluster.ids) {
-    const node = cluster.node(id);
-    const found = node === undefined ? `${id}: its evidence cannot be read` : representativeOf(node);
-    if (typeof found === 'string') skipped.push({ node: id, because: found });
-    else {
-      pods.push({ node: id, addr: found.addr, place: found.place });
-      faces.push(faceOf(found));
-    }
-  }
-  return { pods, faces, skipped };
-}
-
 class PairWalk {
   followed = 0;
   readonly #cluster: NetCluster;
-  readonly #pods: Survey['pods'];
+  readonly #pods: readonly Pod[];
   readonly #classes = new Map<string, Class>();
-  #rows: Rows | null = null;
-  #statuses = new Statuses();
+  #learned: readonly Lesson[];
 
-  constructor(cluster: NetCluster, pods: Survey['pods']) {
+  constructor(cluster: NetCluster, pods: readonly Pod[], learned: readonly Lesson[]) {
     this.#cluster = cluster;
     this.#pods = pods;
-  }
-
-  /** Fills in what a few traces a node tell of all its pairs. */
-  learn(faces: Survey['faces']): void {
-    const rows = newRows(this.#pods.length);
-    this.#pods.forEach((pod, at) => {
-      const node = this.#cluster.node(pod.node);
-      const own = node === undefined ? '' : representativeOf(node);
-      if (typeof own !== 'string') fillRow(this.#cluster, own, faces, at, rows, this.#statuses);
-      // the next one is traced with this one; after that nobody asks for it again
-      if (at > 0) this.#cluster.forget(this.#pods[at - 1]?.node ?? '');
-    });
-    this.#rows = rows;
+    this.#learned = [...learned].sort((a, b) => b.from - a.from);
   }
 
   groups(): readonly ReachGroup[] {
@@ -124,30 +154,30 @@ class PairWalk {
   }
 
   #classOf(a: number, b: number): Class {
-    const key = this.#learned(a, b);
+    const key = this.#known(a, b);
     if (key === null) return this.#follow(a, b);
     const known = this.#classes.get(key);
     if (known !== undefined) return known;
     // the first pair of a class is followed in full: what was put together must say the same
     const first = this.#follow(a, b);
     const same = first.verdict === 'delivered' ? key === 'pass' : key !== 'pass';
-    if (!same) this.#rows = null;
+    if (!same) this.#learned = [];
     else this.#classes.set(key, first);
     return first;
   }
 
   /** How the pair behaves by what was learned of its two nodes; null: only following it tells. */
-  #learned(a: number, b: number): string | null {
-    const rows = this.#rows;
-    if (rows === null) return null;
+  #known(a: number, b: number): string | null {
     const n = this.#pods.length;
     let open = '';
     for (const half of HALVES) {
       const forward = half === 'out' || half === 'answerIn';
-      const status = rows[half][forward ? a * n + b : b * n + a] as number;
+      const [own, other] = forward ? [a, b] : [b, a];
+      const lesson = this.#learned.find((l) => l.from <= own);
+      const status = lesson?.rows[half][(own - lesson.from) * n + other] ?? 0;
       if (status === 0) return null;
       if (status === 1) continue;
-      const key = `${half} ${this.#statuses.keys[status]}`;
+      const key = `${half} ${lesson?.keys[status]}`;
       if (key.startsWith(`${half} ends`)) return key;
       open ||= key;
     }

@@ -105,17 +105,18 @@ export function bridgeOf({ space, device }: Port): Device | null {
   return master !== undefined && master.kind === 'bridge' ? master : null;
 }
 
+const UPLINKS = new WeakMap<Device, boolean>();
+
 /**
  * Is it where frames leave the evidence: a network card, a VLAN or bond of one, or a veth of a namespace that no bridge of it has (a
  * node that is itself a container or a lab)?
  */
 export function isUplink(port: Port): boolean {
   const { device } = port;
-  const key = `uplink ${device.name}`;
-  const known = port.space.memo.get(key) as boolean | undefined;
+  const known = UPLINKS.get(device);
   if (known !== undefined) return known;
   const found = uplink(port);
-  port.space.memo.set(key, found);
+  UPLINKS.set(device, found);
   return found;
 }
 
