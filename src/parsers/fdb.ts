@@ -23,12 +23,30 @@ function readFdb(text: string): Parsed<Fdb> {
     else entries.push(entry);
   }
   for (const { line, text: raw } of json === null ? filledLines(text) : []) {
-    const entry = entryOfLine(wordsOf(raw), line);
+    const entry = usualEntry(raw, line) ?? entryOfLine(wordsOf(raw), line);
     if (entry === null) skipped.push({ line, why: noEntry });
     else entries.push(entry);
   }
   if (entries.length === 0 && skipped.length > 0) return { ok: false, why: skipped[0]!.why };
   return { ok: true, value: { entries }, skipped };
+}
+
+/** As flannel puts an entry there for each of a thousand nodes. */
+const USUAL = /^([0-9a-f]{2}(?::[0-9a-f]{2}){5}) dev (\S+)(?: dst (\d[\d.]*))?(?: used [\d/]+)? self permanent ?$/;
+
+function usualEntry(raw: string, line: number): Entry | null {
+  const m = USUAL.exec(raw);
+  if (m === null) return null;
+  const [, mac = '', dev = '', dst] = m;
+  return {
+    mac,
+    dev,
+    ...(dst === undefined ? undefined : { dst }),
+    self: true,
+    permanent: true,
+    state: 'permanent',
+    line,
+  };
 }
 
 function entryOfLine(words: readonly string[], line: number): Entry | null {

@@ -32,7 +32,7 @@ function readNeighbours(text: string): Parsed<Neighbours> {
       // the titles of the tables need no place
       if (/^IP address\s+HW type\s/.test(raw)) row = procRow;
       else if (/^Address\s+HWtype\s/.test(raw)) row = arpRow;
-      else add(/^\S+ \(\S+\) at /.test(raw) ? arpLine(raw, line) : row(wordsOf(raw), line), line);
+      else add(/^\S+ \(\S+\) at /.test(raw) ? arpLine(raw, line) : row(raw, line), line);
     }
   }
   if (entries.length === 0 && skipped.length > 0) return { ok: false, why: skipped[0]!.why };
@@ -44,8 +44,18 @@ function entryOf(ip = '', dev: string | undefined, hw: string | undefined, state
   return present({ ip, dev, mac: parseMac(hw ?? '') ?? undefined, state, line });
 }
 
+/** An entry as nearly all are. */
+const USUAL =
+  /^(\d[\d.]*) dev (\S+) lladdr ([0-9a-f]{2}(?::[0-9a-f]{2}){5}) +(?:ref \d+ )?(?:used [\d/]+ ?probes \d+ )?([A-Z]{2,}) ?$/;
+
 /** `192.168.56.9 dev eth0 lladdr 02:.. used 8/98/5probes 6 STALE`: with -s -s "probes" is glued to the ages. */
-function ipRow(words: readonly string[], line: number): Entry | string {
+function ipRow(raw: string, line: number): Entry | string {
+  const usual = USUAL.exec(raw);
+  if (usual !== null && isIp(usual[1]!)) {
+    const [, ip = '', dev = '', mac = '', state = ''] = usual;
+    return { ip, dev, mac, state: [state], line };
+  }
+  const words = wordsOf(raw);
   const { values, bare } = readKeyed(words.slice(1), keys);
   if (bare.includes('proxy')) return 'a proxy entry, no neighbour';
   const states = bare.filter((w) => /^[A-Z]{2,}$/.test(w));
@@ -60,7 +70,8 @@ function entryOfRecord(record: JsonRecord): Entry | string {
 }
 
 /** /proc/net/arp: flags 2 complete, 4 permanent, 8 published. Of a complete entry it does not tell REACHABLE from STALE. */
-function procRow(words: readonly string[], line: number): Entry | string {
+function procRow(raw: string, line: number): Entry | string {
+  const words = wordsOf(raw);
   const flags = /^0x[0-9a-f]{1,4}$/i.test(words[2] ?? '') ? Number(words[2]) : null;
   if (flags === null || words.length !== 6) return 'no row of /proc/net/arp';
   if ((flags & 8) !== 0) return 'a proxy entry, no neighbour';
@@ -82,7 +93,8 @@ function arpLine(raw: string, line: number): Entry | string {
 }
 
 /** `arp -n`: of an incomplete entry three columns only. */
-function arpRow(words: readonly string[], line: number): Entry | string {
+function arpRow(raw: string, line: number): Entry | string {
+  const words = wordsOf(raw);
   if (words[1] === '(incomplete)') return entryOf(words[0], words[2], undefined, ['INCOMPLETE'], line);
   if (words.length < 5) return 'no row of arp -n';
   const flags = words[3]!;

@@ -51,34 +51,44 @@ export function leadsNowhere(route: Pick<Route, 'type' | 'dev' | 'via' | 'nextho
  * no next hop is skipped: busybox prints only the prefix of a multipath route.
  */
 export function readRouteText(text: string, family: Family): Parsed<Routes> {
-  const read: (Route & { nexthops: NextHop[] })[] = [];
+  const read: Route[] = [];
   const skipped: Skipped[] = [];
   let tableSeen = false;
-  let open: { route: Route; nexthops: NextHop[]; endLine: number } | null = null;
+  let open: { route: OpenRoute; endLine: number } | null = null;
   const close = () => {
     if (open === null) return;
-    const { route, nexthops, endLine } = open;
-    if (leadsNowhere({ ...route, nexthops })) {
+    const { route, endLine } = open;
+    if (leadsNowhere(route)) {
       for (let line = route.line; line <= endLine; line += 1) skipped.push({ line, why: 'no next hop is shown' });
-    } else read.push({ ...route, nexthops, endLine });
+    } else {
+      route.endLine = endLine;
+      read.push(route);
+    }
     open = null;
   };
   for (const { line, text: raw } of filledLines(text)) {
+    const usual = family === 4 ? usualRoute(raw, line) : null;
+    if (usual !== null) {
+      close();
+      open = { route: usual.route, endLine: line };
+      tableSeen ||= usual.table;
+      continue;
+    }
     const words = wordsOf(raw);
     if (/^\s/.test(raw) && (words[0] === 'nexthop' || words[0] === 'nh_info')) {
       if (open === null) skipped.push({ line, why: 'next hop without a route' });
       else {
-        const at: { nexthops: NextHop[]; endLine: number } = open;
+        const at: { route: OpenRoute; endLine: number } = open;
         at.endLine = line;
-        if (words[0] === 'nexthop') at.nexthops.push(nextHop(words.slice(1)));
+        if (words[0] === 'nexthop') at.route.nexthops.push(nextHop(words.slice(1)));
       }
       continue;
     }
     close();
     const route = routeOf(words, family, line);
     if (typeof route === 'string') skipped.push({ line, why: route });
-    else open = { route, nexthops: [], endLine: line };
-    tableSeen ||= words.includes('table');
+    else open = { route, endLine: line };
+    tableSeen ||= words.some((word, i) => word === 'table' && words[i - 1] !== 'dev');
   }
   close();
   skipped.sort((a, b) => a.line - b.line);
@@ -87,7 +97,37 @@ export function readRouteText(text: string, family: Family): Parsed<Routes> {
   return { ok: true, value: { routes: read, allTables: tableSeen || read.length === 0 }, skipped };
 }
 
-function routeOf(words: readonly string[], family: Family, line: number): Route | string {
+type OpenRoute = Route & { nexthops: NextHop[]; endLine?: number };
+
+/** An IPv4 route as nearly all are: what a thousand nodes' routes consist of is not taken apart word by word. */
+const USUAL =
+  /^(?:(unicast|local|broadcast) )?(default|\d[\d.]*(?:\/\d\d?)?)(?: via (\d[\d.]*))? dev (\S+)(?: table (\w+))?(?: proto (\w+))?(?: scope (\w+))?(?: src (\d[\d.]*))?(?: metric (\d{1,10}))?((?: (?:onlink|linkdown|dead))*) ?$/;
+
+/** What routeOf says of the line; null: it is another kind of line. */
+function usualRoute(raw: string, line: number): { route: OpenRoute; table: boolean } | null {
+  const m = USUAL.exec(raw);
+  const dst = m === null ? null : destination(m[2]!, 4);
+  if (m === null || dst === null) return null;
+  const [, type = 'unicast', , via, dev, table, proto, scope, src, metric, flags] = m;
+  const route: OpenRoute = {
+    family: 4,
+    type,
+    dst,
+    ...(via === undefined ? undefined : { via }),
+    dev: dev!,
+    ...(src === undefined ? undefined : { src }),
+    metric: metric === undefined ? 0 : Number(metric),
+    table: tableName(table),
+    ...(proto === undefined ? undefined : { proto }),
+    ...(scope === undefined ? undefined : { scope }),
+    flags: flags === '' ? [] : wordsOf(flags!),
+    nexthops: [],
+    line,
+  };
+  return { route, table: table !== undefined };
+}
+
+function routeOf(words: readonly string[], family: Family, line: number): OpenRoute | string {
   const typed = types.test(words[0] ?? '');
   const type = typed ? words[0]! : 'unicast';
   const dst = destination(words[typed ? 1 : 0] ?? '', family);
@@ -118,7 +158,7 @@ function routeOf(words: readonly string[], family: Family, line: number): Route 
     nhid: count(values.get('nhid')),
     encap: options.encap,
     flags: bare,
-    nexthops: [],
+    nexthops: [] as NextHop[],
     line,
   });
 }
