@@ -85,10 +85,12 @@ export function readRouteText(text: string, family: Family): Parsed<Routes> {
       continue;
     }
     close();
-    const route = routeOf(words, family, line);
-    if (typeof route === 'string') skipped.push({ line, why: route });
-    else open = { route, endLine: line };
-    tableSeen ||= words.some((word, i) => word === 'table' && words[i - 1] !== 'dev');
+    const found = routeOf(words, family, line);
+    if (typeof found === 'string') skipped.push({ line, why: found });
+    else {
+      open = { route: found.route, endLine: line };
+      tableSeen ||= found.table;
+    }
   }
   close();
   skipped.sort((a, b) => a.line - b.line);
@@ -99,12 +101,18 @@ export function readRouteText(text: string, family: Family): Parsed<Routes> {
 
 type OpenRoute = Route & { nexthops: NextHop[]; endLine?: number };
 
+/** `table`: the line names one. */
+interface ReadRoute {
+  readonly route: OpenRoute;
+  readonly table: boolean;
+}
+
 /** An IPv4 route as nearly all are: what a thousand nodes' routes consist of is not taken apart word by word. */
 const USUAL =
   /^(?:(unicast|local|broadcast) )?(default|\d[\d.]*(?:\/\d\d?)?)(?: via (\d[\d.]*))? dev (\S+)(?: table (\w+))?(?: proto (\w+))?(?: scope (\w+))?(?: src (\d[\d.]*))?(?: metric (\d{1,10}))?((?: (?:onlink|linkdown|dead))*) ?$/;
 
 /** What routeOf says of the line; null: it is another kind of line. */
-function usualRoute(raw: string, line: number): { route: OpenRoute; table: boolean } | null {
+function usualRoute(raw: string, line: number): ReadRoute | null {
   const m = USUAL.exec(raw);
   const dst = m === null ? null : destination(m[2]!, 4);
   if (m === null || dst === null) return null;
@@ -127,7 +135,7 @@ function usualRoute(raw: string, line: number): { route: OpenRoute; table: boole
   return { route, table: table !== undefined };
 }
 
-function routeOf(words: readonly string[], family: Family, line: number): OpenRoute | string {
+function routeOf(words: readonly string[], family: Family, line: number): ReadRoute | string {
   const typed = types.test(words[0] ?? '');
   const type = typed ? words[0]! : 'unicast';
   const dst = destination(words[typed ? 1 : 0] ?? '', family);
@@ -139,7 +147,7 @@ function routeOf(words: readonly string[], family: Family, line: number): OpenRo
   // busybox without -4 lists both families, and `default` is of either
   const via = familyOf(values.get('via') ?? '');
   if (via !== null && via !== family && !options.foreign) return `no IPv${family} route`;
-  return present({
+  const route = present({
     family,
     type,
     dst,
@@ -161,6 +169,7 @@ function routeOf(words: readonly string[], family: Family, line: number): OpenRo
     nexthops: [] as NextHop[],
     line,
   });
+  return { route, table: values.has('table') };
 }
 
 function familyOf(text: string): Family | null {
