@@ -1,5 +1,6 @@
 import { type Addr, formatAddr } from './addr.ts';
 import type { Reason } from './doubt.ts';
+import { type Face, type Faceless, UNREAD } from './face.ts';
 import type { NetNode } from './model.ts';
 import { type DeviceDigest, type NetDigest, netDigest } from './owners.ts';
 
@@ -21,6 +22,8 @@ export interface NetCluster {
   macOwners(mac: string): readonly Owner[];
   /** Lets go of a node's model, for walks over very many nodes. Not while a packet is on its way: namespaces are told apart by identity. */
   forget(id: string): void;
+  /** What other nodes see of a node. */
+  face(id: string): Face | Faceless;
   /** Nodes whose own addresses are not known whole: an address without an owner may be theirs. */
   readonly gaps: readonly { readonly node: string; readonly reason: Reason }[];
 }
@@ -43,6 +46,7 @@ export function lazyCluster(
   const addresses = new Lookup(digests, (device) => device.slice(2));
   const macs = new Lookup(digests, (device) => (device[1] === '' ? [] : [device[1]]));
   let gaps: NetCluster['gaps'] | undefined;
+  const byId = new Map(digests.map((d) => [d.id, d.digest]));
   return {
     ids,
     node(id) {
@@ -55,6 +59,10 @@ export function lazyCluster(
     },
     owners: (addr) => addresses.find(formatAddr(addr)),
     macOwners: (mac) => macs.find(mac),
+    face(id) {
+      const digest = byId.get(id);
+      return digest === undefined ? { because: UNREAD } : read(digest).face;
+    },
     get gaps() {
       gaps ??= digests.flatMap(({ id, digest }) => {
         // the gap stands last

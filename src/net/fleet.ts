@@ -1,4 +1,5 @@
 import { lazyCluster, type NetCluster } from './cluster.ts';
+import { UNREAD } from './face.ts';
 import { buildNode, type NetFacts } from './model.ts';
 import { DIGEST_VERSION, type NetDigest, netDigest } from './owners.ts';
 
@@ -29,5 +30,7 @@ function digestOf(nodes: FleetNodes, id: string): NetDigest {
   const kept = nodes.owners(id) as NetDigest | null | undefined;
   if (kept?.version === DIGEST_VERSION) return kept;
   const source = nodes.source(id);
-  return source === undefined ? { version: DIGEST_VERSION, spaces: [], gap: null } : netDigest(source);
+  return source === undefined
+    ? { version: DIGEST_VERSION, spaces: [], face: { because: UNREAD }, gap: null }
+    : netDigest(source);
 }

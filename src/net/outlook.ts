@@ -1,6 +1,7 @@
 import type { VxlanAttributes } from '../facts/index.ts';
 import { type Addr, parseAddr } from './addr.ts';
 import type { Device } from './devices.ts';
+import type { NodeFace } from './face.ts';
 import { type DeviceFdb, fdbOf } from './fdb.ts';
 import { neighbourEntry } from './neighbour.ts';
 import { ICMP } from './packet.ts';
@@ -8,39 +9,6 @@ import type { Representative } from './representative.ts';
 import { sourceGate } from './source.ts';
 import type { Space } from './space.ts';
 import { isUplink, type Port } from './wire.ts';
-
-/** What other nodes have to know of a node to say whether their packets get to it: small, and plain JSON. */
-export interface NodeFace {
-  readonly id: string;
-  readonly pod: number;
-  /** As a place of the command line. */
-  readonly place: string;
-  /** Addresses of uplinks, each with its device's hardware address ('' where it is not known). */
-  readonly underlay: readonly (readonly [addr: number, mac: string])[];
-  readonly vteps: readonly {
-    readonly mac: string;
-    readonly vni: number;
-    readonly port: number;
-    readonly local: number;
-  }[];
-}
-
-/** null: IPv6 only, or without an uplink. */
-export function faceOf(pod: Representative): NodeFace | null {
-  if (typeof pod.addr !== 'number') return null;
-  const { host } = pod.space.node;
-  const underlay = host.devices.list.flatMap((d) =>
-    isUplink({ space: host, device: d }) && d.up !== false
-      ? d.addresses.flatMap((a) => (typeof a.addr === 'number' ? [[a.addr, d.mac ?? ''] as const] : []))
-      : [],
-  );
-  const vteps = host.devices.list.flatMap((d) => {
-    const local = parseAddr(d.vxlan?.local ?? '');
-    if (d.vxlan === null || d.mac === null || d.up === false || typeof local !== 'number') return [];
-    return [{ mac: d.mac, vni: d.vxlan.vni, port: d.vxlan.dstPort, local }];
-  });
-  return { id: pod.node, pod: pod.addr, place: pod.place, underlay, vteps };
-}
 
 /** How a node's tables send a pod's packet to another node's pod. */
 export interface Outward {

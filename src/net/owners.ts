@@ -1,7 +1,8 @@
 import type { LinkDevice } from '../facts/index.ts';
 import { formatAddr, isLoopback, parseAddr } from './addr.ts';
 import { missingReason, type Reason } from './doubt.ts';
-import type { NetFacts } from './model.ts';
+import { type Face, type Faceless, faceOf } from './face.ts';
+import { buildNode, type NetFacts } from './model.ts';
 
 /**
  * Who has which address on a node, as plain JSON small enough to be read of a thousand nodes: a trace opens only the nodes that it
@@ -11,6 +12,7 @@ export interface NetDigest {
   readonly version: typeof DIGEST_VERSION;
   /** The host's own namespace first (inode null). */
   readonly spaces: readonly SpaceDigest[];
+  readonly face: Face | Faceless;
   /** Set: the host's devices are not known, or not all of them. */
   readonly gap: Reason | null;
 }
@@ -23,9 +25,9 @@ interface SpaceDigest {
 /** Device, its MAC or '', its addresses without loopback ones, as formatAddr writes them. */
 export type DeviceDigest = readonly [dev: string, mac: string, ...addresses: string[]];
 
-export const DIGEST_VERSION = 1;
+export const DIGEST_VERSION = 2;
 
-/** Reads `ip addr` of every namespace of the node, and nothing else. */
+/** Reads `ip addr` of every namespace of the node, and what tells its pods. */
 export function netDigest(facts: NetFacts): NetDigest {
   const addresses = facts.get('addresses');
   const links = addresses.missing ? facts.get('links') : addresses;
@@ -40,6 +42,7 @@ export function netDigest(facts: NetFacts): NetDigest {
   return {
     version: DIGEST_VERSION,
     spaces: [spaceDigest(null, links.missing ? [] : links.value.devices), ...inner],
+    face: faceOf(buildNode(facts)),
     gap,
   };
 }

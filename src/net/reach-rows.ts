@@ -1,8 +1,9 @@
 import type { Addr } from './addr.ts';
 import { formatAddr } from './addr.ts';
 import type { NetCluster } from './cluster.ts';
+import type { NodeFace } from './face.ts';
 import { type Learned, learn, type Side } from './learn.ts';
-import { alike, type NodeFace, Outlook, type Outward } from './outlook.ts';
+import { alike, Outlook, type Outward } from './outlook.ts';
 import type { Representative } from './representative.ts';
 
 /** The four halves of a pair that nodes answer for: the request leaves and comes in, the answer leaves and comes in. */

@@ -1,9 +1,9 @@
-import { type Addr, formatAddr } from './addr.ts';
+import { type Addr, formatAddr, parseAddr } from './addr.ts';
 import type { Answer } from './answer.ts';
 import { clusterOf, type NetCluster } from './cluster.ts';
+import { type NodeFace, UNREAD } from './face.ts';
 import { type Block, foldPairs, pairsIn } from './fold.ts';
 import type { NetNode } from './model.ts';
-import { faceOf, type NodeFace } from './outlook.ts';
 import { fillRow, HALVES, Lessons, newRows, type Rows, Statuses } from './reach-rows.ts';
 import { representativeOf } from './representative.ts';
 import { resultOf, type TraceCite, type TraceResult } from './result.ts';
@@ -47,17 +47,18 @@ interface Class {
   readonly result: TraceResult | null;
 }
 
-/** Who stands for a node; `because`: nobody, and why. Plain data: other threads survey too. */
-export type Surveyed =
-  | {
-      readonly node: string;
-      readonly addr: Addr;
-      readonly place: string;
-      readonly face: NodeFace | null;
-    }
-  | { readonly node: string; readonly because: string };
+/** A pod that stands for its node; `face` null: it has no IPv4 address. Plain data: it goes to other threads. */
+export interface Pod {
+  readonly node: string;
+  readonly addr: Addr;
+  readonly place: string;
+  readonly face: NodeFace | null;
+}
 
-type Pod = Exclude<Surveyed, { readonly because: string }>;
+export interface Survey {
+  readonly pods: readonly Pod[];
+  readonly skipped: ReachResult['skipped'];
+}
 
 /** What a part of the nodes, from the `from`th pod on, says of all: plain data. */
 export interface Lesson {
@@ -70,31 +71,33 @@ export interface Lesson {
 /** Says of every ordered pair of nodes whether a pod's packet arrives and is answered. */
 export function reach(nodes: NetCluster | readonly NetNode[], small = SMALL): ReachResult {
   const cluster = 'owners' in nodes ? nodes : clusterOf(nodes);
-  const surveyed = surveyNodes(cluster, cluster.ids);
-  const pods = podsOf(surveyed);
-  return reachOf(cluster, surveyed, pods.length > small ? [learnPart(cluster, pods, 0, pods.length)] : []);
+  const survey = surveyOf(cluster);
+  const n = survey.pods.length;
+  return reachOf(cluster, survey, n > small ? [learnPart(cluster, survey.pods, 0, n)] : []);
 }
 
-/** The nodes that can be followed. */
-export const podsOf = (surveyed: readonly Surveyed[]): readonly Pod[] =>
-  surveyed.filter((s): s is Pod => !('because' in s));
-
-/** Finds out who stands for each node; lets go of each behind it. */
-export function surveyNodes(cluster: NetCluster, ids: readonly string[]): Surveyed[] {
-  return ids.map((id) => {
-    const node = cluster.node(id);
-    const found = node === undefined ? `${id}: its evidence cannot be read` : representativeOf(node);
-    const said =
-      typeof found === 'string'
-        ? { node: id, because: found }
-        : { node: id, addr: found.addr, place: found.place, face: faceOf(found) };
-    if (ids.length > KEPT_OPEN) cluster.forget(id);
-    return said;
-  });
+/** Who stands for each node. */
+export function surveyOf(cluster: NetCluster): Survey {
+  const pods: Pod[] = [];
+  const skipped: { node: string; because: string }[] = [];
+  for (const node of cluster.ids) {
+    const said = cluster.face(node);
+    const addr = 'because' in said ? null : parseAddr(said.pod);
+    if ('because' in said || addr === null) {
+      skipped.push({ node, because: `${node}: ${'because' in said ? said.because : UNREAD}` });
+      continue;
+    }
+    const place = `${node}/${said.pod}`;
+    const { underlay, vteps } = said;
+    pods.push({
+      node,
+      addr,
+      place,
+      face: typeof addr === 'number' ? { id: node, pod: addr, place, underlay, vteps } : null,
+    });
+  }
+  return { pods, skipped };
 }
-
-/** Of so few nodes all stay open. */
-const KEPT_OPEN = 100;
 
 /** What a few traces a node tell of all its pairs, of the pods from `from` up to `to`. */
 export function learnPart(cluster: NetCluster, pods: readonly Pod[], from: number, to: number): Lesson {
@@ -116,13 +119,13 @@ export function learnPart(cluster: NetCluster, pods: readonly Pod[], from: numbe
 }
 
 /** The answer from what was learned; pairs of which nothing was learned are followed one by one. */
-export function reachOf(cluster: NetCluster, surveyed: readonly Surveyed[], lessons: readonly Lesson[]): ReachResult {
-  const pods = podsOf(surveyed);
+export function reachOf(cluster: NetCluster, survey: Survey, lessons: readonly Lesson[]): ReachResult {
+  const { pods, skipped } = survey;
   const walk = new PairWalk(cluster, pods, lessons);
   return {
     schemaVersion: 1,
     pods: pods.map((p) => ({ node: p.node, pod: formatAddr(p.addr) })),
-    skipped: surveyed.flatMap((s) => ('because' in s ? [s] : [])),
+    skipped,
     groups: walk.groups(),
     followed: walk.followed,
   };

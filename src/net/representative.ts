@@ -13,7 +13,7 @@ export interface Representative {
 
 /**
  * The first collected namespace of the node whose IPv4 address is in the cluster's pod network: flannel's where there is a lease, else any
- * that is no docker network of this node alone. A sentence when there is none.
+ * that is no docker network of this node alone. A sentence without the node's name when there is none.
  */
 export function representativeOf(node: NetNode): Representative | string {
   const cluster = flannelNetwork(node);
@@ -28,7 +28,7 @@ export function representativeOf(node: NetNode): Representative | string {
   }
   const what =
     cluster === null ? 'no pod network that other nodes could reach' : 'no pod of the cluster’s network was collected';
-  return `${node.id}: ${what}`;
+  return what;
 }
 
 function flannelNetwork(node: NetNode): Net | null {
