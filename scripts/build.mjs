@@ -51,6 +51,7 @@ const { outputFiles } = await build({
     main: join(root, 'src/main.ts'),
     commands: join(root, 'src/commands/index.ts'),
     worker: join(root, 'src/cases/worker.ts'),
+    'reach-worker': join(root, 'src/cases/reach-worker.ts'),
   },
   outdir: dist,
   outExtension: { '.js': '.mjs' },

@@ -26,18 +26,38 @@ export function withNetCase<T>(
   texts: readonly string[],
   use: (net: NetCase, changes: readonly NodeChange[]) => T,
 ): T {
-  const store = openForReading(caseFile);
-  const made: Made[] = [];
+  const open = openNetCase(caseFile, texts);
   try {
+    return use(open.net, open.changes);
+  } finally {
+    open.close();
+  }
+}
+
+/** Open until it is closed. */
+export interface OpenNetCase {
+  readonly net: NetCase;
+  readonly changes: readonly NodeChange[];
+  close(): void;
+}
+
+export function openNetCase(caseFile: string, texts: readonly string[]): OpenNetCase {
+  const store = openForReading(caseFile);
+  try {
+    const made: Made[] = [];
     const bundles = currentBundles(store);
     const changes = readChanges(
       texts,
       bundles.map((b) => b.node),
     );
-    return use(netCase(store, bundles, changes, made), changes);
-  } finally {
+    const close = () => {
+      store.close();
+      if (made.length > 0) keepDigests(caseFile, made);
+    };
+    return { net: netCase(store, bundles, changes, made), changes, close };
+  } catch (error) {
     store.close();
-    if (made.length > 0) keepDigests(caseFile, made);
+    throw error;
   }
 }
 

@@ -1,21 +1,76 @@
+import { availableParallelism } from 'node:os';
+import { basename, join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import type { ReachJson } from '../core/trace.ts';
-import { reach } from '../net/index.ts';
-import { withNetCase } from './net-case.ts';
+import { type Lesson, learnPart, type NetCluster, type Pod, reach, reachOf, surveyOf } from '../net/index.ts';
+import { openNetCase } from './net-case.ts';
 import { assumed, citer, presented } from './trace.ts';
 
+/** Below this many nodes a second thread's start costs more than it saves. */
+const WORTH_A_THREAD = 60;
+
+const workerFile = join(
+  import.meta.dirname,
+  basename(import.meta.dirname) === 'cases' ? 'reach-worker.ts' : 'reach-worker.mjs',
+);
+
+/** What a thread of its own learns: its half of the nodes. */
+export interface ReachTask {
+  readonly caseFile: string;
+  /** Values of `--if`. */
+  readonly changes: readonly string[];
+  readonly pods: readonly Pod[];
+  readonly from: number;
+  readonly to: number;
+}
+
 /** Every node's pods to every other node's, from the newest bundle of each. */
-export function reachCase(caseFile: string, changes: readonly string[]): ReachJson {
-  return withNetCase(caseFile, changes, (net, understood) => {
-    const { groups, ...rest } = reach(net.cluster);
-    const cited = citer(net, understood);
+export async function reachCase(
+  caseFile: string,
+  texts: readonly string[],
+  worthAThread = WORTH_A_THREAD,
+): Promise<ReachJson> {
+  const { net, changes, close } = openNetCase(caseFile, texts);
+  try {
+    const { cluster } = net;
+    const survey = surveyOf(cluster);
+    const alone = survey.pods.length < worthAThread || availableParallelism() < 2;
+    const result = alone
+      ? reach(cluster)
+      : reachOf(cluster, survey, await learnTogether(cluster, { caseFile, changes: texts, pods: survey.pods }));
+    const { groups, ...rest } = result;
+    const cited = citer(net, changes);
     return {
       ...rest,
       groups: groups.map((g) => ({
         ...g,
-        example: g.example === null ? null : presented(g.example, net, understood),
+        example: g.example === null ? null : presented(g.example, net, changes),
         cites: g.cites.map(cited),
       })),
-      ...assumed(understood),
+      ...assumed(changes),
     };
+  } finally {
+    close();
+  }
+}
+
+/** This thread and another learn one half of the nodes each; a thread that dies leaves its half to this one. */
+async function learnTogether(
+  cluster: NetCluster,
+  task: Omit<ReachTask, 'from' | 'to'>,
+): Promise<readonly [Lesson, Lesson]> {
+  const { pods } = task;
+  const half = pods.length >> 1;
+  const theirs = learnElsewhere({ ...task, from: half, to: pods.length });
+  const own = learnPart(cluster, pods, 0, half);
+  return [own, (await theirs) ?? learnPart(cluster, pods, half, pods.length)];
+}
+
+function learnElsewhere(task: ReachTask): Promise<Lesson | null> {
+  return new Promise((resolve) => {
+    const worker = new Worker(workerFile, { workerData: task });
+    worker.on('message', (lesson: Lesson) => resolve(lesson));
+    worker.on('error', () => resolve(null));
+    worker.on('exit', () => resolve(null));
   });
 }

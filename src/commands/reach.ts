@@ -25,7 +25,7 @@ export class Reach extends NetcaseCommand {
   async run(): Promise<void> {
     const { flags } = await this.parse(Reach);
     const { reachCase } = await import('../cases/reach.ts');
-    const result = reachCase(flags.case, flags.if ?? []);
+    const result = await reachCase(flags.case, flags.if ?? []);
     const text =
       flags.format === 'json'
         ? `${JSON.stringify(result, null, 2)}\n`

@@ -5,6 +5,6 @@ export { fleetOf } from './fleet.ts';
 export { buildNode, HOOK_KINDS, type NetNode } from './model.ts';
 export { PlaceError } from './place.ts';
 export { type Ends, type Lost, probe } from './probe.ts';
-export { reach } from './reach.ts';
+export { type Lesson, learnPart, type Pod, reach, reachOf, surveyOf } from './reach.ts';
 export { type TraceResult, trace } from './result.ts';
 export type { TraceRequest } from './trace.ts';

@@ -29,7 +29,7 @@ export class Statuses {
 }
 
 /** What nodes say of every other one: `rows.out[i * n + j]` of packets from i to j, `rows.in[i * n + j]` of packets from j that come in at i. */
-export type Rows = Readonly<Record<Half, Uint16Array>>;
+export type Rows = Readonly<Record<Half, Uint16Array<ArrayBuffer>>>;
 
 export const newRows = (nodes: number, n: number): Rows => ({
   out: new Uint16Array(nodes * n),
