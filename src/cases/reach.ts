@@ -66,7 +66,8 @@ async function learnTogether(
   return [own, (await theirs) ?? learnPart(cluster, pods, half, pods.length)];
 }
 
-function learnElsewhere(task: ReachTask): Promise<Lesson | null> {
+/** null: the thread died. */
+export function learnElsewhere(task: ReachTask): Promise<Lesson | null> {
   return new Promise((resolve) => {
     const worker = new Worker(workerFile, { workerData: task });
     worker.on('message', (lesson: Lesson) => resolve(lesson));

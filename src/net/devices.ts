@@ -70,7 +70,11 @@ export function readDevices(space: Space): DeviceTable {
   } else {
     const addresses = factOf(facts, 'netnsAddresses', space.inode);
     if (addresses === undefined)
-      gap = { because: `the addresses of ${space.label} were not collected`, evidence: ['netns.addr-json'] };
+      // its label is made of its addresses
+      gap = {
+        because: `the addresses of netns ${space.inode} on ${space.node.id} were not collected`,
+        evidence: ['netns.addr-json'],
+      };
     for (const fact of [addresses, factOf(facts, 'netnsLinks', space.inode)])
       if (fact !== undefined) sources.push(fact);
   }

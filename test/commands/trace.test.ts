@@ -5,7 +5,10 @@ import { fileURLToPath } from 'node:url';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openNetCase } from '../../src/cases/net-case.ts';
+import { learnElsewhere, reachCase } from '../../src/cases/reach.ts';
 import type { TraceJson } from '../../src/core/trace.ts';
+import { learnPart, surveyOf } from '../../src/net/index.ts';
 import { netcase, root } from '../support/analyse.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'nc-trace-'));
@@ -301,6 +304,25 @@ describe('netcase reach', () => {
       expect(reachSchema(document), `${name}: ${JSON.stringify(reachSchema.errors)}`).toBe(true);
       for (const group of document.groups) expect(schema(group.example), JSON.stringify(schema.errors)).toBe(true);
     }
+  });
+
+  it('says the same on two threads, also with changes', async () => {
+    const without = async (name: string, changes: readonly string[], worthAThread?: number) => {
+      const { followed: _, ...said } = await reachCase(kase(name), changes, worthAThread);
+      return said;
+    };
+    for (const name of ['healthy-vxlan', 'healthy-host-gw', 'forward-drops-pod-traffic', 'ip-forward-disabled'])
+      expect(await without(name, [], 2), name).toEqual(await without(name, []));
+    const change = ['iptables -D FORWARD 1 @node-b'];
+    const { net, close } = openNetCase(kase('healthy-vxlan'), []);
+    const { pods } = surveyOf(net.cluster);
+    const own = learnPart(net.cluster, pods, 1, 3);
+    close();
+    const task = { caseFile: kase('healthy-vxlan'), changes: [], pods, from: 1, to: 3 };
+    expect(await learnElsewhere(task)).toEqual(own);
+    const changed = await without('forward-drops-pod-traffic', change, 2);
+    expect(changed).toEqual(await without('forward-drops-pod-traffic', change));
+    expect(changed.groups.map((g) => g.verdict)).toEqual(['delivered']);
   });
 
   it('is 4 where there is no pair', async () => {
