@@ -1,6 +1,6 @@
-// Bundles src/ into dist/: start-up is most of a single bundle's time, and unbundled oclif and kysely cost 100 ms each.
+// Bundles src/ into one script, dist/netcase.cjs: start-up is most of a single bundle's time, and unbundled oclif and kysely cost 100 ms each.
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -47,17 +47,10 @@ writeFileSync(templatesFile, templateModule());
 
 const { outputFiles } = await build({
   write: false,
-  entryPoints: {
-    main: join(root, 'src/main.ts'),
-    commands: join(root, 'src/commands/index.ts'),
-    worker: join(root, 'src/cases/worker.ts'),
-    'reach-worker': join(root, 'src/cases/reach-worker.ts'),
-  },
-  outdir: dist,
-  outExtension: { '.js': '.mjs' },
+  entryPoints: [join(root, 'src/program.ts')],
+  outfile: join(dist, 'netcase.cjs'),
   bundle: true,
-  splitting: true,
-  format: 'esm',
+  format: 'cjs',
   platform: 'node',
   mainFields: ['module', 'main'],
   target: 'node22',
@@ -66,14 +59,16 @@ const { outputFiles } = await build({
   external: ['better-sqlite3'],
   // templates are compiled here: its compiler and loaders would only cost start-up
   alias: { nunjucks: 'nunjucks/browser/nunjucks-slim.js' },
-  chunkNames: 'chunk-[hash]',
   define: {
     NETCASE_BUILD: JSON.stringify({ version: pkg.version, ruleset: hash.digest('hex') }),
     NETCASE_TEMPLATES: 'NETCASE_TEMPLATES_INLINE',
+    'import.meta.filename': '__filename',
+    'import.meta.dirname': '__dirname',
+    'import.meta.url': '__url',
   },
-  banner: {
-    js: "import { createRequire as netcaseRequire } from 'node:module'; const require = netcaseRequire(import.meta.url);",
-  },
+  // a function that bin/program.cjs calls
+  banner: { js: '(function (exports, require, module, __filename, __dirname, __url) {' },
+  footer: { js: '})' },
   plugins: [
     {
       name: 'templates',
@@ -90,16 +85,11 @@ const { outputFiles } = await build({
 });
 rmSync(templatesFile);
 
-// A command that runs while this builds goes on: each file is replaced whole, and its chunks, loaded when first needed, stay for an hour.
+// a command that starts while this builds finds the old program or the new one, whole
 for (const { path, contents } of outputFiles) {
   if (existsSync(path) && readFileSync(path).equals(contents)) continue;
   writeFileSync(`${path}.${process.pid}`, contents);
   renameSync(`${path}.${process.pid}`, path);
-}
-const current = new Set(outputFiles.map(({ path }) => path));
-const HOUR_MS = 3_600_000;
-for (const file of readdirSync(dist)) {
-  const path = join(dist, file);
-  const age = Date.now() - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0);
-  if (!current.has(path) && age > HOUR_MS) rmSync(path, { force: true, recursive: true });
+  for (const entry of readdirSync(dist))
+    if (join(dist, entry) !== path) rmSync(join(dist, entry), { force: true, recursive: true });
 }

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { execute, settings } from '@oclif/core';
 
 const root = join(import.meta.dirname, '..');
-/** The commands module beside this one: bundled in dist/, TypeScript in a checkout. */
-const target = import.meta.filename.endsWith('.ts') ? './src/commands/index.ts' : './dist/commands.mjs';
+/** Where oclif finds the commands: of the built program, or TypeScript in a checkout. */
+const target = import.meta.filename.endsWith('.ts') ? './src/commands/index.ts' : './bin/commands.cjs';
 
 /** Runs one command line. Exit codes are contract.md's; a closed pipe (| head) is no error. */
 export async function main(argv: readonly string[]): Promise<void> {

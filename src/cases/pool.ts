@@ -9,14 +9,17 @@ import { judgeHalf, prepare } from './prepare.ts';
 /** Below this many inputs a second thread's start costs more than it saves. */
 const WORTH_THREADS = 6;
 
-const workerFile = join(import.meta.dirname, basename(import.meta.dirname) === 'cases' ? 'worker.ts' : 'worker.mjs');
+const workerFile = join(
+  import.meta.dirname,
+  basename(import.meta.dirname) === 'cases' ? 'worker.ts' : '../bin/worker.cjs',
+);
 
 /** A hostile bundle may end a worker, not the machine; a young generation that is let grow is most of the memory of a long run. */
 const LIMITS = { maxOldGenerationSizeMb: 1024, maxYoungGenerationSizeMb: 16 };
 /** Requests that wait in a worker, so that it has work while this thread judges or writes. */
 const IN_FLIGHT = 3;
 /** The only worker is to read on while this thread commits. */
-const AHEAD = 8;
+const AHEAD = 4;
 
 interface Job {
   readonly request: PrepareRequest;
@@ -45,6 +48,7 @@ export async function* prepareAll(
   const half = jobs === 2;
   const queue = new Queue(requests, half ? AHEAD : jobs * IN_FLIGHT);
   const workers = new Workers(queue, half ? 1 : Math.min(jobs, requests.length), half);
+  let left = requests.length;
   try {
     for (const request of requests) {
       const read = await queue.next();
@@ -52,10 +56,11 @@ export async function* prepareAll(
       const outcomes = await guarded(request, () =>
         read.map((o) => (o.ok === 'half' ? { ok: true, prepared: judgeHalf(o.half, request.judge, rules) } : o)),
       );
+      left -= 1;
       yield { request, outcomes };
     }
   } finally {
-    await workers.end();
+    await workers.end(left === 0);
   }
 }
 
@@ -132,8 +137,13 @@ class Workers {
     }
   }
 
-  async end(): Promise<void> {
-    await Promise.all(this.#all.map((w) => w.terminate()));
+  /** Those that have nothing left to do end by themselves, beside what comes next. */
+  async end(idle: boolean): Promise<void> {
+    if (!idle) await Promise.all(this.#all.map((w) => w.terminate()));
+    for (const worker of this.#all) {
+      worker.postMessage(null);
+      worker.unref();
+    }
   }
 
   #give({ worker, running }: Lane, seq: number, request: PrepareRequest): void {

@@ -11,7 +11,7 @@ const WORTH_A_THREAD = 60;
 
 const workerFile = join(
   import.meta.dirname,
-  basename(import.meta.dirname) === 'cases' ? 'reach-worker.ts' : 'reach-worker.mjs',
+  basename(import.meta.dirname) === 'cases' ? 'reach-worker.ts' : '../bin/reach-worker.cjs',
 );
 
 /** What a thread of its own learns: its half of the nodes. */

@@ -13,9 +13,10 @@ const { half } = workerData as { readonly half: boolean };
 const encoder = new BlobEncoder();
 let last: Promise<void> = Promise.resolve();
 
-/** One request after the other, in their order; answers with plain data, blobs handed over without a copy. */
-parentPort?.on('message', (message: Message) => {
-  last = last.then(() => answer(message));
+/** One request after the other, in their order; answers with plain data, blobs handed over without a copy. null: no more will come. */
+parentPort?.on('message', (message: Message | null) => {
+  if (message === null) parentPort?.close();
+  else last = last.then(() => answer(message));
 });
 
 async function answer({ seq, request }: Message): Promise<void> {

@@ -1,7 +1,7 @@
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { pathToFileURL } from 'node:url';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -174,18 +174,32 @@ describe('what a trace loads', () => {
   it('is neither the report’s templates nor the table library', async () => {
     const coverage = join(dir, 'loaded');
     const args = ['trace', '--case', kase('healthy-vxlan'), '--from', '10.244.1.10', '--to', '10.244.2.10'];
-    const ran = await netcase(args, { env: { NODE_V8_COVERAGE: coverage } });
-    expect(ran.code).toBe(0);
-    const scripts = readdirSync(coverage).flatMap((name) => {
-      const { result } = JSON.parse(readFileSync(join(coverage, name), 'utf8')) as { result: { url: string }[] };
-      return result.flatMap((r) => (r.url.startsWith('file:') ? [fileURLToPath(r.url)] : []));
+    const { code } = await netcase(args, { env: { NODE_V8_COVERAGE: coverage } });
+    expect(code).toBe(0);
+    const program = join(root, 'dist/netcase.cjs');
+    const text = readFileSync(program, 'utf8');
+    const ranges = readdirSync(coverage).flatMap((name) => {
+      const { result } = JSON.parse(readFileSync(join(coverage, name), 'utf8')) as { result: CoveredScript[] };
+      const ours = result.find(({ url }) => url === pathToFileURL(program).href);
+      return ours?.functions.flatMap((f) => f.ranges) ?? [];
     });
-    const ours = scripts.filter((s) => s.startsWith(join(root, 'dist')));
-    expect(ours.length).toBeGreaterThan(2);
-    const holding = (word: string) => ours.filter((s) => readFileSync(s, 'utf8').includes(word));
-    expect([holding('class SqliteQueryCompiler'), holding('nunjucks')]).toEqual([[], []]);
+    /** How often the code around a word ran. */
+    const ran = (word: string) => {
+      const at = text.indexOf(word);
+      const around = ranges.filter((r) => r.startOffset <= at && at < r.endOffset);
+      return around.sort((a, b) => a.endOffset - a.startOffset - (b.endOffset - b.startOffset))[0]?.count;
+    };
+    expect([ran('SqliteQueryCompiler = class'), ran('incident/incident.njk')]).toEqual([0, 0]);
+    expect(ran('return withNetCase(')).toBe(1);
   });
 });
+
+interface CoveredScript {
+  readonly url: string;
+  readonly functions: readonly {
+    readonly ranges: readonly { readonly startOffset: number; readonly endOffset: number; readonly count: number }[];
+  }[];
+}
 
 describe('netcase trace --if', () => {
   it('delivers after the remediation of a FORWARD that drops, and says by which command', async () => {

@@ -1,0 +1,2 @@
+// What oclif loads commands from.
+exports.COMMANDS = require('./program.cjs').COMMANDS;

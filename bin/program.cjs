@@ -1,0 +1,64 @@
+// The built program: one script, compiled once and kept beside it with every function that earlier runs compiled. Node's own compile
+// cache keeps only what a module compiles while it loads, and start-up is most of a single bundle's time.
+const { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } = require('node:fs');
+const { createRequire } = require('node:module');
+const { basename, dirname, join } = require('node:path');
+const { pathToFileURL } = require('node:url');
+const v8 = require('node:v8');
+const vm = require('node:vm');
+const { isMainThread } = require('node:worker_threads');
+const { crc32 } = require('node:zlib');
+
+const file = join(__dirname, '../dist/netcase.cjs');
+
+/** What is run: each compiles other functions, and adds its own to the cache once. */
+const run = isMainThread ? (process.argv[2] ?? '') : basename(process.argv[1], '.cjs');
+const MOST_RUNS = 32;
+
+/** [crc32 of the rest][length of the list][list of runs, JSON][V8's data] */
+function readCache(path) {
+  try {
+    const bytes = readFileSync(path);
+    const list = 8 + bytes.readUInt32LE(4);
+    // V8 believes its data: what is damaged must not get there
+    if (crc32(bytes.subarray(4)) !== bytes.readUInt32LE(0)) return null;
+    return { runs: JSON.parse(bytes.toString('utf8', 8, list)), data: bytes.subarray(list) };
+  } catch {
+    return null;
+  }
+}
+
+function writeCache(path, runs, data) {
+  const part = `${path}.${process.pid}${isMainThread ? '' : '-worker'}`;
+  const list = Buffer.from(JSON.stringify(runs));
+  const head = Buffer.alloc(8);
+  head.writeUInt32LE(list.length, 4);
+  head.writeUInt32LE(crc32(data, crc32(list, crc32(head.subarray(4)))));
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(part, Buffer.concat([head, list, data]));
+    renameSync(part, path);
+  } catch {
+    // a folder that may not be written: only the time is lost
+    rmSync(part, { force: true });
+  }
+}
+
+function load() {
+  // functions that this run does not need are still wanted by the next
+  v8.setFlagsFromString('--no-flush-bytecode');
+  const bytes = readFileSync(file);
+  const url = pathToFileURL(file).href;
+  // beside the program, so that only who may change the program may change it
+  const path = join(dirname(file), 'compile-cache', `${v8.cachedDataVersionTag()}-${crc32(bytes)}`);
+  const known = readCache(path);
+  const script = new vm.Script(bytes.latin1Slice(), { filename: url, cachedData: known?.data });
+  const runs = script.cachedDataRejected === false ? known.runs : [];
+  if (/^[a-z-]+$/.test(run) && !runs.includes(run) && runs.length < MOST_RUNS)
+    process.on('exit', () => writeCache(path, [...runs, run], script.createCachedData()));
+  const program = { exports: {} };
+  script.runInThisContext()(program.exports, createRequire(file), program, file, dirname(file), url);
+  return program.exports;
+}
+
+module.exports = load();

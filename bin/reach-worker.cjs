@@ -1,0 +1,2 @@
+// The thread of src/cases/reach.ts.
+require('./program.cjs').workers.reach();

@@ -1,0 +1,2 @@
+// The thread of src/cases/pool.ts.
+require('./program.cjs').workers.ingest();
