@@ -6,7 +6,7 @@ import { Failure } from './failure.ts';
 import { putOwners } from './owners.ts';
 import { prepareAll } from './pool.ts';
 import type { Opened, Prepared, PrepareOutcome, PrepareRequest } from './prepare.ts';
-import { prepare } from './prepare.ts';
+import { giveBack, prepare } from './prepare.ts';
 import { putResult } from './results.ts';
 import { tool } from './tool.ts';
 
@@ -25,7 +25,7 @@ export interface Refused {
 }
 
 /** Commit after this many bundles: a commit waits for the disk, and what was acknowledged must be on it. */
-const BATCH = 16;
+const BATCH = 8;
 
 /** Reads every input into the case; the same bundle twice is one event. Returns what was refused; the rest is in. */
 export async function ingestInto(
@@ -50,6 +50,7 @@ export async function ingestInto(
     store.transaction(() => {
       for (const { prepared } of batch) record(store, prepared);
     });
+    for (const { prepared } of batch) for (const { bytes } of prepared.blobs) giveBack(bytes.buffer);
     batch = [];
   };
   const take = (source: string, outcomes: readonly PrepareOutcome[]) => {

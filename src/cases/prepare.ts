@@ -11,9 +11,12 @@ import type { BlobEncoder } from '../store/encoder.ts';
 import { decodeEvidence } from './evidence-text.ts';
 import { packJson } from './packed-json.ts';
 
+/** What a bundle says of itself, without its bytes. */
+type BundleHead = Omit<ReadBundle, 'members' | 'archive'>;
+
 /** One input, read and judged beside its bytes: everything the case file needs, and nothing that grows with the bundle's text. */
 export interface Prepared {
-  readonly bundle: Omit<ReadBundle, 'members' | 'archive'>;
+  readonly bundle: Omit<BundleHead, 'evidence'>;
   readonly evidence: EncodedBlob;
   readonly blobs: readonly EncodedBlob[];
   /** null when only ingesting. */
@@ -28,12 +31,16 @@ export interface EncodedResult {
   readonly digests: Readonly<Record<string, Uint8Array>>;
 }
 
+interface Encoded extends Pick<Prepared, 'evidence' | 'blobs'> {
+  readonly bundle: BundleHead;
+}
+
 export type PrepareOutcome =
   | { readonly ok: true; readonly prepared: Prepared }
   | { readonly ok: false; readonly problem: BundleProblem };
 
 /** A bundle that is read and encoded; its files are places in what its archive expanded to. */
-export interface Half extends Omit<Prepared, 'result' | 'owners'> {
+export interface Half extends Encoded {
   readonly plain: Uint8Array;
   /** Path -> offset and length. */
   readonly places: ReadonlyMap<string, readonly [number, number]>;
@@ -107,7 +114,7 @@ export function judgeHalf({ plain, places, ...encoded }: Half, judge: boolean, r
     return at === undefined || length === undefined ? undefined : plain.subarray(at, at + length);
   };
   try {
-    return { ...encoded, ...judgeBundle(encoded.bundle, file, judge, rules) };
+    return judged(encoded, file, judge, rules);
   } finally {
     giveBack(plain.buffer);
   }
@@ -146,10 +153,7 @@ function wholly(
   opened?: Opened,
 ): PrepareOutcome {
   const file = (path: string) => bundle.members.get(path)?.bytes;
-  return {
-    ok: true,
-    prepared: { ...encodeBundle(bundle, encoder), ...judgeBundle(bundle, file, judge, rules, opened) },
-  };
+  return { ok: true, prepared: judged(encodeBundle(bundle, encoder), file, judge, rules, opened) };
 }
 
 /** Where a bundle's files stand in its expanded archive; null when one is not in it. */
@@ -165,7 +169,7 @@ function placesIn(plain: Uint8Array, { members }: ReadBundle): Half['places'] | 
 /** Facts of bundles that were read just now, by the bundle's sha256: what judges the case next need not read them again. */
 export type Opened = Map<string, NodeFacts>;
 
-function encodeBundle(bundle: ReadBundle, encoder: BlobEncoder): Omit<Prepared, 'result' | 'owners'> {
+function encodeBundle(bundle: ReadBundle, encoder: BlobEncoder): Encoded {
   const { members, archive, ...rest } = bundle;
   const files = [...members.values()].map((m) => ({ bytes: m.bytes, sha256: m.sha256, kind: m.record?.id ?? '' }));
   const { blobs, packs } = encoder.encodeAll(files, archive === null ? null : { sha256: bundle.sha256, ...archive });
@@ -175,25 +179,24 @@ function encodeBundle(bundle: ReadBundle, encoder: BlobEncoder): Omit<Prepared, 
 
 type FileOf = (path: string) => Uint8Array | undefined;
 
-function judgeBundle(
-  bundle: Prepared['bundle'],
+function judged(
+  { bundle, ...encoded }: Encoded,
   file: FileOf,
   judge: boolean,
   rules: readonly AnyRule[],
   opened?: Opened,
-): Pick<Prepared, 'result' | 'owners'> {
+): Prepared {
   const stated = bundleEvidence(bundle, file);
   const facts = new NodeFacts(stated);
   const result = judge ? encodeResult(judgeNode(stated, rules, facts)) : null;
   const owners = JSON.stringify(netDigest(facts));
   opened?.set(bundle.sha256, facts);
-  return { result, owners };
+  // the evidence's records are in their blob: waiting bundles need not hold them
+  const { evidence: _, ...head } = bundle;
+  return { bundle: head, ...encoded, result, owners };
 }
 
-/** Smaller buffers may be of Node's shared pool. */
-const OWN_BUFFER = 256 * 1024;
-
-/** Gives the bytes of bundles back at once: the next collection of garbage may be many bundles away. */
+/** Gives the bytes of bundles back. */
 function release(results: readonly ReadResult[], except: ReadonlySet<ArrayBufferLike> = new Set()): void {
   for (const r of results) {
     if (!r.ok) continue;
@@ -203,7 +206,11 @@ function release(results: readonly ReadResult[], except: ReadonlySet<ArrayBuffer
   }
 }
 
-function giveBack(buffer: ArrayBufferLike): void {
+/** Smaller buffers may be of Node's shared pool. */
+const OWN_BUFFER = 256 * 1024;
+
+/** Gives bytes back at once: the next collection of garbage may be many bundles away. */
+export function giveBack(buffer: ArrayBufferLike): void {
   if (buffer instanceof ArrayBuffer && buffer.byteLength >= OWN_BUFFER && !buffer.detached) buffer.transfer(0);
 }
 
@@ -222,7 +229,7 @@ export function isOwnFile(record: EvidenceRecord): boolean {
   return record.id === 'bundle.manifest' || record.id === 'bundle.identity' || record.id === 'bundle.sums';
 }
 
-function bundleEvidence(bundle: Prepared['bundle'], file: FileOf): NodeEvidence {
+function bundleEvidence(bundle: BundleHead, file: FileOf): NodeEvidence {
   const texts = new Map<string, string>();
   return {
     info: nodeInfo(bundle, bundle.nodeName, bundle.evidence),
@@ -239,7 +246,7 @@ function bundleEvidence(bundle: Prepared['bundle'], file: FileOf): NodeEvidence 
 }
 
 export function nodeInfo(
-  bundle: Omit<ReadBundle, 'members' | 'archive'>,
+  bundle: Omit<BundleHead, 'evidence'>,
   id: string,
   evidence: readonly EvidenceRecord[],
 ): NodeInfo {
