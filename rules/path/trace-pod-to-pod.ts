@@ -7,8 +7,10 @@ import { REF } from '../../src/rule/references.ts';
 import { Tally } from '../../src/rule/tally.ts';
 
 const PROBES = [{ proto: 'icmp' }, { proto: 'tcp', port: 80 }, { proto: 'udp', port: 53 }] as const;
-/** Every node's evidence is opened again, which costs as much as reading it did: above this many, `netcase reach` does it on demand. */
-const MOST_NODES = 20;
+/** Up to so many nodes of a cluster every ordered pair is followed; of more a ring, and a star around the first. */
+const ALL_PAIRS = 20;
+/** Every node's evidence is opened again: above this many, `netcase reach` does it on demand, and for every pair. */
+const MOST_NODES = 60;
 
 export const rule = definePathRule({
   id: 'trace-pod-to-pod',
@@ -72,19 +74,39 @@ export const rule = definePathRule({
     };
     const groups = Map.groupBy(able, groupKey(able));
     for (const members of groups.values()) {
-      for (const { node, pods } of members) {
+      for (const [i, member] of members.entries()) {
+        const { node, pods } = member;
         const [a, b] = pods;
-        if (a === undefined || b === undefined) continue;
-        follow(a, b, { from: node, to: node });
-        follow(b, a, { from: node, to: node });
+        if (a !== undefined && b !== undefined) {
+          follow(a, b, { from: node, to: node });
+          follow(b, a, { from: node, to: node });
+        }
+        for (const [from, to] of pairsAt(members, i))
+          follow(from.pods[0] as PathPod, to.pods[0] as PathPod, { from: from.node, to: to.node });
+        if (members.length > ALL_PAIRS && i > 0) fleet.forget(node);
       }
-      for (const a of members)
-        for (const b of members)
-          if (a !== b) follow(a.pods[0] as PathPod, b.pods[0] as PathPod, { from: a.node, to: b.node });
     }
     return tally.verdict(digests.ids, (n) => why.get(n) || 'no other pod of its cluster was collected');
   },
 });
+
+type Able = PathPods & { readonly node: string };
+
+/** Of a member: to every other one; in a large cluster to and from the first, and to the next. */
+function pairsAt(members: readonly Able[], i: number): readonly (readonly [Able, Able])[] {
+  const own = members[i] as Able;
+  if (members.length <= ALL_PAIRS) return members.filter((m) => m !== own).map((m) => [own, m]);
+  const hub = members[0] as Able;
+  const next = members[i + 1];
+  const star =
+    own === hub
+      ? []
+      : ([
+          [hub, own],
+          [own, hub],
+        ] as const);
+  return next === undefined ? star : [...star, [own, next]];
+}
 
 /** The same findings in whatever order bundles came. */
 const byNode = (a: { readonly node: string }, b: { readonly node: string }) => (a.node < b.node ? -1 : 1);

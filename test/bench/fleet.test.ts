@@ -50,8 +50,9 @@ describe('generated fleets', () => {
     for (const counts of Object.values(analysis.verdicts)) expect(counts).toMatchObject({ error: 0 });
   });
 
-  it('with faults: exactly these are found', async () => {
-    const { out, truth } = fleet('faults', '--nodes', '16', '--services', '30', '--faults');
+  // of 24 nodes not every pair is followed, but a ring and a star
+  it.each(['16', '24'])('with faults in %s nodes: exactly these are found', async (nodes) => {
+    const { out, truth } = fleet(`faults-${nodes}`, '--nodes', nodes, '--services', '30', '--faults');
     const analysis = await analyse(out);
     const known = new Set(RULES.map((r) => r.id));
     const expected = truth.faults.filter((f) => known.has(f.rule)).map((f) => `${f.rule} ${f.node}`);
@@ -59,8 +60,17 @@ describe('generated fleets', () => {
     expect(serious(analysis).filter((f) => !f.startsWith('trace-'))).toEqual(expected.sort());
     // packets that were followed show the same faults as symptoms: each is lost at, or between, nodes of which one has a fault
     const faulty = new Set(truth.faults.map((f) => f.node));
-    for (const f of analysis.findings.filter((x) => x.rule.startsWith('trace-')))
-      expect(f.nodes.some((n) => faulty.has(n))).toBe(true);
+    const lost = analysis.findings.filter((x) => x.rule.startsWith('trace-'));
+    expect(lost.map((f) => f.rule)).toContain('trace-pod-to-pod');
+    for (const f of lost) expect(f.nodes.some((n) => faulty.has(n))).toBe(true);
+  });
+
+  it('every node of a healthy ring of 24 is proved to reach others', async () => {
+    const { out } = fleet('ring', '--nodes', '24');
+    const { pass, notApplicable: without } = (await analyse(out)).verdicts['trace-pod-to-pod'] ?? {};
+    // some nodes have no pod
+    expect(pass).toBeGreaterThan(20);
+    expect((pass ?? 0) + (without ?? 0)).toBe(24);
   });
 
   it('unrelated clusters stay apart', async () => {

@@ -193,9 +193,9 @@ describe('trace-pod-to-pod beside other rules', () => {
     expect(named.flatMap((c) => c.explains).some((id) => id.startsWith('trace-pod-to-pod/'))).toBe(true);
   });
 
-  it('does not follow packets between more than 20 nodes, and says so', () => {
+  it('does not follow packets between more than 60 nodes, and says so', () => {
     const many = Object.fromEntries(
-      Array.from({ length: 21 }, (_, i): [string, NodeFiles] => [`node-${i}`, vxlan!['node-a'] as NodeFiles]),
+      Array.from({ length: 61 }, (_, i): [string, NodeFiles] => [`node-${i}`, vxlan!['node-a'] as NodeFiles]),
     );
     const { matrix, findings } = judge([rule], many);
     expect(findings).toEqual([]);
