@@ -14,6 +14,9 @@ const workerFile = join(
   basename(import.meta.dirname) === 'cases' ? 'reach-worker.ts' : '../bin/reach-worker.cjs',
 );
 
+/** A young generation that is let grow is most of the memory. */
+const LIMITS = { maxOldGenerationSizeMb: 1024, maxYoungGenerationSizeMb: 16 };
+
 /** What a thread of its own learns: its half of the nodes. */
 export interface ReachTask {
   readonly caseFile: string;
@@ -69,7 +72,7 @@ async function learnTogether(
 /** null: the thread died. */
 export function learnElsewhere(task: ReachTask): Promise<Lesson | null> {
   return new Promise((resolve) => {
-    const worker = new Worker(workerFile, { workerData: task });
+    const worker = new Worker(workerFile, { resourceLimits: LIMITS, workerData: task });
     worker.on('message', (lesson: Lesson) => resolve(lesson));
     worker.on('error', () => resolve(null));
     worker.on('exit', () => resolve(null));
