@@ -31,6 +31,30 @@ function lineBounds(text: string, line: number, from: { line: number; at: number
   return [at, end < 0 ? text.length : end];
 }
 
+/** Every so many lines a place is kept, of large texts that were cited last. */
+const STEP = 256;
+const LARGE = 64 * 1024;
+const KEPT_TEXTS = 2;
+let known: readonly { readonly text: string; readonly starts: readonly number[] }[] = [];
+
+/** A line at or before the one that is looked for: of a ruleset many lines are cited. */
+function near(text: string, line: number): { line: number; at: number } {
+  if (text.length < LARGE || line <= STEP) return { line: 1, at: 0 };
+  let index = known.find((k) => k.text === text);
+  if (index === undefined) {
+    const starts = [0];
+    let n = 1;
+    for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) {
+      n += 1;
+      if (n % STEP === 1) starts.push(at + 1);
+    }
+    index = { text, starts };
+    known = [index, ...known].slice(0, KEPT_TEXTS);
+  }
+  const nth = Math.min(Math.floor((line - 1) / STEP), index.starts.length - 1);
+  return { line: nth * STEP + 1, at: index.starts[nth] as number };
+}
+
 export function resolveCite(cite: Cite, textOf: (node: string, path: string) => string | null): ResolvedCite {
   if (cite.kind !== 'lines') return cite;
   const text = textOf(cite.node, cite.path);
@@ -39,7 +63,7 @@ export function resolveCite(cite: Cite, textOf: (node: string, path: string) => 
   const to = Math.min(cite.endLine, cite.line + MAX_LINES - 1) + 3;
   const context: { line: number; text: string; cited: boolean }[] = [];
   const cited: string[] = [];
-  let pos = { line: 1, at: 0 };
+  let pos = near(text, from);
   for (let n = from; n <= to; n += 1) {
     const bounds = lineBounds(text, n, pos);
     if (bounds === null) break;
