@@ -75,7 +75,7 @@ function vips(source: PathServiceSource): readonly Vip[] {
     const fact = source.get(kind);
     const chain = fact.missing ? undefined : fact.value.tables.get('nat')?.chains.get('KUBE-SERVICES');
     if (chain === undefined) continue;
-    const found = vipsOf(chain.rules()).filter(
+    const found = vipsOf(chain.shared()).filter(
       (vip) => vip.name.startsWith('default/kubernetes') || (vip.port === 53 && isDns(vip, dns)),
     );
     if (found.length > 0) return found;

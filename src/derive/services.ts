@@ -22,13 +22,14 @@ export function serviceRange(source: Source<'staticPods' | 'iptables'>): {
   const rules = source.get('iptables');
   if (rules.missing) return null;
   const chain = rules.value.tables.get('nat')?.chains.get('KUBE-SERVICES');
-  const hull = chain === undefined ? null : clusterIps(chain.rules());
-  return hull === null
+  const hull = chain === undefined ? null : clusterIps(chain.shared());
+  return chain === undefined || hull === null
     ? null
-    : { name: 'hull of observed ClusterIPs', prefix: hull.prefix, fact: rules, span: hull.first };
+    : { name: 'hull of observed ClusterIPs', prefix: hull.prefix, fact: rules, span: chain.rule(hull.first) };
 }
 
-type Hull = { readonly prefix: string; readonly first: Span };
+/** `first`: index of the first rule with one. */
+type Hull = { readonly prefix: string; readonly first: number };
 
 /** Nodes of one cluster share the rules of this chain: the hull of each array is found once. */
 const hulls = new WeakMap<readonly IptRule[], Hull | null>();
@@ -44,14 +45,14 @@ function clusterIps(rules: readonly IptRule[]): Hull | null {
 function hullOf(rules: readonly IptRule[]): Hull | null {
   let low = 0xffffffff;
   let high = -1;
-  let first: Span | undefined;
-  for (const rule of rules) {
+  let first: number | undefined;
+  for (const [index, rule] of rules.entries()) {
     // `cluster IP` rules only: external and load-balancer addresses are in this chain too
     if (!rule.target?.name.startsWith('KUBE-SVC-') || rule.destination === undefined || rule.destination.negated)
       continue;
     const ip = parseIp4(rule.destination.value.replace(/\/32$/, ''));
     if (ip === null || !/cluster IP/.test(rule.comment ?? 'cluster IP')) continue;
-    first ??= rule;
+    first ??= index;
     low = Math.min(low, ip);
     high = Math.max(high, ip);
   }
