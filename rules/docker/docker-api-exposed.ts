@@ -1,7 +1,7 @@
 import { isNonEmpty } from '../../src/core/span.ts';
 import { OUTSIDE } from '../../src/derive/pods.ts';
 import { elements, flag, flags, setting } from '../../src/derive/settings.ts';
-import { askInput, buildNode, type Decider, formatAddr, HOOK_KINDS, routeTo } from '../../src/net/index.ts';
+import { askInput, type Decider, formatAddr, HOOK_KINDS, hookNode, routeTo } from '../../src/net/index.ts';
 import type { Cite, Finding } from '../../src/rule/index.ts';
 import {
   absent,
@@ -120,7 +120,7 @@ export const rule = defineNodeRule({
 
     /** What drops a new connection from another machine, wherever it comes in by the default route's device; null: nothing, or not known. */
     function shielded(where: string): Decider | null {
-      const host = buildNode(source, HOOK_KINDS);
+      const host = hookNode(source);
       const out = routeTo(host, OUTSIDE);
       const port = Number(/(\d+)$/.exec(where)?.[1]);
       if (out === null || !Number.isInteger(port)) return null;

@@ -4,7 +4,7 @@ import { attachedBridges, type Source } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import { defaultDevice, OUTSIDE, type PodNetwork, podNetworks } from '../../src/derive/pods.ts';
 import { setting } from '../../src/derive/settings.ts';
-import { askEgress, buildNode, formatAddr, HOOK_KINDS, type NatAnswer, routeTo } from '../../src/net/index.ts';
+import { askEgress, formatAddr, HOOK_KINDS, hookNode, type NatAnswer, routeTo } from '../../src/net/index.ts';
 import type { Cite, Finding, Undecided } from '../../src/rule/index.ts';
 import { absent, cite, defineClusterRule, isClosed } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -66,7 +66,7 @@ export const rule = defineClusterRule({
     const candidates: Candidate[] = [];
     const passes: Cite[] = [];
     const unknown: Undecided[] = [];
-    const host = buildNode(source, HOOK_KINDS);
+    const host = hookNode(source);
     const out = routeTo(host, OUTSIDE);
     const base = {
       gateway: out === null || out.via === null ? null : formatAddr(out.via),

@@ -4,7 +4,7 @@ import { attachedBridges } from '../../src/derive/devices.ts';
 import type { PodFlow } from '../../src/derive/pods.ts';
 import { OUTSIDE, podFlows } from '../../src/derive/pods.ts';
 import type { Decider } from '../../src/net/index.ts';
-import { askForward, buildNode, HOOK_KINDS, routeTo } from '../../src/net/index.ts';
+import { askForward, HOOK_KINDS, hookNode, routeTo } from '../../src/net/index.ts';
 import type { Finding, LineCite, Undecided } from '../../src/rule/index.ts';
 import { cite, defineNodeRule, findings, notApplicable, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -51,7 +51,7 @@ export const rule = defineNodeRule({
   ],
   explains: ['forward-drops-replies', 'trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, source }) {
-    const net = buildNode(source, HOOK_KINDS);
+    const net = hookNode(source);
     const flows = podFlows(source, routeTo(net, OUTSIDE)?.dev);
     if (!isNonEmpty(flows)) {
       const { doubt } = attachedBridges(source);

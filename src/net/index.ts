@@ -2,7 +2,7 @@ export { formatAddr } from './addr.ts';
 export { askEgress, askForward, askInput, type Decider, type NatAnswer, routeTo } from './ask.ts';
 export { clusterOf, lazyCluster, type NetCluster } from './cluster.ts';
 export { fleetOf } from './fleet.ts';
-export { buildNode, HOOK_KINDS, type NetNode } from './model.ts';
+export { buildNode, HOOK_KINDS, hookNode, type NetNode } from './model.ts';
 export { PlaceError } from './place.ts';
 export { type Ends, type Lost, probe } from './probe.ts';
 export { type Lesson, learnPart, type Pod, reach, reachOf, surveyOf } from './reach.ts';

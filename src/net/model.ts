@@ -91,6 +91,18 @@ export function buildNode(source: NetFacts<HookKind>, kinds?: readonly FactKind[
   return node;
 }
 
+const OF_RULES = new WeakMap<object, NetNode>();
+
+/** The node as rules ask single hooks of it: what HOOK_KINDS tell, read once for all rules. */
+export function hookNode(source: NetFacts<HookKind>): NetNode {
+  let node = OF_RULES.get(source);
+  if (node === undefined) {
+    node = buildNode(source, HOOK_KINDS);
+    OF_RULES.set(source, node);
+  }
+  return node;
+}
+
 /** Inodes of collected namespaces that are not the host's own: a bundle may list the host's as well. */
 function instances(facts: NetFacts): string[] {
   const found = new Set<string>();
