@@ -1,4 +1,5 @@
 import { formatPrefix, parsePrefix } from '../core/address.ts';
+import { ADDRESS_TYPES } from '../net/match-header.ts';
 
 /** How iptables writes a value that a command gave; null: not understood. */
 type Fix = (value: string) => string | null;
@@ -127,18 +128,7 @@ const tcpFlags: Fix = (text) => {
   const upper = text.toUpperCase();
   return upper === 'ALL' ? TCP_FLAGS.join(',') : upper === 'NONE' ? 'NONE' : listOf(TCP_FLAGS)(text);
 };
-const TYPES = oneOf(
-  'UNSPEC',
-  'UNICAST',
-  'LOCAL',
-  'BROADCAST',
-  'ANYCAST',
-  'MULTICAST',
-  'BLACKHOLE',
-  'UNREACHABLE',
-  'PROHIBIT',
-  'THROW',
-);
+const TYPES = oneOf(...ADDRESS_TYPES);
 
 const REJECTS: Readonly<Record<string, string>> = {
   'net-unreach': 'icmp-net-unreachable',

@@ -1,10 +1,9 @@
 import { dirname, join } from 'node:path';
 import { Args, Flags } from '@oclif/core';
-import { RULES } from '../../rules/index.ts';
 import { FORMATS } from '../report/index.ts';
 import { atLeast, SEVERITIES } from '../rule/index.ts';
 import { caseFlag, EXIT, NetcaseCommand } from './base.ts';
-import { Progress } from './progress.ts';
+import { reading, readingFlags } from './reading.ts';
 
 export class Analyze extends NetcaseCommand {
   static override id = 'analyze';
@@ -43,33 +42,21 @@ export class Analyze extends NetcaseCommand {
       description:
         'exit 4 when more than this share of the questions (percent) could not be decided and nothing was found',
     }),
-    node: Flags.string({
-      description: 'name of the node, for one bundle or folder that does not say it',
-      helpValue: 'NAME',
-    }),
-    jobs: Flags.integer({ default: 2, min: 1, max: 64, description: 'worker threads' }),
-    quiet: Flags.boolean({ char: 'q', description: 'no progress on stderr' }),
+    ...readingFlags,
   };
 
   async run(): Promise<void> {
     const { argv, flags } = await this.parse(Analyze);
     const { analyze } = await import('../cases/analyze.ts');
-    let progress: Progress | undefined;
-    const done = await analyze({
-      inputs: argv as string[],
-      caseFile: flags.case,
-      rules: RULES,
-      jobs: flags.jobs,
-      ...(flags.node === undefined ? {} : { node: flags.node }),
-      onStart: (total) => {
-        progress = new Progress('reading bundles', total, flags.quiet);
-      },
-      onBundle: () => progress?.step(),
-      formats: flags.format ?? [],
-      output: flags.output ?? null,
-      htmlBeside: join(dirname(flags.case), 'incident.html'),
-    });
-    progress?.end();
+    const done = await reading(argv as string[], flags, (request) =>
+      analyze({
+        ...request,
+        caseFile: flags.case,
+        formats: flags.format ?? [],
+        output: flags.output ?? null,
+        htmlBeside: join(dirname(flags.case), 'incident.html'),
+      }),
+    );
     for (const { sentence } of done.refused) this.say(`netcase: ${sentence}`);
     if (done.stdout !== '') this.out(done.stdout);
     for (const path of done.written) this.say(`wrote ${path}`);

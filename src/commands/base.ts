@@ -28,6 +28,23 @@ const BY_KIND: Record<Failure['kind'], number> = {
 
 export const caseFlag = Flags.string({ description: 'case file', default: './incident.netcase', helpValue: 'FILE' });
 export const jsonFlag = Flags.boolean({ description: 'one JSON document instead of a table' });
+export const textOrJsonFlag = Flags.option({
+  options: ['text', 'json'] as const,
+  default: 'text' as const,
+  description: 'output format',
+})();
+export const outputFlag = Flags.string({
+  char: 'o',
+  default: '-',
+  description: 'where to write; - is stdout',
+  helpValue: 'FILE|-',
+});
+/** Changes that `trace` and `reach` assume, in order; parsed by cases/what-if.ts. */
+export const ifFlag = Flags.string({
+  multiple: true,
+  description: 'a change to assume: an iptables, sysctl, ip or bridge command and @NODE; may be given more than once',
+  helpValue: 'CHANGE',
+});
 
 /** Prints results on stdout, messages on stderr, and turns failures into one sentence and an exit code. */
 export abstract class NetcaseCommand extends Command {
@@ -101,10 +118,3 @@ function writeWhole(fd: 1 | 2, text: string): void {
     }
   }
 }
-
-/** Changes that `trace` and `reach` assume, in order; parsed by cases/what-if.ts. */
-export const ifFlag = Flags.string({
-  multiple: true,
-  description: 'a change to assume: an iptables, sysctl, ip or bridge command and @NODE; may be given more than once',
-  helpValue: 'CHANGE',
-});

@@ -1,7 +1,6 @@
-import { Args, Flags } from '@oclif/core';
-import { RULES } from '../../rules/index.ts';
+import { Args } from '@oclif/core';
 import { caseFlag, EXIT, NetcaseCommand } from './base.ts';
-import { Progress } from './progress.ts';
+import { reading, readingFlags } from './reading.ts';
 
 export class Ingest extends NetcaseCommand {
   static override id = 'ingest';
@@ -11,9 +10,7 @@ export class Ingest extends NetcaseCommand {
   static override args = { bundle: Args.string({ description: 'bundle, folder, glob, @list or -', required: true }) };
   static override flags = {
     case: caseFlag,
-    node: Flags.string({ description: 'name of the node, for one input that does not say it', helpValue: 'NAME' }),
-    jobs: Flags.integer({ default: 2, min: 1, max: 64, description: 'worker threads' }),
-    quiet: Flags.boolean({ char: 'q', description: 'no progress on stderr' }),
+    ...readingFlags,
   };
 
   async run(): Promise<void> {
@@ -24,23 +21,8 @@ export class Ingest extends NetcaseCommand {
     ]);
     const store = openForWriting(flags.case, true);
     try {
-      let progress: Progress | undefined;
       const before = store.head().position;
-      const refused = await ingestInto(
-        store,
-        {
-          inputs: argv as string[],
-          rules: RULES,
-          jobs: flags.jobs,
-          ...(flags.node === undefined ? {} : { node: flags.node }),
-          onStart: (total) => {
-            progress = new Progress('reading bundles', total, flags.quiet);
-          },
-          onBundle: () => progress?.step(),
-        },
-        false,
-      );
-      progress?.end();
+      const refused = await reading(argv as string[], flags, (request) => ingestInto(store, request, false));
       for (const { sentence } of refused) this.say(`netcase: ${sentence}`);
       const { position, hash } = store.head();
       this.out(`${position - before} events added, position ${position}, head ${hash}`);

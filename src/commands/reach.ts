@@ -1,6 +1,5 @@
-import { Flags } from '@oclif/core';
 import type { ReachJson } from '../core/trace.ts';
-import { caseFlag, EXIT, ifFlag, NetcaseCommand } from './base.ts';
+import { caseFlag, EXIT, ifFlag, NetcaseCommand, outputFlag, textOrJsonFlag } from './base.ts';
 
 export class Reach extends NetcaseCommand {
   static override id = 'reach';
@@ -14,12 +13,8 @@ export class Reach extends NetcaseCommand {
   static override flags = {
     case: caseFlag,
     if: ifFlag,
-    format: Flags.option({
-      options: ['text', 'json'] as const,
-      default: 'text' as const,
-      description: 'output format',
-    })(),
-    output: Flags.string({ char: 'o', default: '-', description: 'where to write; - is stdout', helpValue: 'FILE|-' }),
+    format: textOrJsonFlag,
+    output: outputFlag,
   };
 
   async run(): Promise<void> {

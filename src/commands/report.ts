@@ -1,6 +1,6 @@
 import { Flags } from '@oclif/core';
 import { FORMATS } from '../report/index.ts';
-import { caseFlag, NetcaseCommand } from './base.ts';
+import { caseFlag, NetcaseCommand, outputFlag } from './base.ts';
 
 export class Report extends NetcaseCommand {
   static override id = 'report';
@@ -12,21 +12,14 @@ export class Report extends NetcaseCommand {
   static override flags = {
     case: caseFlag,
     format: Flags.option({ options: FORMATS, default: 'html' as const, description: 'output format' })(),
-    output: Flags.string({ char: 'o', default: '-', description: 'where to write; - is stdout', helpValue: 'FILE|-' }),
+    output: outputFlag,
   };
 
   async run(): Promise<void> {
     const { flags } = await this.parse(Report);
-    const [{ renderAgain }, { writeOutput }] = await Promise.all([
-      import('../cases/place.ts'),
-      import('../cases/output.ts'),
-    ]);
+    const { renderAgain } = await import('../cases/place.ts');
     const { text, recorded } = await renderAgain(flags.case, flags.format);
-    if (flags.output === '-') this.out(text);
-    else {
-      writeOutput(flags.output, text);
-      this.say(`wrote ${flags.output}`);
-    }
+    await this.write(flags.output, text);
     if (!recorded)
       this.say('netcase: the case may only be read: its log does not note this report, and verify will not know it');
   }

@@ -1,5 +1,5 @@
 import { Flags } from '@oclif/core';
-import { caseFlag, EXIT, ifFlag, NetcaseCommand } from './base.ts';
+import { caseFlag, EXIT, ifFlag, NetcaseCommand, outputFlag, textOrJsonFlag } from './base.ts';
 
 const CODE = {
   delivered: EXIT.clean,
@@ -30,12 +30,8 @@ export class Trace extends NetcaseCommand {
     size: Flags.integer({ min: 0, max: 65507, description: 'payload bytes' }),
     df: Flags.boolean({ description: 'do not fragment' }),
     if: ifFlag,
-    format: Flags.option({
-      options: ['text', 'json'] as const,
-      default: 'text' as const,
-      description: 'output format',
-    })(),
-    output: Flags.string({ char: 'o', default: '-', description: 'where to write; - is stdout', helpValue: 'FILE|-' }),
+    format: textOrJsonFlag,
+    output: outputFlag,
   };
 
   async run(): Promise<void> {

@@ -57,6 +57,19 @@ export function judgeNode(
   const found: ResolvedFinding[] = [];
   const textOf = (_node: string, path: string) => evidence.textAt(path);
   const resolve = (cites: readonly Parameters<typeof resolveCite>[0][]) => cites.map((c) => resolveCite(c, textOf));
+  const take = (rule: AnyRule, verdict: NodeVerdict) => {
+    answers[rule.id] = answerOf(verdict, resolve);
+    if (verdict.kind === 'findings')
+      for (const f of verdict.findings) found.push({ ...f, rule: rule.id, cites: resolve(f.cites) });
+  };
+  const attempt = (rule: AnyRule, work: () => void) => {
+    try {
+      work();
+    } catch (error) {
+      const because = error instanceof Error ? error.message : String(error);
+      answers[rule.id] = { kind: 'error', because, evidence: [] };
+    }
+  };
   for (const rule of rules) {
     if (rule.scope === 'collection') continue;
     const lack = firstMissing(rule, facts);
@@ -64,23 +77,11 @@ export function judgeNode(
       answers[rule.id] = { kind: 'missing', because: lack.because, evidence: lack.evidence };
       continue;
     }
-    try {
+    attempt(rule, () => {
       const view = viewOf(rule, facts, evidence);
-      if (rule.scope !== 'node') {
-        digests[rule.id] = (rule as ClusterRule | PathRule).extract(view);
-        continue;
-      }
-      const verdict = rule.evaluate(view);
-      answers[rule.id] = answerOf(verdict, resolve);
-      if (verdict.kind === 'findings')
-        for (const f of verdict.findings) found.push({ ...f, rule: rule.id, cites: resolve(f.cites) });
-    } catch (error) {
-      answers[rule.id] = {
-        kind: 'error',
-        because: error instanceof Error ? error.message : String(error),
-        evidence: [],
-      };
-    }
+      if (rule.scope === 'node') take(rule, rule.evaluate(view));
+      else digests[rule.id] = (rule as ClusterRule | PathRule).extract(view);
+    });
   }
   for (const rule of rules) {
     if (rule.scope !== 'collection') continue;
@@ -91,18 +92,7 @@ export function judgeNode(
       const because = answer.because ?? answer.unknown?.map((u) => u.because).join('; ') ?? '';
       return [{ rule: other.id, severity: other.severity, because, evidence: evidenceIds }];
     });
-    try {
-      const verdict = rule.evaluate(evidence.info, undecided);
-      answers[rule.id] = answerOf(verdict, resolve);
-      if (verdict.kind === 'findings')
-        for (const f of verdict.findings) found.push({ ...f, rule: rule.id, cites: resolve(f.cites) });
-    } catch (error) {
-      answers[rule.id] = {
-        kind: 'error',
-        because: error instanceof Error ? error.message : String(error),
-        evidence: [],
-      };
-    }
+    attempt(rule, () => take(rule, rule.evaluate(evidence.info, undecided)));
   }
   return {
     node: evidence.info.id,

@@ -1,7 +1,7 @@
 import { type Addr, formatAddr } from './addr.ts';
 import { neighbourEntry, type Resolved, resolve } from './neighbour.ts';
 import { leaveEvidence } from './outside.ts';
-import type { Packet } from './packet.ts';
+import { offTheWire, type Packet } from './packet.ts';
 import { end, type Frame, type Inner, lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
 import { add, type End, fork, step, type Way } from './way.ts';
@@ -143,18 +143,7 @@ function cross(run: Run, way: Way, from: Port, to: Port, frame: Frame): readonly
     );
   }
   const mark = from.space === to.space ? frame.packet.mark : 0;
-  const packet: Packet = {
-    ...frame.packet,
-    mark,
-    ct: null,
-    iif: '',
-    oif: '',
-    physIn: '',
-    physOut: '',
-    bridged: false,
-    nexthop: null,
-    srcMac: from.device.mac,
-  };
+  const packet: Packet = { ...offTheWire(frame.packet), mark, srcMac: from.device.mac };
   return run.receive(way, to, { ...frame, packet });
 }
 

@@ -11,7 +11,8 @@ const numberTest = (of: (p: Packet) => number, holds: (n: number, v: number) => 
   return (p: Packet): Truth => truth(holds(of(p), value));
 };
 
-const TYPES = new Set([
+/** Types of addresses by the routing tables, as `-m addrtype` names them. */
+export const ADDRESS_TYPES = [
   'UNSPEC',
   'UNICAST',
   'LOCAL',
@@ -24,7 +25,8 @@ const TYPES = new Set([
   'THROW',
   'NAT',
   'XRESOLVE',
-]);
+] as const;
+const TYPES: ReadonlySet<string> = new Set(ADDRESS_TYPES);
 
 /** What the routing tables say of an address, compared with a list of types. */
 export function typeIn(look: Look, addr: Addr, dev: string | undefined, types: ReadonlySet<string>): Truth {

@@ -173,3 +173,16 @@ export function makePacket(p: Pick<Packet, 'src' | 'dst' | 'proto'> & Partial<Pa
     ...p,
   };
 }
+
+/** A packet as it reaches another namespace, or itself out of a tunnel: nothing that this kernel noted about it goes along. */
+export const offTheWire = (p: Packet): Packet => ({
+  ...p,
+  mark: 0,
+  ct: null,
+  iif: '',
+  oif: '',
+  physIn: '',
+  physOut: '',
+  bridged: false,
+  nexthop: null,
+});

@@ -1,7 +1,7 @@
 import { formatAddr, parseAddr } from './addr.ts';
 import type { Cite } from './doubt.ts';
 import { type FdbEntry, fdbOf } from './fdb.ts';
-import { makePacket, type Packet, UDP } from './packet.ts';
+import { makePacket, offTheWire, type Packet, UDP } from './packet.ts';
 import { end, type Frame, type Inner, lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
 import { add, type End, fork, step, type Way } from './way.ts';
@@ -183,17 +183,7 @@ export function untunnel(run: Run, way: Way, space: Space, outer: Packet, inner:
     way,
     step(space, `vxlan ${device.name}`, 'decapsulate', `VNI ${inner.vni} from ${formatAddr(outer.src)}`, [device.cite]),
   );
-  const packet: Packet = {
-    ...inner.packet,
-    mark: 0,
-    ct: null,
-    iif: '',
-    oif: '',
-    physIn: '',
-    physOut: '',
-    bridged: false,
-    nexthop: null,
-  };
+  const packet = offTheWire(inner.packet);
   return run.receive(
     taken,
     { space, device },
