@@ -1,4 +1,17 @@
 // brctl, bridge link and /sys of bridges and their ports, as bridge-utils 1.7 and iproute2 6.1 print them.
+/** What `bridge -j link` and `ip -d -j link` say of a port, first. */
+export const PORT = {
+  state: 'forwarding',
+  priority: 32,
+  cost: 2,
+  hairpin: true,
+  guard: false,
+  root_block: false,
+  fastleave: false,
+  learning: true,
+  flood: true,
+};
+
 const colon = (id) => id.replace(/:/g, '');
 
 export function brctlShow(node) {
@@ -46,15 +59,7 @@ export function bridgeLinkJson(node) {
           flags: d.flags,
           mtu: d.mtu,
           master: d.master.name,
-          state: 'forwarding',
-          priority: 32,
-          cost: 2,
-          hairpin: true,
-          guard: false,
-          root_block: false,
-          fastleave: false,
-          learning: true,
-          flood: true,
+          ...PORT,
           mcast_flood: true,
           bcast_flood: true,
           mcast_router: 1,

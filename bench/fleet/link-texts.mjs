@@ -1,4 +1,6 @@
 // ip addr and ip link in text and JSON, as iproute2 6.1 prints them.
+import { PORT } from './bridge-texts.mjs';
+
 const SIZES = 'gso_max_size 65536 gso_max_segs 65535 tso_max_size 524280 tso_max_segs 65535 gro_max_size 65536 ';
 const SIZES_JSON = {
   gso_max_size: 65536,
@@ -129,15 +131,7 @@ function linkInfo(d, node) {
       info_kind: 'veth',
       info_slave_kind: 'bridge',
       info_slave_data: {
-        state: 'forwarding',
-        priority: 32,
-        cost: 2,
-        hairpin: true,
-        guard: false,
-        root_block: false,
-        fastleave: false,
-        learning: true,
-        flood: true,
+        ...PORT,
         id: `0x${(0x8000 + port).toString(16)}`,
         no: `0x${port.toString(16)}`,
         designated_port: 32768 + port,

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { NodeFacts } from '../../src/engine/index.ts';
-import { overall, ways } from '../support/kernel-check/compare.ts';
+import { belief, overall, ways } from '../support/kernel-check/compare.ts';
 import { type RecordedStage, readRecording } from '../support/kernel-check/recording.ts';
 import {
   type NodeSource,
@@ -13,12 +13,6 @@ import {
 
 const stages = readRecording<RecordedStage[]>(join(import.meta.dirname, '../../fixtures/kernel-check/scenarios.br'));
 
-/** What a reader of the trace would believe; the reply's half and the address that the server sees included. */
-const belief = (trace: TraceJson): string =>
-  ways(trace)
-    .map((way) => `${overall(way)} ${overall(way) === 'delivered' ? way.arrived?.src : ''}`)
-    .sort()
-    .join(' | ');
 /** Said to be open: the verdict, or whether anybody listens where the packet arrives. */
 const isOpen = (trace: TraceJson): boolean =>
   ways(trace).some(

@@ -4,19 +4,20 @@ import { hostOf, packet, run, verdicts } from './hook-nodes.ts';
 
 const POD = packet({ src: '10.244.1.10', dst: '10.244.2.10', iif: 'cni0', oif: 'eth0' });
 
+const CHAIN = {
+  family: 'inet',
+  table: 't',
+  name: 'c',
+  handle: 1,
+  type: 'filter',
+  hook: 'forward',
+  prio: 0,
+  policy: 'accept',
+};
+
 /** One base chain of a native table with these rules, in front of nothing else. */
 function table(rules: readonly (readonly object[])[], chain: object = {}, more: readonly object[] = []) {
-  const base = {
-    family: 'inet',
-    table: 't',
-    name: 'c',
-    handle: 1,
-    type: 'filter',
-    hook: 'forward',
-    prio: 0,
-    policy: 'accept',
-    ...chain,
-  };
+  const base = { ...CHAIN, ...chain };
   const { family } = base;
   const objects = [
     { table: { family, name: 't', handle: 1 } },
@@ -83,18 +84,7 @@ describe('nft expressions', () => {
   it('does not call the chains of a dormant table', () => {
     const objects = (flags: object) => [
       { table: { family: 'ip', name: 't', handle: 1, ...flags } },
-      {
-        chain: {
-          family: 'ip',
-          table: 't',
-          name: 'c',
-          handle: 1,
-          type: 'filter',
-          hook: 'forward',
-          prio: 0,
-          policy: 'drop',
-        },
-      },
+      { chain: { ...CHAIN, family: 'ip', policy: 'drop' } },
     ];
     const of = (flags: object) => hostOf({ 'fw.nft-json': JSON.stringify({ nftables: objects(flags) }) });
     expect(verdicts(run(of({}), 'forward', POD))).toBe('drop');

@@ -1,16 +1,11 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { overall, ways } from '../support/kernel-check/compare.ts';
+import { belief, overall, ways } from '../support/kernel-check/compare.ts';
 import { type RecordedStage, readRecording } from '../support/kernel-check/recording.ts';
 import { sourcesOf, type TraceJson, traceOver } from '../support/kernel-check/tracer.ts';
 
 const stages = readRecording<RecordedStage[]>(join(import.meta.dirname, '../../fixtures/kernel-check/scenarios.br'));
 
-const belief = (trace: TraceJson): string =>
-  ways(trace)
-    .map((way) => `${overall(way)} ${overall(way) === 'delivered' ? way.arrived?.src : ''}`)
-    .sort()
-    .join(' | ');
 const isOpen = (trace: TraceJson): boolean => ways(trace).some((way) => overall(way) === 'unknown');
 
 /** The same, or the same but for the source, of which the trace then says nothing. */

@@ -9,6 +9,22 @@ const ssh =
 const api = (where: string) =>
   `tcp   LISTEN 0      4096         ${where}       0.0.0.0:*    users:(("dockerd",pid=900,fd=4)) ino:2 sk:2 cgroup:/ <->`;
 const node = (files: Files) => ({ n: { files } });
+/** The API on all addresses behind an INPUT that drops what these rules do not accept. */
+const behind = (...rules: string[]) => ({
+  n: overlayNode({
+    n: 1,
+    peers: [2],
+    files: {
+      'host/sock/ss-listen.txt': ss(ssh, api('0.0.0.0:2375')),
+      'host/fw/nft.json': '{"nftables": [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}}]}\n',
+      'host/fw/iptables-save.txt': firewall(1, (t) =>
+        t
+          .replace(':INPUT ACCEPT [0:0]', ':INPUT DROP [0:0]')
+          .replace('[0:0] -A FORWARD -m comment', `${rules.map((r) => `[0:0] ${r}\n`).join('')}$&`),
+      ),
+    },
+  }),
+});
 
 testRule(rule, {
   finds: {
@@ -27,45 +43,11 @@ testRule(rule, {
       ],
     },
     'a firewall hides it from other machines, from nobody else': {
-      nodes: {
-        n: overlayNode({
-          n: 1,
-          peers: [2],
-          files: {
-            'host/sock/ss-listen.txt': ss(ssh, api('0.0.0.0:2375')),
-            'host/fw/nft.json': '{"nftables": [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}}]}\n',
-            'host/fw/iptables-save.txt': firewall(1, (t) =>
-              t
-                .replace(':INPUT ACCEPT [0:0]', ':INPUT DROP [0:0]')
-                .replace(
-                  '[0:0] -A FORWARD -m comment',
-                  '[0:0] -A INPUT -i lo -j ACCEPT\n[0:0] -A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\n[0:0] -A FORWARD -m comment',
-                ),
-            ),
-          },
-        }),
-      },
+      nodes: behind('-A INPUT -i lo -j ACCEPT', '-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT'),
       expect: [{ severity: 'high', message: /only the host’s firewall/, cites: ['dockerd', ':INPUT DROP'] }],
     },
     'a firewall that lets the port in hides nothing': {
-      nodes: {
-        n: overlayNode({
-          n: 1,
-          peers: [2],
-          files: {
-            'host/sock/ss-listen.txt': ss(ssh, api('0.0.0.0:2375')),
-            'host/fw/nft.json': '{"nftables": [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}}]}\n',
-            'host/fw/iptables-save.txt': firewall(1, (t) =>
-              t
-                .replace(':INPUT ACCEPT [0:0]', ':INPUT DROP [0:0]')
-                .replace(
-                  '[0:0] -A FORWARD -m comment',
-                  '[0:0] -A INPUT -p tcp -m tcp --dport 2375 -j ACCEPT\n[0:0] -A FORWARD -m comment',
-                ),
-            ),
-          },
-        }),
-      },
+      nodes: behind('-A INPUT -p tcp -m tcp --dport 2375 -j ACCEPT'),
       expect: [{ severity: 'critical', cites: ['dockerd'] }],
     },
     'loopback only: any local user': {

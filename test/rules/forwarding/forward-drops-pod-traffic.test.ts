@@ -1,6 +1,16 @@
 import { rule } from '../../../rules/forwarding/forward-drops-pod-traffic.ts';
 import { testRule } from '../../support/rule-table.ts';
-import { DOCKER_SAVE, DOCKER0, dockerNode, firewalld, nft, podAddr, podNode, podNodeWithout } from './nodes.ts';
+import {
+  DOCKER_SAVE,
+  DOCKER0,
+  dockerNode,
+  firewalld,
+  legacyUnknown,
+  nft,
+  podAddr,
+  podNode,
+  podNodeWithout,
+} from './nodes.ts';
 
 const ACCEPTS = /^.*FLANNEL-FWD.*\n/gm;
 const noAccepts = (t: string) => t.replace(ACCEPTS, '');
@@ -325,12 +335,7 @@ COMMIT
   },
   unknown: {
     'the other variant was not collected, the known part accepts': {
-      nodes: {
-        a: podNode((t) => t, {
-          'host/fw/iptables-legacy-save.txt': { status: 'missing', reason: 'tool not found in PATH' },
-          'host/fw/ip_tables_names.txt': 'filter\n',
-        }),
-      },
+      nodes: { a: legacyUnknown('filter\n') },
       because: /iptables-legacy tables are not known/,
     },
     'native nft tables were not collected': {

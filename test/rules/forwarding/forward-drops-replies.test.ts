@@ -1,6 +1,6 @@
 import { rule } from '../../../rules/forwarding/forward-drops-replies.ts';
 import { testRule } from '../../support/rule-table.ts';
-import { DOCKER_SAVE, DOCKER0, dockerNode, firewalld, podNode, podNodeWithout } from './nodes.ts';
+import { DOCKER_SAVE, DOCKER0, dockerNode, firewalld, legacyUnknown, podNode, podNodeWithout } from './nodes.ts';
 
 const noAccepts = (t: string) => t.replace(/^.*FLANNEL-FWD.*\n/gm, '');
 const noReplies = DOCKER_SAVE.replace(/^.*-o docker0 -m conntrack.*\n/m, '');
@@ -127,12 +127,7 @@ testRule(rule, {
   },
   unknown: {
     'the other variant was not collected': {
-      nodes: {
-        a: podNode((t) => t, {
-          'host/fw/iptables-legacy-save.txt': { status: 'missing' },
-          'host/fw/ip_tables_names.txt': 'filter\n',
-        }),
-      },
+      nodes: { a: legacyUnknown('filter\n') },
       because: /iptables-legacy tables are not known/,
     },
     'the request itself is open': {

@@ -163,6 +163,13 @@ ${addr}`,
   };
 }
 
+/** A pod node whose iptables-legacy tables, of which the kernel has these, were not collected. */
+export const legacyUnknown = (tables: string, edit: (text: string) => string = (t) => t): NodeFiles =>
+  podNode(edit, {
+    'host/fw/iptables-legacy-save.txt': { status: 'missing', reason: 'tool not found in PATH' },
+    'host/fw/ip_tables_names.txt': tables,
+  });
+
 /** An `nft -j` dump around these objects. */
 export const nft = (...objects: unknown[]): string =>
   `${JSON.stringify({ nftables: [{ metainfo: { version: '1.0.6', release_name: 'Lester Gooch #5', json_schema_version: 1 } }, ...objects] })}\n`;

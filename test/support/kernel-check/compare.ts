@@ -24,6 +24,13 @@ export function ways(trace: TraceJson): readonly TraceJson[] {
   return trace.branches === undefined || trace.branches.length === 0 ? [trace] : trace.branches.flatMap(ways);
 }
 
+/** What a reader of the trace would believe; the reply's half and the address that the server sees included. */
+export const belief = (trace: TraceJson): string =>
+  ways(trace)
+    .map((way) => `${overall(way)} ${overall(way) === 'delivered' ? way.arrived?.src : ''}`)
+    .sort()
+    .join(' | ');
+
 const describe = (trace: TraceJson): string => {
   const reply = trace.reply ? `, reply ${trace.reply.verdict}: ${trace.reply.because}` : '';
   const arrived = trace.arrived ? ` [${trace.arrived.at} on ${trace.arrived.node} sees ${trace.arrived.src}]` : '';
