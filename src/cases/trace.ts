@@ -75,7 +75,7 @@ export function citer(net: NetCase, changes: readonly NodeChange[]): (cite: Engi
     const key = `${node} ${path} ${line} ${endLine}`;
     let known = texts.get(key);
     if (known === undefined) {
-      const resolved = resolveCite({ kind: 'lines', node, evidence, path, line, endLine } as never, net.textAt);
+      const resolved = resolveCite({ kind: 'lines', node, evidence, path, line, endLine }, net.textAt);
       known = resolved.excerpt?.text ?? text ?? '';
       texts.set(key, known);
     }

@@ -1,36 +1,48 @@
-/** Where a step of a traced packet stands in the evidence: lines of a file, what a file does not hold, or an assumed change. */
-export interface TraceCite {
+interface InFile {
   readonly node: string;
   readonly evidence: string;
   readonly path: string;
-  readonly line?: number;
-  readonly endLine?: number;
-  readonly text?: string | null;
-  readonly absent?: string;
-  /** A command of `--if` made it: it stands in no file. */
-  readonly whatIf?: string;
 }
 
-export interface TraceHop {
+export interface TraceLines extends InFile {
+  readonly line: number;
+  readonly endLine: number;
+  readonly text?: string;
+}
+
+/** The file was collected and does not hold it. */
+export interface TraceAbsence extends InFile {
+  readonly absent: string;
+}
+
+/** A command of `--if` made it: it stands in no file. */
+export interface TraceAssumed extends InFile {
+  readonly whatIf: string;
+}
+
+/** Where a step of a traced packet stands in the evidence. */
+export type TraceCite = TraceLines | TraceAbsence | TraceAssumed;
+
+export interface TraceHop<C = TraceCite> {
   readonly node: string;
   /** `host`, or the address of the pod or container whose namespace it is. */
-  readonly at?: string;
+  readonly at: string;
   readonly place: string;
   readonly action: string;
   readonly text: string;
-  readonly cites: readonly TraceCite[];
+  readonly cites: readonly C[];
 }
 
 export type TraceVerdict = 'delivered' | 'dropped' | 'rejected' | 'unknown';
 
-export interface TraceHalf {
+export interface TraceHalf<C = TraceCite> {
   readonly verdict: TraceVerdict;
   readonly because: string;
-  readonly hops: readonly TraceHop[];
+  readonly hops: readonly TraceHop<C>[];
 }
 
 /** One way of a packet. */
-export interface TraceWay extends TraceHalf {
+export interface TraceWay<C = TraceCite> extends TraceHalf<C> {
   readonly packet: {
     /** '' when the sender's address is not known. */
     readonly src: string;
@@ -46,22 +58,22 @@ export interface TraceWay extends TraceHalf {
     readonly dst: string;
     readonly dport: number | null;
   } | null;
-  readonly reply: TraceHalf | null;
+  readonly reply: TraceHalf<C> | null;
   /** What the verdict, or the answer's, would need; with the commands that collect it. */
-  readonly missing?: readonly {
+  readonly missing: readonly {
     readonly because: string;
     readonly evidence: readonly string[];
     readonly collect?: readonly string[];
   }[];
 }
 
-/** contract.md's Trace JSON (schema/trace.v1.json). */
-export interface TraceJson extends TraceWay {
+/** contract.md's Trace JSON (schema/trace.v1.json); `missing` and the `at` of hops are additions. */
+export interface TraceJson<C = TraceCite> extends TraceWay<C> {
   readonly schemaVersion: 1;
   /** Changes that were assumed, in order. */
   readonly assuming?: readonly { readonly node: string; readonly command: string }[];
   /** Ways between which the rules choose by chance; the share is null when it is not known. */
-  readonly branches?: readonly (TraceWay & { readonly probability: number | null })[];
+  readonly branches: readonly (TraceWay<C> & { readonly probability: number | null })[];
 }
 
 /** Pairs of nodes that behave alike. */

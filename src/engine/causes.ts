@@ -1,3 +1,4 @@
+import type { TraceJson } from '../core/trace.ts';
 import type { AnyRule, Confidence } from '../rule/index.ts';
 import { compareSeverity } from '../rule/index.ts';
 import type { AnalysisFinding, Cause } from './analysis.ts';
@@ -60,15 +61,18 @@ export function withBrokenPaths(
   causes: readonly Cause[],
 ): readonly AnalysisFinding[] {
   const byId = new Map(findings.map((f) => [f.id, f]));
-  const shown = new Map<string, unknown>();
+  const shown = new Map<string, TraceJson>();
   for (const cause of causes) {
     const of = byId.get(cause.finding);
     if (of === undefined || of.trace !== undefined) continue;
     const traced = cause.explains.flatMap((id) => byId.get(id) ?? []).filter((f) => f.trace !== undefined);
     const best = traced.find((f) => of.nodes.includes(f.nodes[0])) ?? traced[0];
-    if (best !== undefined) shown.set(of.id, best.trace);
+    if (best?.trace !== undefined) shown.set(of.id, best.trace);
   }
-  return findings.map((f) => (shown.has(f.id) ? { ...f, trace: shown.get(f.id) } : f));
+  return findings.map((f) => {
+    const trace = shown.get(f.id);
+    return trace === undefined ? f : { ...f, trace };
+  });
 }
 
 const nodesOf = (members: readonly AnalysisFinding[]) => new Set(members.flatMap((m) => m.nodes)).size;

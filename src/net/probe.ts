@@ -1,6 +1,13 @@
 import type { NetCluster } from './cluster.ts';
 import { PlaceError } from './place.ts';
-import { type TraceCite, type TraceHalf, type TraceHop, type TraceResult, trace } from './result.ts';
+import {
+  type TraceCite,
+  type TraceHalf,
+  type TraceHop,
+  type TraceResult,
+  type TraceWay,
+  trace,
+} from './result.ts';
 import type { TraceRequest } from './trace.ts';
 
 /** What one probe says about the path that it took. */
@@ -43,8 +50,6 @@ export interface Ends {
 const POLICY =
   /DOCKER-ISOLATION|DOCKER-INTERNAL|KUBE-ROUTER|KUBE-NWPLCY|KUBE-POD-FW|kube-network-policies|cali-|calico|CILIUM|WEAVE-NPC|NETAVARK_ISOLATION/;
 
-type Way = Omit<TraceResult, 'schemaVersion' | 'branches'>;
-
 /** Follows one packet and its answer and says whether the path holds; that nothing listens at its end is no fault of the path. */
 export function probe(cluster: NetCluster, request: TraceRequest, ends: Ends): Probed {
   let result: TraceResult;
@@ -67,7 +72,7 @@ export function probe(cluster: NetCluster, request: TraceRequest, ends: Ends): P
   return (ways.find((w) => w.probed.kind === 'unknown') ?? ways[0])?.probed ?? judgeWay(result, result, ends);
 }
 
-function judgeWay(way: Way, result: TraceResult, ends: Ends): Probed {
+function judgeWay(way: TraceWay, result: TraceResult, ends: Ends): Probed {
   const last = way.hops.at(-1);
   if (way.verdict === 'unknown') return open(way, way.because, result);
   const atSocket = way.verdict === 'rejected' && last?.place === 'socket';
@@ -93,7 +98,7 @@ function open(end: TraceHalf, because: string, result: TraceResult): Probed {
   return { kind: 'unknown', because: first?.because ?? because, evidence: first?.evidence ?? [], outside, translated };
 }
 
-function lostAt(half: Lost['half'], end: TraceHalf, way: Way, result: TraceResult, ends: Ends): Probed {
+function lostAt(half: Lost['half'], end: TraceHalf, way: TraceWay, result: TraceResult, ends: Ends): Probed {
   const at = end.hops.at(-1);
   if (at !== undefined && POLICY.test(at.place)) return { kind: 'policy' };
   const target = half === 'request' ? ends.to : ends.from;
@@ -104,7 +109,7 @@ function lostAt(half: Lost['half'], end: TraceHalf, way: Way, result: TraceResul
   return lost(half, end, way, result, blame);
 }
 
-function lost(half: Lost['half'], end: TraceHalf, way: Way, result: TraceResult, blame: readonly string[]): Probed {
+function lost(half: Lost['half'], end: TraceHalf, way: TraceWay, result: TraceResult, blame: readonly string[]): Probed {
   // a drop that nothing in a file says (no route, no answer for a neighbour) is proved by what led there
   const hop = end.hops.at(-1);
   const cited = end.hops.findLast((h) => h.cites.length > 0) ?? way.hops.findLast((h) => h.cites.length > 0);

@@ -1,3 +1,5 @@
+import type * as Traced from '../core/trace.ts';
+import type { TraceAbsence, TraceLines } from '../core/trace.ts';
 import { formatAddr } from './addr.ts';
 import type { Answer, Outcome } from './answer.ts';
 import type { NetCluster } from './cluster.ts';
@@ -8,59 +10,15 @@ import { formatPort, type Packet, protocolName } from './packet.ts';
 import type { Space } from './space.ts';
 import type { Step } from './step.ts';
 import { follow, type TraceRequest } from './trace.ts';
-import { type End, stepsOf, type Verdict } from './way.ts';
+import { type End, stepsOf } from './way.ts';
 
-/** A cite in the form of contract.md. */
-export type TraceCite =
-  | {
-      readonly node: string;
-      readonly evidence: string;
-      readonly path: string;
-      readonly line: number;
-      readonly endLine: number;
-      readonly text?: string;
-    }
-  | { readonly node: string; readonly evidence: string; readonly path: string; readonly absent: string };
-
-export interface TraceHop {
-  readonly node: string;
-  /** `host`, or the address of the pod or container whose namespace it is. */
-  readonly at: string;
-  readonly place: string;
-  readonly action: string;
-  readonly text: string;
-  readonly cites: readonly TraceCite[];
-}
-
-export interface TraceHalf {
-  readonly verdict: Verdict;
-  readonly because: string;
-  readonly hops: readonly TraceHop[];
-}
-
-/** contract.md's Trace JSON; `missing` (what the answer would need) and `at` of hops are additions. */
-export interface TraceResult extends TraceHalf {
-  readonly schemaVersion: 1;
-  readonly packet: {
-    readonly src: string;
-    readonly dst: string;
-    readonly proto: string;
-    readonly sport: number | null;
-    readonly dport: number | null;
-  };
-  readonly arrived: {
-    readonly node: string;
-    readonly at: string;
-    readonly src: string;
-    readonly dst: string;
-    readonly dport: number | null;
-  } | null;
-  readonly reply: TraceHalf | null;
-  readonly missing: readonly Reason[];
-  readonly branches: readonly (Omit<TraceResult, 'schemaVersion' | 'branches'> & {
-    readonly probability: number | null;
-  })[];
-}
+/** What a step cites. Whether its line is one of a file or of an assumed change, and what stands there, is for the reader to look up. */
+export type TraceCite = TraceLines | TraceAbsence;
+export type TraceHop = Traced.TraceHop<TraceCite>;
+export type TraceHalf = Traced.TraceHalf<TraceCite>;
+export type TraceWay = Traced.TraceWay<TraceCite>;
+/** The Trace JSON as far as the walk knows it. */
+export type TraceResult = Omit<Traced.TraceJson<TraceCite>, 'assuming'>;
 
 /** Follows a packet and its answer over the evidence. Throws PlaceError for a place that names nothing. */
 export function trace(nodes: NetCluster | readonly NetNode[], request: TraceRequest): TraceResult {
@@ -113,7 +71,7 @@ const sentence = (reasons: readonly Reason[]): string => {
   return said.length <= 3 ? said.join('; ') : `${said.slice(0, 3).join('; ')}; and ${said.length - 3} more questions`;
 };
 
-function outcomeJson(o: Outcome, asked: Packet, arrived: boolean): Omit<TraceResult, 'schemaVersion' | 'branches'> {
+function outcomeJson(o: Outcome, asked: Packet, arrived: boolean): TraceWay {
   const leg = o.request.way.legs[0];
   const sent = leg === undefined ? asked : leg.sent;
   return {
@@ -131,7 +89,7 @@ function outcomeJson(o: Outcome, asked: Packet, arrived: boolean): Omit<TraceRes
   };
 }
 
-function arrivedJson({ packet, space }: End): TraceResult['arrived'] {
+function arrivedJson({ packet, space }: End): TraceWay['arrived'] {
   return {
     node: space === null ? 'outside' : space.node.id,
     at: space === null ? formatAddr(packet.dst) : placeName(space),

@@ -1,7 +1,7 @@
+import type { TraceJson } from '../core/trace.ts';
 import type { ResolvedCite } from '../engine/excerpt.ts';
 import type { Severity } from '../rule/index.ts';
 import type { Analysis, LogPlace } from './analysis.ts';
-import { asTrace } from './path.ts';
 import { visible } from './visible.ts';
 
 const LEVEL: Record<Severity, string> = {
@@ -75,21 +75,20 @@ export function renderSarif(analysis: Analysis, place: LogPlace): string {
 }
 
 /** The path of a packet: one step a hop. */
-function codeFlows(value: unknown): Record<string, unknown> {
-  const trace = asTrace(value);
-  if (trace === null) return {};
+function codeFlows(trace: TraceJson | undefined): Record<string, unknown> {
+  if (trace === undefined) return {};
   const locations = trace.hops.map((hop) => {
     const [cite] = hop.cites;
     const text = visible(`${hop.node} ${hop.place}: ${hop.action} ${hop.text}`);
     const physicalLocation =
-      cite?.line === undefined
-        ? {}
-        : {
+      cite !== undefined && 'line' in cite
+        ? {
             physicalLocation: {
               artifactLocation: { uri: encodeURI(visible(`${cite.node}/${cite.path}`).toWellFormed()) },
-              region: { startLine: cite.line, endLine: cite.endLine ?? cite.line },
+              region: { startLine: cite.line, endLine: cite.endLine },
             },
-          };
+          }
+        : {};
     return { location: { ...physicalLocation, message: { text } } };
   });
   return { codeFlows: [{ message: { text: visible(trace.because) }, threadFlows: [{ locations }] }] };

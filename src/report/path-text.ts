@@ -5,7 +5,7 @@ import { terminal } from './visible.ts';
 export function traceText(trace: TraceJson): string {
   const out: string[] = [verdictLine(trace), `packet: ${packetText(trace)}`];
   for (const { node, command } of trace.assuming ?? []) out.push(`assuming on ${terminal(node)}: ${terminal(command)}`);
-  const branches = trace.branches ?? [];
+  const { branches, missing } = trace;
   if (branches.length > 0) {
     out.push('', `The rules choose between ${branches.length} ways by chance:`);
     branches.forEach((branch, i) => {
@@ -14,7 +14,6 @@ export function traceText(trace: TraceJson): string {
       out.push(...wayLines(branch));
     });
   } else out.push('', ...wayLines(trace));
-  const missing = trace.missing ?? [];
   if (missing.length > 0) {
     out.push('', 'What would decide it:');
     for (const m of missing) {
@@ -64,7 +63,7 @@ function hopLines(half: TraceHalf): string[] {
     const last = ends && i === half.hops.length - 1;
     return [
       `${last ? '>' : ' '}${String(i + 1).padStart(2)}`,
-      terminal(hop.at === undefined || hop.at === 'host' ? hop.node : `${hop.node} ${hop.at}`),
+      terminal(hop.at === 'host' ? hop.node : `${hop.node} ${hop.at}`),
       terminal(hop.place),
       terminal(last ? hop.action.toUpperCase() : hop.action),
       `${terminal(hop.text)}${citesText(hop)}`,
@@ -86,8 +85,8 @@ function citesText(hop: TraceHop): string {
 
 /** `host/fw/iptables-save.txt:7`, or what the file does not hold, or the assumed command. */
 export function citeText(cite: TraceCite): string {
-  if (cite.whatIf !== undefined) return `what-if: ${terminal(cite.whatIf)}`;
-  if (cite.absent !== undefined) return `${terminal(cite.path)} does not hold ${terminal(cite.absent)}`;
-  const end = cite.endLine === undefined || cite.endLine === cite.line ? '' : `-${cite.endLine}`;
+  if ('whatIf' in cite) return `what-if: ${terminal(cite.whatIf)}`;
+  if ('absent' in cite) return `${terminal(cite.path)} does not hold ${terminal(cite.absent)}`;
+  const end = cite.endLine === cite.line ? '' : `-${cite.endLine}`;
   return `${terminal(cite.path)}:${cite.line}${end}`;
 }

@@ -42,25 +42,16 @@ const MOST = 9;
 /** Paths that are drawn: a page each would bury the rest. */
 const PATHS = 4;
 
-/** A finding's trace, when it is one. */
-export function asTrace(value: unknown): TraceJson | null {
-  if (typeof value !== 'object' || value === null) return null;
-  const trace = value as Partial<TraceJson>;
-  return Array.isArray(trace.hops) && typeof trace.verdict === 'string' && trace.packet !== undefined
-    ? (value as TraceJson)
-    : null;
-}
-
 /** The paths of findings, in their order; `pathOf` gives the anchor of one that is drawn, or ''. */
 export function drawPaths(
   findings: readonly { readonly id: string; readonly anchor: string; readonly message: string }[],
-  traceOf: (id: string) => unknown,
+  traceOf: (id: string) => TraceJson | undefined,
 ): { readonly paths: readonly PathModel[]; readonly hidden: number; readonly pathOf: (finding: string) => string } {
   const byTrace = new Map<string, string>();
   const copies = new Map<string, string>();
   const traced = findings.flatMap((f) => {
-    const trace = asTrace(traceOf(f.id));
-    if (trace === null) return [];
+    const trace = traceOf(f.id);
+    if (trace === undefined) return [];
     // a cause and its symptom may show the same packet: it is drawn once
     const text = JSON.stringify(trace);
     const first = byTrace.get(text);
@@ -101,7 +92,7 @@ export function pathModel(trace: TraceJson, anchor: string, finding: string, mes
     strip: parts([...shortened(hops, MOST - unreached.length), ...unreached]),
     hops: [...hops, ...unreached],
     reply: answer || reply === null ? '' : `The answer is ${reply.verdict}: ${reply.because}.`,
-    branches: (trace.branches ?? []).map((b) => ({
+    branches: trace.branches.map((b) => ({
       share: b.probability === null ? 'share not known' : percent(b.probability),
       verdict: b.verdict,
       because: b.because,
@@ -117,7 +108,7 @@ export function shortPath(path: PathModel): readonly HopModel[] {
 }
 
 function hopModel(hop: TraceHop, number: number, stop: boolean): HopModel {
-  const inside = hop.at === undefined || hop.at === 'host' ? '' : ` ${hop.at}`;
+  const inside = hop.at === 'host' ? '' : ` ${hop.at}`;
   const [cite] = hop.cites;
   return {
     number,

@@ -1,5 +1,6 @@
 import type { EvidenceRecord } from '../core/evidence.ts';
 import type { NonEmpty, Span } from '../core/span.ts';
+import type { TraceAbsence, TraceLines } from '../core/trace.ts';
 import type { Fact, FactKind, FactsOf, ManyKind, MaybeFactsOf, MissingFact } from '../facts/index.ts';
 import type { AbsenceCite, Cite, ClusterVerdict, LineCite, NodeVerdict, Remediation, Severity } from './verdict.ts';
 
@@ -189,12 +190,7 @@ export function isClosed<K extends FactKind>(fact: Fact<K>): fact is Fact<K> & {
 }
 
 /** A cite of a traced packet, as rules give them. */
-export function citeTraced(
-  at: { readonly node: string; readonly evidence: string; readonly path: string } & (
-    | { readonly line: number; readonly endLine: number }
-    | { readonly absent: string }
-  ),
-): Cite {
+export function citeTraced(at: TraceLines | TraceAbsence): Cite {
   const { node, evidence, path } = at;
   return 'absent' in at
     ? { kind: 'absent', node, evidence, path, absent: at.absent }

@@ -1,4 +1,5 @@
 import type { NonEmpty } from '../core/span.ts';
+import type { TraceJson } from '../core/trace.ts';
 
 export type Severity = 'critical' | 'high' | 'medium' | 'low' | 'info';
 export const SEVERITIES = ['critical', 'high', 'medium', 'low', 'info'] as const satisfies readonly Severity[];
@@ -54,7 +55,7 @@ export interface Finding {
   /** What collected fact would disprove it. */
   readonly disprove?: string;
   /** A traced packet, as contract.md's Trace JSON, when the finding comes from one. */
-  readonly trace?: unknown;
+  readonly trace?: TraceJson;
 }
 
 /** A question that could not be settled, for some nodes. */

@@ -94,8 +94,9 @@ describe('netcase trace', () => {
       line: 7,
       endLine: 7,
     });
-    expect(cite?.text).toContain('-A FORWARD -j REJECT');
-    for (const hop of trace.hops) for (const c of hop.cites) expect(c.text ?? c.absent, `${hop.place}`).not.toBe('');
+    expect(cite).toHaveProperty('text', expect.stringContaining('-A FORWARD -j REJECT'));
+    for (const hop of trace.hops)
+      for (const c of hop.cites) expect('line' in c ? c.text : c, `${hop.place}`).not.toBe('');
   });
 
   it('is unknown with the commands that would tell, and exits 4', async () => {
@@ -213,9 +214,7 @@ describe('netcase trace --if', () => {
     );
     expect([code, trace.verdict, trace.reply?.verdict]).toEqual([0, 'delivered', 'delivered']);
     expect(trace.assuming).toEqual(change.split('; ').map((command) => ({ node: 'node-b', command })));
-    const cites = [...trace.hops, ...(trace.reply?.hops ?? [])]
-      .flatMap((h) => h.cites)
-      .filter((c) => c.whatIf !== undefined);
+    const cites = [...trace.hops, ...(trace.reply?.hops ?? [])].flatMap((h) => h.cites).filter((c) => 'whatIf' in c);
     expect(cites[0]).toEqual({
       node: 'node-b',
       evidence: 'fw.iptables-save',

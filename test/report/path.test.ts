@@ -5,6 +5,7 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decodeEvidence } from '../../src/cases/evidence-text.ts';
 import { nodeInfo } from '../../src/cases/prepare.ts';
+import type { TraceJson } from '../../src/core/trace.ts';
 import { NodeFacts } from '../../src/engine/index.ts';
 import { buildNode, type TraceResult, trace } from '../../src/net/index.ts';
 import { renderHtml } from '../../src/report/html.ts';
@@ -33,14 +34,16 @@ async function traced(fixture: string, request: Parameters<typeof trace>[1] = TC
   return trace(nodes, request);
 }
 
-/** The analysis of a recorded fault, its gravest finding with the path of a packet, the others without. */
-async function withPath(fixture: string, path: unknown): Promise<Analysis> {
+/** The analysis of a recorded fault, its gravest finding with the path of a packet or none, the others without. */
+async function withPath(fixture: string, path: TraceJson | null): Promise<Analysis> {
   const bundles = await recorded(fixture);
   const analysis = analysisOf((memory) => {
     for (const bundle of bundles) memory.add(bundle, bundle.nodeName, (text) => text);
   });
   const first = analysis.causes[0]?.finding;
-  const findings = analysis.findings.map(({ trace: _, ...f }) => (f.id === first ? { ...f, trace: path } : f));
+  const findings = analysis.findings.map(({ trace: _, ...f }) =>
+    f.id === first && path !== null ? { ...f, trace: path } : f,
+  );
   return { ...analysis, findings };
 }
 
@@ -89,7 +92,7 @@ describe('the path of a packet in a report', () => {
     expect(model.paths).toHaveLength(1);
     expect(model.causes[0]?.path).toBe(model.paths[0]?.anchor);
     expect(model.paths[0]?.finding).toBe(model.causes[0]?.anchor);
-    const bare = buildReportModel(await withPath('forward-drops-pod-traffic', 'not a trace'), PLACE);
+    const bare = buildReportModel(await withPath('forward-drops-pod-traffic', null), PLACE);
     expect([bare.paths, bare.causes[0]?.path]).toEqual([[], '']);
   });
 
