@@ -2,9 +2,17 @@ import { formatPrefix, isGlobal, parseIp, parsePrefix, prefixCovers } from '../.
 import { isNonEmpty } from '../../src/core/span.ts';
 import { attachedBridges, type Source } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
-import { defaultDevice, OUTSIDE, type PodNetwork, podNetworks } from '../../src/derive/pods.ts';
+import { defaultDevice, OUTSIDE, POD_KINDS, POD_PROBES, type PodNetwork, podNetworks } from '../../src/derive/pods.ts';
 import { setting } from '../../src/derive/settings.ts';
-import { askEgress, formatAddr, HOOK_KINDS, hookNode, type NatAnswer, routeTo } from '../../src/net/index.ts';
+import {
+  askEgress,
+  formatAddr,
+  HOOK_WANTS,
+  hookNode,
+  type NatAnswer,
+  RULESET_KINDS,
+  routeTo,
+} from '../../src/net/index.ts';
 import type { Cite, Finding, Undecided } from '../../src/rule/index.ts';
 import { absent, cite, defineClusterRule, isClosed } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -26,8 +34,6 @@ interface Egress {
   readonly routes: readonly (readonly [dst: string, via: string])[];
 }
 
-const PROBES = [{ proto: 'tcp', dport: 443 }, { proto: 'udp', dport: 53 }, { proto: 'icmp' }] as const;
-
 export const rule = defineClusterRule({
   id: 'egress-masquerade-missing',
   title: {
@@ -48,18 +54,8 @@ export const rule = defineClusterRule({
   ],
   references: [REF.dockerFirewall, REF.flannelReservations, REF.flannelTroubleshooting],
   needs: ['addresses', 'routes4'],
-  needsAny: ['iptables', 'iptablesNft', 'iptablesLegacy', 'nftJson'],
-  wants: [
-    ...HOOK_KINDS.filter((k) => k !== 'addresses' && k !== 'routes4'),
-    'bridges',
-    'sysfs',
-    'dockerNetworks',
-    'dockerContainers',
-    'cniLeases',
-    'netnsAddresses',
-    'daemonJson',
-    'flannelEnv',
-  ],
+  needsAny: RULESET_KINDS,
+  wants: [...HOOK_WANTS, ...POD_KINDS, 'daemonJson'],
   explains: ['trace-pod-to-service-and-external'],
   extract({ node, facts, wants, source }): Egress {
     const routes = facts.routes4.value.routes;
@@ -101,7 +97,7 @@ export const rule = defineClusterRule({
         reason = 'docker is told not to touch iptables: docker-iptables-disabled speaks';
       else if (sample !== null && isGlobal(sample)) reason = `${subnet} is publicly routable`;
       else {
-        const asked = PROBES.map((probe) => {
+        const asked = POD_PROBES.map((probe) => {
           const packet = { src: net.sample, dst: OUTSIDE, ...probe, iif: net.bridge.name, oif: out.dev };
           return { proto: probe.proto, ...askEgress(host, packet, out.via) };
         });
@@ -170,7 +166,7 @@ function untranslated(
 ): Finding {
   const subnet = formatPrefix(net.prefix);
   const { name } = net.bridge;
-  const all = bare.length === PROBES.length;
+  const all = bare.length === POD_PROBES.length;
   const protos = all ? '' : ` (${bare.map((b) => b.proto).join(', ')})`;
   const rules = source.get('iptables');
   const what = `a rule of nat POSTROUTING that translates ${subnet} leaving by ${out.dev}`;

@@ -2,17 +2,13 @@ import { isNonEmpty } from '../../src/core/span.ts';
 import { acceptRange } from '../../src/derive/accept-range.ts';
 import { attachedBridges } from '../../src/derive/devices.ts';
 import type { PodFlow } from '../../src/derive/pods.ts';
-import { OUTSIDE, podFlows } from '../../src/derive/pods.ts';
+import { OUTSIDE, POD_KINDS, POD_PROBES, podFlows } from '../../src/derive/pods.ts';
 import type { Decider } from '../../src/net/index.ts';
-import { askForward, HOOK_KINDS, hookNode, routeTo } from '../../src/net/index.ts';
-import type { Finding, LineCite, Undecided } from '../../src/rule/index.ts';
-import { cite, defineNodeRule, findings, notApplicable, unknown } from '../../src/rule/index.ts';
+import { askForward, decidedBy, HOOK_WANTS, hookNode, isPolicy, RULESET_KINDS, routeTo } from '../../src/net/index.ts';
+import type { Finding } from '../../src/rule/index.ts';
+import { cite, defineNodeRule, notApplicable, unknown } from '../../src/rule/index.ts';
+import { NodeTally } from '../../src/rule/node-tally.ts';
 import { REF } from '../../src/rule/references.ts';
-
-/** Chains whose purpose is to drop: isolation of networks, network policies. */
-const POLICY =
-  /(DOCKER-ISOLATION|DOCKER-INTERNAL|KUBE-ROUTER|KUBE-NWPLCY|KUBE-POD-FW|kube-network-policies|cali-|calico|CILIUM|WEAVE-NPC|NETAVARK_ISOLATION)/;
-const PROBES = [{ proto: 'tcp', dport: 443 }, { proto: 'udp', dport: 53 }, { proto: 'icmp' }] as const;
 
 /** The step that comes after any hand-made rule. */
 const PERSIST = {
@@ -38,17 +34,8 @@ export const rule = defineNodeRule({
   ],
   references: [REF.dockerFirewall, REF.flannelTroubleshooting, REF.kubeVips],
   needs: ['addresses', 'routes4'],
-  needsAny: ['iptables', 'iptablesNft', 'iptablesLegacy', 'nftJson'],
-  wants: [
-    ...HOOK_KINDS.filter((k) => k !== 'addresses' && k !== 'routes4'),
-    'bridges',
-    'sysfs',
-    'dockerNetworks',
-    'dockerContainers',
-    'cniLeases',
-    'netnsAddresses',
-    'flannelEnv',
-  ],
+  needsAny: RULESET_KINDS,
+  wants: [...HOOK_WANTS, ...POD_KINDS],
   explains: ['forward-drops-replies', 'trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, source }) {
     const net = hookNode(source);
@@ -58,41 +45,28 @@ export const rule = defineNodeRule({
       if (doubt !== null) return unknown(node.id, doubt, ['ip.addr', 'bridge.brctl-show']);
       return notApplicable('no container network with a port and a route to anywhere');
     }
-    const found = new Map<string, Finding>();
-    const open = new Map<string, Undecided>();
-    const accepted = new Map<string, LineCite>();
+    const tally = new NodeTally(node.id);
     for (const flow of flows) {
-      for (const probe of PROBES) {
+      for (const probe of POD_PROBES) {
         const answer = askForward(net, { ...flow, ...probe });
         const [decider] = answer.deciders;
-        if (answer.verdict === 'accept') {
-          for (const d of answer.deciders) accepted.set(`${d.fact.path} ${d.line}`, cite(d.fact, d));
-        } else if (answer.verdict === 'unknown' || decider === undefined) {
-          const because = `whether FORWARD lets ${flow.name} through: ${answer.because}`;
-          open.set(because, { nodes: [node.id], because, evidence: answer.evidence });
-        } else {
-          const finding = drop(node.id, flow, probe.proto, decider);
-          if (!found.has(finding.key)) found.set(finding.key, finding);
-        }
+        if (answer.verdict === 'accept') tally.passed(answer.deciders.map((d) => cite(d.fact, d)));
+        else if (answer.verdict === 'unknown' || decider === undefined)
+          tally.unknown(`whether FORWARD lets ${flow.name} through: ${answer.because}`, answer.evidence);
+        else tally.fault(drop(node.id, flow, probe.proto, decider));
       }
     }
-    const list = [...found.values()];
-    const undecided = [...open.values()];
-    if (isNonEmpty(list)) return findings(list, undecided);
-    if (isNonEmpty(undecided)) return { kind: 'unknown', unknown: undecided };
-    const cites = [...accepted.values()];
-    return { kind: 'pass', cites: isNonEmpty(cites) ? cites : [cite(flows[0].fact, flows[0])] };
+    return tally.verdict([cite(flows[0].fact, flows[0])]);
   },
 });
 
 function drop(node: string, flow: PodFlow, proto: string, decider: Decider): Finding {
   const { src, dst, iif, oif } = flow;
   const chain = decider.place.split(' > ').at(-1) ?? decider.place;
-  const meant = POLICY.test(decider.place);
-  const policy = /^:(\S+) (\S+)/.exec(decider.text);
-  const what = policy === null ? `"${decider.text}"` : `policy ${policy[2]} of ${policy[1]}`;
+  const meant = isPolicy(decider.place);
+  const what = decidedBy(decider);
   return {
-    key: policy === null ? `${decider.text} in ${chain}` : `policy ${policy[2]} of ${policy[1]} (${decider.place})`,
+    key: decider.text.startsWith(':') ? `${what} (${decider.place})` : `${decider.text} in ${chain}`,
     severity: meant ? 'info' : flow.severity,
     // rules for single addresses may let the real ones through
     confidence: flow.live ? 'proven' : 'likely',

@@ -1,12 +1,10 @@
 import { isNonEmpty } from '../../src/core/span.ts';
 import { attachedBridges } from '../../src/derive/devices.ts';
-import { OUTSIDE, podFlows } from '../../src/derive/pods.ts';
-import { askForward, HOOK_KINDS, hookNode, routeTo } from '../../src/net/index.ts';
-import type { Finding, LineCite, Undecided } from '../../src/rule/index.ts';
-import { cite, defineNodeRule, findings, notApplicable, unknown } from '../../src/rule/index.ts';
+import { OUTSIDE, POD_KINDS, POD_PROBES, podFlows } from '../../src/derive/pods.ts';
+import { askForward, decidedBy, HOOK_WANTS, hookNode, RULESET_KINDS, routeTo } from '../../src/net/index.ts';
+import { cite, defineNodeRule, notApplicable, unknown } from '../../src/rule/index.ts';
+import { NodeTally } from '../../src/rule/node-tally.ts';
 import { REF } from '../../src/rule/references.ts';
-
-const PROBES = [{ proto: 'tcp', dport: 443 }, { proto: 'udp', dport: 53 }, { proto: 'icmp' }] as const;
 
 export const rule = defineNodeRule({
   id: 'forward-drops-replies',
@@ -27,17 +25,8 @@ export const rule = defineNodeRule({
   ],
   references: [REF.dockerFirewall, REF.flannelTroubleshooting],
   needs: ['addresses', 'routes4'],
-  needsAny: ['iptables', 'iptablesNft', 'iptablesLegacy', 'nftJson'],
-  wants: [
-    ...HOOK_KINDS.filter((k) => k !== 'addresses' && k !== 'routes4'),
-    'bridges',
-    'sysfs',
-    'dockerNetworks',
-    'dockerContainers',
-    'cniLeases',
-    'netnsAddresses',
-    'flannelEnv',
-  ],
+  needsAny: RULESET_KINDS,
+  wants: [...HOOK_WANTS, ...POD_KINDS],
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, source }) {
     const net = hookNode(source);
@@ -47,12 +36,10 @@ export const rule = defineNodeRule({
       if (doubt !== null) return unknown(node.id, doubt, ['ip.addr', 'bridge.brctl-show']);
       return notApplicable('no container network with a port and a route to anywhere');
     }
-    const found = new Map<string, Finding>();
-    const open = new Map<string, Undecided>();
-    const accepted = new Map<string, LineCite>();
+    const tally = new NodeTally(node.id);
     let asked = 0;
     for (const flow of flows) {
-      for (const probe of PROBES) {
+      for (const probe of POD_PROBES) {
         const request = askForward(net, { ...flow, ...probe });
         // a request that is dropped has no answer: forward-drops-pod-traffic speaks
         if (request.verdict === 'drop') continue;
@@ -60,18 +47,15 @@ export const rule = defineNodeRule({
         const answer = askForward(net, { ...flow, ...probe }, 'reply');
         const [decider] = answer.deciders;
         if (answer.verdict === 'accept' && request.verdict === 'accept') {
-          for (const d of answer.deciders) accepted.set(`${d.fact.path} ${d.line}`, cite(d.fact, d));
+          tally.passed(answer.deciders.map((d) => cite(d.fact, d)));
         } else if (answer.verdict === 'drop' && request.verdict === 'accept' && decider !== undefined) {
-          const policy = /^:(\S+) (\S+)/.exec(decider.text);
-          const what = policy === null ? `"${decider.text}"` : `policy ${policy[2]} of ${policy[1]}`;
-          const key = `${what} (${decider.place})`;
+          const what = decidedBy(decider);
           const untracked = [...answer.deciders, ...request.deciders].find((d) => /notrack/i.test(d.text));
           const why = untracked === undefined ? '' : `; "${untracked.text}" keeps the connection untracked`;
           const pass = request.deciders.find((d) => d.fact.path === decider.fact.path) ?? request.deciders[0];
           const out = [...(pass === undefined ? [] : [pass]), ...(untracked === undefined ? [] : [untracked])];
-          if (found.has(key)) continue;
-          found.set(key, {
-            key,
+          tally.fault({
+            key: `${what} (${decider.place})`,
             severity: 'high',
             confidence: flow.live ? 'proven' : 'likely',
             nodes: [node.id],
@@ -81,16 +65,11 @@ export const rule = defineNodeRule({
           });
         } else {
           const because = `whether answers to ${flow.name} come back: ${answer.because || request.because}`;
-          open.set(because, { nodes: [node.id], because, evidence: [...answer.evidence, ...request.evidence] });
+          tally.unknown(because, [...answer.evidence, ...request.evidence]);
         }
       }
     }
-    const list = [...found.values()];
-    const undecided = [...open.values()];
-    if (isNonEmpty(list)) return findings(list, undecided);
-    if (isNonEmpty(undecided)) return { kind: 'unknown', unknown: undecided };
     if (asked === 0) return notApplicable('no request gets through, so there is no answer to drop');
-    const cites = [...accepted.values()];
-    return { kind: 'pass', cites: isNonEmpty(cites) ? cites : [cite(flows[0].fact, flows[0])] };
+    return tally.verdict([cite(flows[0].fact, flows[0])]);
   },
 });

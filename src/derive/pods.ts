@@ -1,10 +1,24 @@
 import type { Prefix } from '../core/address.ts';
 import { addressAt, formatIp, formatPrefix, parsePrefix, prefixCovers } from '../core/address.ts';
 import type { Span } from '../core/span.ts';
-import type { Fact, Route } from '../facts/index.ts';
+import type { Fact, FactKind, Route } from '../facts/index.ts';
 import type { ContainerBridge, DeviceKinds, Source } from './devices.ts';
 import { attachedBridges, isUp, overlayDevices, uplinks } from './devices.ts';
 import { flannelLease } from './flannel.ts';
+
+/** What podFlows and podNetworks use beside addresses and routes: a rule that asks them declares these kinds among its wants. */
+export const POD_KINDS = [
+  'bridges',
+  'sysfs',
+  'dockerNetworks',
+  'dockerContainers',
+  'cniLeases',
+  'netnsAddresses',
+  'flannelEnv',
+] as const satisfies readonly FactKind[];
+
+/** Packets that stand for all that containers send: rules often single out a protocol or a port. */
+export const POD_PROBES = [{ proto: 'tcp', dport: 443 }, { proto: 'udp', dport: 53 }, { proto: 'icmp' }] as const;
 
 export type PodKinds = DeviceKinds | 'routes4' | 'flannelEnv';
 

@@ -41,6 +41,12 @@ export interface NatAnswer extends Omit<HookAnswer, 'verdict'> {
   readonly verdict: 'translated' | 'none' | 'unknown';
 }
 
+/** `"-A FORWARD -j DROP"`, `policy DROP of FORWARD`. */
+export function decidedBy(decider: Decider): string {
+  const policy = /^:(\S+) (\S+)/.exec(decider.text);
+  return policy === null ? `"${decider.text}"` : `policy ${policy[2]} of ${policy[1]}`;
+}
+
 const PROTO = { tcp: TCP, udp: UDP, icmp: ICMP } as const;
 const MAX_WAYS = 32;
 

@@ -1,10 +1,10 @@
 export { formatAddr } from './addr.ts';
-export { askEgress, askForward, askInput, type Decider, type NatAnswer, routeTo } from './ask.ts';
+export { askEgress, askForward, askInput, type Decider, decidedBy, type NatAnswer, routeTo } from './ask.ts';
 export { clusterOf, lazyCluster, type NetCluster } from './cluster.ts';
 export { fleetOf } from './fleet.ts';
-export { buildNode, HOOK_KINDS, hookNode, type NetNode } from './model.ts';
+export { buildNode, HOOK_KINDS, HOOK_WANTS, hookNode, type NetNode, RULESET_KINDS } from './model.ts';
 export { PlaceError } from './place.ts';
-export { type Ends, type Lost, probe } from './probe.ts';
+export { type Ends, isPolicy, type Lost, probe } from './probe.ts';
 export { type Lesson, learnPart, type Pod, reach, reachOf, surveyOf } from './reach.ts';
 export { type TraceResult, trace } from './result.ts';
 export type { TraceRequest } from './trace.ts';

@@ -30,6 +30,10 @@ export const HOOK_KINDS = [
   'modules',
 ] as const satisfies readonly FactKind[];
 export type HookKind = (typeof HOOK_KINDS)[number];
+/** The same for a rule that needs addresses and routes. */
+export const HOOK_WANTS = HOOK_KINDS.filter((k) => k !== 'addresses' && k !== 'routes4');
+/** Every form in which rulesets are collected: without one of them there is nothing to ask. */
+export const RULESET_KINDS = ['iptables', 'iptablesNft', 'iptablesLegacy', 'nftJson'] as const;
 
 /** A node of the case: its own namespace and one for every container or pod whose namespace was collected. */
 export interface NetNode {

@@ -1,13 +1,6 @@
 import type { NetCluster } from './cluster.ts';
 import { PlaceError } from './place.ts';
-import {
-  type TraceCite,
-  type TraceHalf,
-  type TraceHop,
-  type TraceResult,
-  type TraceWay,
-  trace,
-} from './result.ts';
+import { type TraceCite, type TraceHalf, type TraceHop, type TraceResult, type TraceWay, trace } from './result.ts';
 import type { TraceRequest } from './trace.ts';
 
 /** What one probe says about the path that it took. */
@@ -46,9 +39,10 @@ export interface Ends {
   readonly to: string | null;
 }
 
-/** Chains whose purpose is to drop. */
+/** Chains whose purpose is to drop: isolation of networks, network policies. */
 const POLICY =
   /DOCKER-ISOLATION|DOCKER-INTERNAL|KUBE-ROUTER|KUBE-NWPLCY|KUBE-POD-FW|kube-network-policies|cali-|calico|CILIUM|WEAVE-NPC|NETAVARK_ISOLATION/;
+export const isPolicy = (place: string): boolean => POLICY.test(place);
 
 /** Follows one packet and its answer and says whether the path holds; that nothing listens at its end is no fault of the path. */
 export function probe(cluster: NetCluster, request: TraceRequest, ends: Ends): Probed {
@@ -100,7 +94,7 @@ function open(end: TraceHalf, because: string, result: TraceResult): Probed {
 
 function lostAt(half: Lost['half'], end: TraceHalf, way: TraceWay, result: TraceResult, ends: Ends): Probed {
   const at = end.hops.at(-1);
-  if (at !== undefined && POLICY.test(at.place)) return { kind: 'policy' };
+  if (at !== undefined && isPolicy(at.place)) return { kind: 'policy' };
   const target = half === 'request' ? ends.to : ends.from;
   const inTunnel = end.hops.findLastIndex((h) => h.action === 'encapsulate');
   const out = end.hops.findLastIndex((h) => h.action === 'decapsulate');
@@ -109,7 +103,13 @@ function lostAt(half: Lost['half'], end: TraceHalf, way: TraceWay, result: Trace
   return lost(half, end, way, result, blame);
 }
 
-function lost(half: Lost['half'], end: TraceHalf, way: TraceWay, result: TraceResult, blame: readonly string[]): Probed {
+function lost(
+  half: Lost['half'],
+  end: TraceHalf,
+  way: TraceWay,
+  result: TraceResult,
+  blame: readonly string[],
+): Probed {
   // a drop that nothing in a file says (no route, no answer for a neighbour) is proved by what led there
   const hop = end.hops.at(-1);
   const cited = end.hops.findLast((h) => h.cites.length > 0) ?? way.hops.findLast((h) => h.cites.length > 0);
