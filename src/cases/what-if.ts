@@ -37,7 +37,7 @@ function placeOf(text: string, nodes: readonly string[]): { line: string; node: 
   const m = /^(.*\S)\s+@(\S+)\s*$/s.exec(text);
   const few = nodes.length > 8 ? `${nodes.slice(0, 8).join(', ')} and ${nodes.length - 8} more` : nodes.join(', ');
   if (m !== null) {
-    const [, line, node] = m as unknown as [string, string, string];
+    const [, line = '', node = ''] = m;
     if (!nodes.includes(node))
       throw new Failure('usage', `--if "${text}": there is no node ${node} in this case (${few})`);
     return { line, node };
@@ -99,7 +99,7 @@ function readSysctl(words: readonly string[], text: string): Edit[] {
 function settingOf(text: string, command: string): Edit {
   const m = /^\s*(?:\/proc\/sys\/)?([A-Za-z][^\s=]*)\s*=\s*(\S.*?)\s*$/.exec(text);
   if (m === null) refuse(command, `"${text}" is no key=value`);
-  const [, name, value] = m as unknown as [string, string, string];
+  const [, name = '', value = ''] = m;
   const key =
     name.search(/[./]/) >= 0 && /[./]/.exec(name)?.[0] === '.'
       ? name.replace(/[./]/g, (c) => (c === '.' ? '/' : '.'))

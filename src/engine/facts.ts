@@ -1,8 +1,8 @@
 import type { EvidenceId, EvidenceRecord } from '../core/evidence.ts';
 import { hasContent, isClosedWorld } from '../core/evidence.ts';
-import type { Fact, FactKind, ManyKind, MissingFact } from '../facts/index.ts';
+import type { Fact, FactKind, FactTypes, ManyKind, MissingFact } from '../facts/index.ts';
 import { FACT_SOURCES } from '../facts/index.ts';
-import type { AnyParser, Skipped } from '../facts/parser.ts';
+import type { Parsed, Parser, Skipped } from '../facts/parser.ts';
 import { PARSERS } from '../parsers/index.ts';
 import type { FactSource, NodeInfo } from '../rule/index.ts';
 
@@ -13,8 +13,53 @@ export interface NodeEvidence {
   textAt(path: string): string | null;
 }
 
-const parserOf = new Map<string, AnyParser>();
-for (const parser of PARSERS) for (const id of parser.evidence) parserOf.set(`${parser.fact} ${id}`, parser);
+const SMALL = 8 * 1024;
+const TEXTS_OF_A_PARSER = 8;
+
+type Parse<K extends FactKind> = Parser<K>['parse'];
+
+// maps whose values are of the kind that is their key, which the type of Map cannot say
+interface ParsersByKind {
+  get<K extends FactKind>(kind: K): Map<EvidenceId, Parse<K>> | undefined;
+  set<K extends FactKind>(kind: K, parsers: Map<EvidenceId, Parse<K>>): void;
+}
+interface OneByKind {
+  get<K extends FactKind>(kind: K): Fact<K> | MissingFact<K> | undefined;
+  set<K extends FactKind>(kind: K, fact: Fact<K> | MissingFact<K>): void;
+}
+interface ListByKind {
+  get<K extends ManyKind>(kind: K): readonly Fact<K>[] | undefined;
+  set<K extends ManyKind>(kind: K, facts: readonly Fact<K>[]): void;
+}
+interface InstancesByKind {
+  get<K extends ManyKind>(kind: K): Map<string, Fact<K> | MissingFact<K>> | undefined;
+  set<K extends ManyKind>(kind: K, instances: Map<string, Fact<K> | MissingFact<K>>): void;
+}
+
+const PARSE: ParsersByKind = new Map();
+for (const parser of PARSERS) register(parser);
+
+function register<K extends FactKind>(parser: Parser<K>): void {
+  const parse = remembering(parser);
+  const known = PARSE.get(parser.fact) ?? new Map<EvidenceId, Parse<K>>();
+  for (const id of parser.evidence) known.set(id, parse);
+  PARSE.set(parser.fact, known);
+}
+
+/** Configuration is the same on every node of a fleet: small files that were read last are not parsed again. */
+function remembering<K extends FactKind>(parser: Parser<K>): Parse<K> {
+  const before = new Map<string, Parsed<FactTypes[K]>>();
+  return (text) => {
+    if (text.length > SMALL) return parser.parse(text);
+    const known = before.get(text);
+    if (known !== undefined) return known;
+    const parsed = parser.parse(text);
+    const [oldest] = before.keys();
+    if (before.size >= TEXTS_OF_A_PARSER && oldest !== undefined) before.delete(oldest);
+    before.set(text, parsed);
+    return parsed;
+  };
+}
 
 /** What one evidence file gave: for coverage and for the lines that no parser understood. */
 export interface ParseNote {
@@ -30,9 +75,9 @@ export class NodeFacts implements FactSource {
   readonly notes = new Map<string, ParseNote>();
   private readonly evidence: NodeEvidence;
   private readonly records = new Map<string, EvidenceRecord[]>();
-  private readonly one = new Map<FactKind, Fact<FactKind> | MissingFact>();
-  private readonly many = new Map<FactKind, readonly Fact<FactKind>[]>();
-  private readonly single = new Map<string, Fact<FactKind> | MissingFact>();
+  private readonly one: OneByKind = new Map();
+  private readonly many: ListByKind = new Map();
+  private readonly single: InstancesByKind = new Map();
 
   constructor(evidence: NodeEvidence) {
     this.node = evidence.info.id;
@@ -46,26 +91,31 @@ export class NodeFacts implements FactSource {
 
   get<K extends FactKind>(kind: K): Fact<K> | MissingFact<K> {
     const known = this.one.get(kind);
-    if (known !== undefined) return known as Fact<K> | MissingFact<K>;
+    if (known !== undefined) return known;
     const found = this.read(kind, (id) => this.records.get(id)?.[0]);
-    this.one.set(kind, found as Fact<FactKind> | MissingFact);
+    this.one.set(kind, found);
     return found;
   }
 
   all<K extends ManyKind>(kind: K): readonly Fact<K>[] {
     const known = this.many.get(kind);
-    if (known !== undefined) return known as unknown as readonly Fact<K>[];
+    if (known !== undefined) return known;
     const list = [...new Set(this.recorded(kind).map((r) => r.instance ?? ''))].flatMap((i) => this.at(kind, i) ?? []);
-    this.many.set(kind, list as unknown as readonly Fact<FactKind>[]);
+    this.many.set(kind, list);
     return list;
   }
 
   at<K extends ManyKind>(kind: K, instance: string): Fact<K> | undefined {
-    const key = `${kind} ${instance}`;
-    const known = this.single.get(key);
-    if (known !== undefined) return (known.missing ? undefined : known) as Fact<K> | undefined;
-    const fact = this.read(kind, (id) => this.records.get(id)?.find((r) => (r.instance ?? '') === instance));
-    this.single.set(key, fact as Fact<FactKind> | MissingFact);
+    let instances = this.single.get(kind);
+    if (instances === undefined) {
+      instances = new Map();
+      this.single.set(kind, instances);
+    }
+    let fact = instances.get(instance);
+    if (fact === undefined) {
+      fact = this.read(kind, (id) => this.records.get(id)?.find((r) => (r.instance ?? '') === instance));
+      instances.set(instance, fact);
+    }
     return fact.missing ? undefined : fact;
   }
 
@@ -116,11 +166,11 @@ export class NodeFacts implements FactSource {
 
   private parse<K extends FactKind>(kind: K, id: EvidenceId, record: EvidenceRecord): Fact<K> | string {
     if (!hasContent(record.status)) return statusText(record);
-    const parser = parserOf.get(`${kind} ${id}`);
-    if (parser === undefined) return `no parser reads ${id} as ${kind}`;
+    const parse = PARSE.get(kind)?.get(id);
+    if (parse === undefined) return `no parser reads ${id} as ${kind}`;
     const text = this.evidence.textAt(record.path);
     if (text === null) return `${statusText(record)}, but its bytes are not in the case`;
-    const parsed = parseOnce(parser, text);
+    const parsed = parse(text);
     const noteKey = `${kind} ${record.path}`;
     if (!parsed.ok) {
       this.notes.set(noteKey, { evidence: id, path: record.path, why: parsed.why, skipped: [] });
@@ -129,7 +179,7 @@ export class NodeFacts implements FactSource {
     if (parsed.skipped.length > 0) {
       this.notes.set(noteKey, { evidence: id, path: record.path, why: null, skipped: parsed.skipped });
     }
-    const fact: Fact<FactKind> = {
+    return {
       missing: false,
       kind,
       node: this.node,
@@ -140,30 +190,7 @@ export class NodeFacts implements FactSource {
       closed: isClosedWorld(record.status) && this.evidence.info.complete && parsed.skipped.length === 0,
       value: parsed.value,
     };
-    return fact as Fact<K>;
   }
-}
-
-/** Configuration is the same on every node of a fleet: small files that were read last, by parser and text. */
-type AnyParsed = ReturnType<AnyParser['parse']>;
-const readBefore = new Map<AnyParser, Map<string, AnyParsed>>();
-const SMALL = 8 * 1024;
-const TEXTS_OF_A_PARSER = 8;
-
-function parseOnce(parser: AnyParser, text: string): AnyParsed {
-  if (text.length > SMALL) return parser.parse(text);
-  let known = readBefore.get(parser);
-  if (known === undefined) {
-    known = new Map();
-    readBefore.set(parser, known);
-  }
-  const before = known.get(text);
-  if (before !== undefined) return before;
-  const parsed = parser.parse(text);
-  const [oldest] = known.keys();
-  if (known.size >= TEXTS_OF_A_PARSER && oldest !== undefined) known.delete(oldest);
-  known.set(text, parsed);
-  return parsed;
 }
 
 /** The collector looked and found nothing: a guard or an absent file. A missing tool or a deadline proves nothing. */

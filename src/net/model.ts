@@ -29,7 +29,7 @@ export const HOOK_KINDS = [
   'ipsets',
   'modules',
 ] as const satisfies readonly FactKind[];
-export type HookKind = (typeof HOOK_KINDS)[number];
+type HookKind = (typeof HOOK_KINDS)[number];
 /** The same for a rule that needs addresses and routes. */
 export const HOOK_WANTS = HOOK_KINDS.filter((k) => k !== 'addresses' && k !== 'routes4');
 /** Every form in which rulesets are collected: without one of them there is nothing to ask. */
@@ -58,27 +58,31 @@ export function undeclared<K extends FactKind>(node: string, kind: K): MissingFa
   };
 }
 
+/** A source of a few kinds as one of all: what a rule did not declare is missing. */
+function onlyOf<K extends FactKind>(source: NetFacts<K>, kinds: readonly K[]): NetFacts {
+  const declared: ReadonlySet<FactKind> = new Set(kinds);
+  const holds = <F extends FactKind>(kind: F): kind is F & K => declared.has(kind);
+  return {
+    node: source.node,
+    get: (kind) => (holds(kind) ? source.get(kind) : undeclared(source.node, kind)),
+    all: (kind) => (holds(kind) ? source.all(kind) : []),
+    ...(source.at === undefined
+      ? {}
+      : { at: (kind, instance) => (holds(kind) ? source.at?.(kind, instance) : undefined) }),
+    ...(source.instances === undefined
+      ? {}
+      : { instances: (kind) => (holds(kind) ? (source.instances?.(kind) ?? []) : []) }),
+  };
+}
+
 /**
- * The model of one node over its facts. Nothing is read before it is asked for. `kinds` limits what may be read to what the caller
- * declared; by default everything, with HookKind sources at least HOOK_KINDS.
+ * The model of one node over its facts. Nothing is read before it is asked for. A source that holds a few `kinds` only, as that of a rule
+ * which declared them, is enough for what askForward and its like read.
  */
-export function buildNode(source: NetFacts<HookKind>, kinds?: readonly FactKind[]): NetNode {
-  const allowed = kinds === undefined ? null : new Set<FactKind>(kinds);
-  const open = source as unknown as NetFacts;
-  const facts: NetFacts =
-    allowed === null
-      ? open
-      : {
-          node: source.node,
-          get: (kind) => (allowed.has(kind) ? open.get(kind) : undeclared(source.node, kind)),
-          all: (kind) => (allowed.has(kind) ? open.all(kind) : []),
-          ...(open.at === undefined
-            ? {}
-            : { at: (kind, instance) => (allowed.has(kind) ? open.at?.(kind, instance) : undefined) }),
-          ...(open.instances === undefined
-            ? {}
-            : { instances: (kind) => (allowed.has(kind) ? (open.instances?.(kind) ?? []) : []) }),
-        };
+export function buildNode(source: NetFacts): NetNode;
+export function buildNode<K extends FactKind>(source: NetFacts<K>, kinds: readonly K[]): NetNode;
+export function buildNode<K extends FactKind>(source: NetFacts | NetFacts<K>, kinds?: readonly K[]): NetNode {
+  const facts = kinds === undefined ? source : onlyOf(source, kinds);
   let spaces: readonly Space[] | undefined;
   const node: NetNode = {
     id: source.node,

@@ -8,12 +8,18 @@ import { changeFdb, changeNeighbour, changeSysctl } from './what-if-tables.ts';
 
 export * from './what-if-changes.ts';
 
+/** A map whose facts are of the kind that is their key, which the type of Map cannot say. */
+interface Written {
+  get<K extends FactKind>(kind: K): Fact<K> | undefined;
+  set<K extends FactKind>(kind: K, fact: Fact<K>): void;
+}
+
 /** The facts of a node as they would be after the change, in the node's own namespace. Throws ChangeError. */
 export function applyChange(facts: NetFacts, change: Change): NetFacts {
-  const written = new Map<FactKind, Fact<FactKind>>();
+  const written: Written = new Map();
   const read = <K extends SingleKind>(kind: K): Fact<K> | null => {
     const own = written.get(kind);
-    if (own !== undefined) return own as Fact<K>;
+    if (own !== undefined) return own;
     const fact = facts.get(kind);
     return fact.missing ? null : fact;
   };
@@ -32,13 +38,13 @@ export function applyChange(facts: NetFacts, change: Change): NetFacts {
     },
     write(kind, value) {
       const fact = read(kind);
-      if (fact !== null) written.set(kind, { ...fact, value } as unknown as Fact<FactKind>);
+      if (fact !== null) written.set(kind, { ...fact, value });
     },
   };
   work(draft, change.edit);
   return {
     node: facts.node,
-    get: (kind) => (written.get(kind) as ReturnType<typeof facts.get<typeof kind>> | undefined) ?? facts.get(kind),
+    get: (kind) => written.get(kind) ?? facts.get(kind),
     all: (kind) => facts.all(kind),
   };
 }

@@ -75,6 +75,6 @@ export const TABLES: readonly string[] = names(/^CREATE (?:TABLE|VIEW) (\w+)/);
 
 /** What `sqlite_schema` of a case holds, sorted; anything more or else is not ours. */
 export const EXPECTED_SCHEMA: readonly string[] = DDL.map((sql) => {
-  const [, type, name] = /^CREATE (\w+) (\w+)/.exec(sql) as unknown as [string, string, string];
+  const [, type = '', name = ''] = /^CREATE (\w+) (\w+)/.exec(sql) ?? [];
   return `${type.toLowerCase()} ${name} ${sql}`;
 }).sort();
