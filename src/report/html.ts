@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { Analysis, LogPlace } from './analysis.ts';
+import { buildReportModel } from './build.ts';
 import { renderJson } from './json.ts';
 import type { Detail } from './model.ts';
-import { buildReportModel, FULL } from './model.ts';
+import { FULL } from './model.ts';
 import { asset, contentSecurityPolicy, templates } from './templates.ts';
 
 /** Bytes that every tracker and mail gateway takes (report.md). */

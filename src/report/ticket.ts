@@ -1,6 +1,7 @@
 import type { Analysis, LogPlace } from './analysis.ts';
+import { buildReportModel } from './build.ts';
 import type { CauseModel, ReportModel } from './model.ts';
-import { buildReportModel, FULL } from './model.ts';
+import { FULL } from './model.ts';
 import { shortPath } from './path.ts';
 import { codeBlock, templates } from './templates.ts';
 
