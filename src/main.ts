@@ -6,7 +6,7 @@ const root = join(import.meta.dirname, '..');
 /** Where oclif finds the commands: of the built program, or TypeScript in a checkout. */
 const target = import.meta.filename.endsWith('.ts') ? './src/commands/index.ts' : './bin/commands.cjs';
 
-/** Runs one command line. Exit codes are contract.md's; a closed pipe (| head) is no error. */
+/** Runs one command line. Exit codes are those of README.md; a closed pipe (| head) is no error. */
 export async function main(argv: readonly string[]): Promise<void> {
   process.stdout.on('error', closedPipe);
   process.stderr.on('error', closedPipe);

@@ -1,4 +1,4 @@
-// Command line and presets of the fleet generator. Shapes: the table "Generator" of performance.md.
+// Command line and presets of the fleet generator. docs/performance.md says what the presets are like.
 import { availableParallelism } from 'node:os';
 
 const PRESETS = {

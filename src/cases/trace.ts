@@ -12,7 +12,7 @@ export interface TraceAsk extends TraceRequest {
   readonly changes: readonly string[];
 }
 
-/** One packet's path through a case: contract.md's Trace JSON with the text of every cited line. */
+/** One packet's path through a case: the Trace JSON with the text of every cited line. */
 export function traceCase({ caseFile, changes: texts, ...request }: TraceAsk): TraceJson {
   return withNetCase(caseFile, texts, (net, changes) =>
     presented(

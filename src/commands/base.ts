@@ -4,7 +4,7 @@ import type { Failure } from '../cases/failure.ts';
 import { isFailure } from '../cases/failure.ts';
 import { terminal } from '../report/visible.ts';
 
-/** contract.md's exit codes. */
+/** The exit codes of README.md. */
 export const EXIT = {
   clean: 0,
   findings: 1,

@@ -1,6 +1,6 @@
 import { EVIDENCE } from './evidence-list.ts';
 
-/** Stable name of one kind of evidence (collectors/evidence.tsv). Ids are API; paths follow evidence.md's item list. */
+/** Stable name of one kind of evidence (collectors/evidence.tsv). Ids and paths are API. */
 export type EvidenceId = (typeof EVIDENCE)[number]['id'];
 
 export interface EvidenceKind {
@@ -76,7 +76,7 @@ export function isEvidenceId(id: string): id is EvidenceId {
   return byId.has(id);
 }
 
-/** Which evidence a bundle path holds, by evidence.md's item list; undefined for a path the list does not know. */
+/** Which evidence a bundle path holds; undefined for a path that collectors/evidence.tsv does not know. */
 export function evidenceAt(path: string): { readonly kind: EvidenceKind; readonly instance?: string } | undefined {
   const exact = byPath.get(path);
   if (exact !== undefined) return { kind: exact };

@@ -67,7 +67,7 @@ export interface TraceWay<C = TraceCite> extends TraceHalf<C> {
   }[];
 }
 
-/** contract.md's Trace JSON (schema/trace.v1.json); `missing` and the `at` of hops are additions. */
+/** The Trace JSON (schema/trace.v1.json). */
 export interface TraceJson<C = TraceCite> extends TraceWay<C> {
   readonly schemaVersion: 1;
   /** Changes that were assumed, in order. */

@@ -2,7 +2,7 @@ import type { Cite } from '../rule/index.ts';
 
 /** Lines around a cite, for the report. */
 export interface Excerpt {
-  /** Text of the cited lines, joined by newlines and clipped; what contract.md calls `text`. */
+  /** Text of the cited lines, joined by newlines and clipped; `text` of a cite in JSON. */
   readonly text: string;
   /** Numbered lines from at most three before to three after, each clipped. */
   readonly context: readonly { readonly line: number; readonly text: string; readonly cited: boolean }[];

@@ -6,7 +6,7 @@ import type { Detail } from './model.ts';
 import { FULL } from './model.ts';
 import { asset, contentSecurityPolicy, templates } from './templates.ts';
 
-/** Bytes that every tracker and mail gateway takes (report.md). */
+/** Bytes that every tracker and mail gateway takes. */
 export const MAX_REPORT_BYTES = 5_000_000;
 
 /** What is given up, in this order, until the report fits: context lines first, then figures, then the least grave findings. */

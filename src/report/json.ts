@@ -2,7 +2,7 @@ import type { AnalysisFinding } from '../engine/analysis.ts';
 import type { ResolvedCite } from '../engine/excerpt.ts';
 import type { Analysis, LogPlace } from './analysis.ts';
 
-/** contract.md's cite: a line range with its text, or an absence. */
+/** A cite: a line range with its text, or an absence. */
 export function jsonCite(cite: ResolvedCite): Record<string, unknown> {
   if (cite.kind === 'absent') return { node: cite.node, evidence: cite.evidence, path: cite.path, absent: cite.absent };
   const { node, evidence, path, line, endLine } = cite;
@@ -28,7 +28,7 @@ function jsonFinding(f: AnalysisFinding, analysis: Analysis): Record<string, unk
   };
 }
 
-/** The analysis as contract.md has it (schema/analysis.v1.json); keys keep this order, same case position gives the same bytes. */
+/** The Analysis JSON (schema/analysis.v1.json); keys keep this order, same case position gives the same bytes. */
 export function renderJson(analysis: Analysis, place: LogPlace): string {
   const nodes = [...new Set(analysis.bundles.map((b) => b.node))].map((id) => ({
     id,

@@ -54,7 +54,7 @@ export interface Finding {
   readonly remediation?: readonly Remediation[];
   /** What collected fact would disprove it. */
   readonly disprove?: string;
-  /** A traced packet, as contract.md's Trace JSON, when the finding comes from one. */
+  /** A traced packet, when the finding comes from one. */
   readonly trace?: TraceJson;
 }
 

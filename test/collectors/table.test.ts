@@ -32,7 +32,7 @@ describe('collector and evidence.tsv', () => {
 
   it('keeps to POSIX and its own names', () => {
     expect(text).not.toMatch(/^\s*(local|declare|typeset) /m);
-    // What would write: see evidence.md, facts 3 and 4.
+    // These register the tables that they ask for: docs/collector.md, Guards.
     expect(text).not.toMatch(/^[^#\n]*\b(iptables|ip6tables)(-legacy|-nft)? (-t|-L|-S)\b/m);
     expect(text).not.toMatch(/^[^#\n]*-save -t\b/m);
   });

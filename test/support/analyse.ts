@@ -14,7 +14,7 @@ export interface JsonCite {
   readonly absent?: string;
 }
 
-/** contract.md's analysis JSON, as far as tests read it. */
+/** The Analysis JSON (schema/analysis.v1.json), as far as tests read it. */
 export interface AnalysisJson {
   readonly schemaVersion: 1;
   readonly case: { readonly position: number; readonly head: string };

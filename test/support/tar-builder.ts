@@ -133,7 +133,7 @@ export function bundleJson(more: Json = {}): Json {
   };
 }
 
-/** A bundle of format v1 (evidence.md), uncompressed; honest unless the spec says otherwise. */
+/** A bundle of format v1 (docs/collector.md), uncompressed; honest unless the spec says otherwise. */
 export function bundleTar(spec: BundleSpec = {}): Buffer {
   const files = spec.files ?? FILES;
   const root = spec.root ?? 'netcase_node-a_20261124T120000Z_abcdef/';
