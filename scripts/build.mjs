@@ -47,6 +47,7 @@ writeFileSync(templatesFile, templateModule());
 
 const { outputFiles } = await build({
   write: false,
+  absWorkingDir: root,
   entryPoints: [join(root, 'src/program.ts')],
   outfile: join(dist, 'netcase.cjs'),
   bundle: true,

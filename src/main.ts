@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { execute, settings } from '@oclif/core';
+import { flush, handle, run, settings } from '@oclif/core';
 
 const root = join(import.meta.dirname, '..');
 /** Where oclif finds the commands: of the built program, or TypeScript in a checkout. */
@@ -16,7 +16,17 @@ export async function main(argv: readonly string[]): Promise<void> {
   settings.enableAutoTranspile = false;
   const pjson = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   pjson.oclif.commands.target = target;
-  await execute({ args: [...argv], loadOptions: { root, pjson } });
+  try {
+    await run([...argv], { root, pjson });
+    await flush();
+  } catch (error) {
+    if (!/^command .* not found$/s.test((error as Error).message)) return handle(error as Error);
+    // oclif takes words behind a command for a part of its name
+    const flags = argv.findIndex((word, i) => i > 0 && word.startsWith('-'));
+    const called = argv.slice(0, flags < 0 ? argv.length : flags).join(' ');
+    process.stderr.write(`netcase: there is no command ${JSON.stringify(called)}; netcase --help lists them\n`);
+    process.exitCode = 2;
+  }
 }
 
 function closedPipe(error: NodeJS.ErrnoException): void {

@@ -11,18 +11,21 @@ export function clock(): string {
 
 /** Opens a case to add to it; makes it when `create` and it is not there. */
 export function openForWriting(path: string, create: boolean): CaseFile {
-  if (!create && !existsSync(path))
-    throw new Failure('usage', `there is no case file ${path}; give bundles to analyze, or the right --case`);
+  if (!create) mustExist(path);
   return open(path, create ? 'create' : 'write');
 }
 
 export function openForReading(path: string): CaseFile {
-  if (!existsSync(path))
-    throw new Failure(
-      'usage',
-      `there is no case file ${path}; make one with netcase analyze, or give the right --case`,
-    );
+  mustExist(path);
   return open(path, 'read');
+}
+
+function mustExist(path: string): void {
+  if (existsSync(path)) return;
+  throw new Failure(
+    'usage',
+    `there is no case file ${path}; make one with netcase analyze BUNDLE, or give the right --case`,
+  );
 }
 
 function open(path: string, mode: 'create' | 'write' | 'read'): CaseFile {

@@ -30,9 +30,17 @@ export function writeOutput(path: string, text: string): void {
       // it was never made, or the rename took it
     }
     if (error instanceof Failure) throw error;
+    const { code } = error as NodeJS.ErrnoException;
     throw new Failure(
       'io',
-      `${path} could not be written (${(error as Error).message}); free space or give another place with -o`,
+      `${path} could not be written (${code}); ${adviceFor(code)}, or give another place with -o`,
     );
   }
+}
+
+function adviceFor(code: string | undefined): string {
+  if (code === 'ENOENT' || code === 'ENOTDIR') return 'make its folder';
+  return code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
+    ? 'check the permissions of its folder'
+    : 'free space';
 }

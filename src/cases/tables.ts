@@ -1,6 +1,6 @@
 import { evidenceKind } from '../core/evidence.ts';
 import type { Analysis } from '../report/index.ts';
-import type { CaseFile } from '../store/index.ts';
+import { type CaseFile, EVENT_TYPES } from '../store/index.ts';
 import { openListings } from '../store/listings.ts';
 import { Failure } from './failure.ts';
 import { latestAnalysis } from './place.ts';
@@ -24,6 +24,12 @@ export interface Filter {
 /** Findings of the newest analysis, the gravest first. */
 export async function listFindings(store: CaseFile, { severity, rule, node }: Filter): Promise<Listing> {
   analysed(store);
+  if (rule !== undefined || node !== undefined) {
+    // a table without rows would read as "nothing was found"
+    const { analysis } = latestAnalysis(store);
+    if (rule !== undefined) rowOf(analysis, rule);
+    if (node !== undefined) mustHaveNode(analysis, node);
+  }
   const listings = await openListings(store);
   const cites = new Map(listings.firstCites().map((c) => [c.finding, c]));
   const accepted = store.accepted();
@@ -117,6 +123,8 @@ export async function listCoverage(store: CaseFile): Promise<Listing> {
 
 /** The log, an act a row. */
 export async function listHistory(store: CaseFile, { type }: Filter): Promise<Listing> {
+  if (type !== undefined && !EVENT_TYPES.some((t) => t === type))
+    throw new Failure('usage', `there is no event type ${type}; the types are ${EVENT_TYPES.join(', ')}`);
   const listings = await openListings(store);
   const data = listings.history(type === undefined ? {} : { type }).map((e) => ({
     position: e.seq,
@@ -154,6 +162,19 @@ function summary(type: string, payload: Record<string, unknown>): string {
   }
 }
 
+function rowOf(analysis: Analysis, rule: string): Analysis['matrix'][string] {
+  const row = analysis.matrix[rule];
+  if (row === undefined) throw new Failure('usage', `there is no rule ${rule}; netcase rules lists them`);
+  return row;
+}
+
+function mustHaveNode(analysis: Analysis, node: string): void {
+  if (!analysis.bundles.some((b) => b.node === node)) throw noNode(node);
+}
+
+const noNode = (node: string) =>
+  new Failure('usage', `there is no node ${node} in this case; netcase nodes lists them`);
+
 /** Why a rule answered as it did for one node: its answer, proof or reason, and its findings there. */
 export function explainAnswer(
   store: CaseFile,
@@ -161,11 +182,8 @@ export function explainAnswer(
   node: string,
 ): { answer: string; because: string; cites: readonly unknown[]; findings: Analysis['findings'] } {
   const { analysis } = latestAnalysis(store);
-  const row = analysis.matrix[rule];
-  if (row === undefined) throw new Failure('usage', `there is no rule ${rule}; netcase rules lists them`);
-  const answer = row[node];
-  if (answer === undefined)
-    throw new Failure('usage', `there is no node ${node} in this case; netcase nodes lists them`);
+  const answer = rowOf(analysis, rule)[node];
+  if (answer === undefined) throw noNode(node);
   const bundle = analysis.bundles.find((b) => b.node === node && b.current);
   const result = bundle === undefined ? null : getResult(store, bundle.sha256, analysis.tool.ruleset, node);
   const detail = result?.answers[rule];

@@ -34,6 +34,7 @@ function read(path: string): Buffer {
   try {
     return readFileSync(path);
   } catch (error) {
-    throw new Failure('io', `${path} could not be read (${(error as Error).message})`);
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Failure('io', `the report ${path} could not be read (${code}); check the path and its permissions`);
   }
 }

@@ -1,5 +1,5 @@
 import { writeSync } from 'node:fs';
-import { Command, Flags } from '@oclif/core';
+import { Command, Errors, Flags } from '@oclif/core';
 import type { Failure } from '../cases/failure.ts';
 import { isFailure } from '../cases/failure.ts';
 import { terminal } from '../report/visible.ts';
@@ -68,19 +68,32 @@ export abstract class NetcaseCommand extends Command {
     writeWhole(2, `${text}\n`);
   }
 
-  protected override async catch(error: Error & { exitCode?: number; oclif?: { exit?: number } }): Promise<void> {
+  protected override async catch(error: Error): Promise<void> {
     if (isFailure(error)) {
       this.say(`netcase: ${terminal(error.message)}`);
       this.exit(BY_KIND[error.kind]);
     }
-    // parse errors are oclif's own: it prints them and exits 2
-    if (error.oclif !== undefined) throw error;
+    if (error instanceof Errors.ExitError) throw error;
+    if (error instanceof Errors.CLIError) {
+      this.say(`netcase: ${terminal(usageSentence(error.message))}; see netcase ${this.id} --help`);
+      this.exit(EXIT.usage);
+    }
     if ((error as NodeJS.ErrnoException).code === 'EPIPE') this.exit(0);
     this.say(
       `netcase: internal error: ${terminal(error.message)}${process.env['DEBUG'] === undefined ? ' (set DEBUG=1 for the place)' : `\n${error.stack ?? ''}`}`,
     );
     this.exit(EXIT.internal);
   }
+}
+
+/** What oclif says of a wrong call in several lines, with what was meant for its own help. */
+function usageSentence(message: string): string {
+  const lines = message.split('\n').map((line) => line.trim());
+  const said = lines.filter((line) => line !== '' && !/^(See more help|The following errors? occurred)/.test(line));
+  return said
+    .map((line) => line.replace(/^[A-Z]/, (c) => c.toLowerCase()).replace(/^parsing (.*)/, '$1:'))
+    .join('; ')
+    .replace(/:; /g, ': ');
 }
 
 /** Aligned columns; every cell is made safe for a terminal. */

@@ -94,7 +94,10 @@ export class Query extends NetcaseCommand {
     } catch (error) {
       const known = asFailure(error);
       if (known !== error) throw known;
-      throw new Failure('usage', `the query was refused: ${(error as Error).message}`);
+      throw new Failure(
+        'usage',
+        `the query was refused: ${(error as Error).message}; docs/tables.md lists tables and columns`,
+      );
     } finally {
       store.close();
     }

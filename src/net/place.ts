@@ -96,7 +96,8 @@ export function targetOf(cluster: NetCluster, text: string): Target {
   const m = /^\[([^\]]+)\](?::(\d{1,5}))?$/.exec(text) ?? /^(.+):(\d{1,5})$/.exec(text);
   const host = m?.[1] ?? text;
   const port = m?.[2] === undefined ? null : Number(m[2]);
-  if (port !== null && (port < 1 || port > 65535)) throw new PlaceError(`${port} is no port`);
+  if (port !== null && (port < 1 || port > 65535))
+    throw new PlaceError(`${port} of ${text} is no port: ports go from 1 to 65535`);
   const addr = parseAddr(host) ?? nodeAddress(cluster, host);
   if (addr !== null) return { addr, port };
   const container =

@@ -1,7 +1,7 @@
 import { closeSync, constants, existsSync, fstatSync, lstatSync, openSync, readSync } from 'node:fs';
 import { basename } from 'node:path';
 import Database from 'better-sqlite3';
-import { CaseError, guarded } from './error.ts';
+import { CaseError, damaged, guarded } from './error.ts';
 import { APPLICATION_ID, DDL, EXPECTED_SCHEMA, FORMAT } from './schema.ts';
 
 export type Mode = 'write' | 'read' | 'create';
@@ -28,13 +28,13 @@ export function openFile(path: string, mode: Mode, fill: (db: Database.Database)
       }
       if (mode !== 'read') startWriting(db);
       checkIdentity(db, path);
-      checkPages(db);
+      checkPages(db, path);
       return db;
     } catch (error) {
       db.close();
       throw error;
     }
-  });
+  }, basename(path));
 }
 
 /** Puts the schema into an empty file, in the caller's transaction; false when another process was first. */
@@ -70,13 +70,12 @@ function inspect(path: string, mode: Mode): 'empty' | 'filled' {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found?.isSymbolicLink())
     throw new CaseError('not-a-case', `${basename(path)} is a symbolic link; give the path of the case file itself`);
-  if (found !== undefined && !found.isFile())
-    throw new CaseError('not-a-case', `${basename(path)} is not a regular file`);
+  if (found !== undefined && !found.isFile()) throw notAFile(path);
   const { O_RDONLY, O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
   const fd = openSync(path, (mode === 'create' ? O_RDWR | O_CREAT : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK, 0o600);
   try {
     const stat = fstatSync(fd);
-    if (!stat.isFile()) throw new CaseError('not-a-case', `${basename(path)} is not a regular file`);
+    if (!stat.isFile()) throw notAFile(path);
     if (stat.size === 0) return 'empty';
     // a writer that was killed while it made the file: SQLite rolls that back first
     if (existsSync(`${path}-journal`)) return 'empty';
@@ -132,15 +131,16 @@ function checkIdentity(db: Database.Database, path: string): void {
   }
 }
 
-function checkPages(db: Database.Database): void {
+function checkPages(db: Database.Database, path: string): void {
   const [first] = db.pragma('quick_check(1)') as { quick_check: string }[];
   if (first?.quick_check !== 'ok')
-    throw new CaseError(
-      'damaged',
-      `the case file is damaged (${first?.quick_check ?? 'no answer'}); restore a copy of it`,
-    );
+    throw new CaseError('damaged', damaged(basename(path), first?.quick_check ?? 'no answer'));
+}
+
+function notAFile(path: string): CaseError {
+  return new CaseError('not-a-case', `${basename(path)} is not a regular file; give the right --case`);
 }
 
 function notACase(path: string): CaseError {
-  return new CaseError('not-a-case', `${basename(path)} is not a netcase case file`);
+  return new CaseError('not-a-case', `${basename(path)} is not a netcase case file; give the right --case`);
 }

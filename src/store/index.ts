@@ -12,7 +12,7 @@ export { decodeBlob, encodeBlob } from './blob.ts';
 export type { CaseFile } from './case-file.ts';
 export { BlobEncoder } from './encoder.ts';
 export { CaseError } from './error.ts';
-export type { NewEvent } from './event-types.ts';
+export { EVENT_TYPES, type NewEvent } from './event-types.ts';
 export { QueryError } from './query.ts';
 export type { BundleRow } from './rows.ts';
 
