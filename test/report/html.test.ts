@@ -187,6 +187,15 @@ describe.runIf(browserAvailable())('html report in Chromium', () => {
     });
   }
 
+  it('prints dark on white whatever the screen likes, and the whole picture of the network', async () => {
+    await on(files.get('3') as string, { print: true, dark: true, width: 680 }, async (page) => {
+      expect(await page.evaluate('getComputedStyle(document.body).backgroundColor')).toBe('rgb(255, 255, 255)');
+      expect(await page.evaluate('getComputedStyle(document.body).color')).toBe('rgb(26, 29, 33)');
+      const picture = await page.locator('svg[role="img"]').first().boundingBox();
+      expect((picture?.x ?? 0) + (picture?.width ?? 0)).toBeLessThanOrEqual(680);
+    });
+  });
+
   it('print opens what is folded and hides what only a screen needs', async () => {
     await on(files.get('3') as string, { print: true }, async (page) => {
       expect(await page.locator('nav').isVisible()).toBe(false);
