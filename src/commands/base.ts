@@ -64,6 +64,15 @@ export abstract class NetcaseCommand extends Command {
     this.say(`wrote ${output}`);
   }
 
+  /** The result as JSON for a program or as text for a person. */
+  protected async writeResult(
+    { format, output }: { readonly format: 'text' | 'json'; readonly output: string },
+    result: unknown,
+    text: () => Promise<string>,
+  ): Promise<void> {
+    await this.write(output, format === 'json' ? `${JSON.stringify(result, null, 2)}\n` : await text());
+  }
+
   protected say(text: string): void {
     writeWhole(2, `${text}\n`);
   }

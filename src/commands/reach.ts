@@ -21,11 +21,7 @@ export class Reach extends NetcaseCommand {
     const { flags } = await this.parse(Reach);
     const { reachCase } = await import('../cases/reach.ts');
     const result = await reachCase(flags.case, flags.if ?? []);
-    const text =
-      flags.format === 'json'
-        ? `${JSON.stringify(result, null, 2)}\n`
-        : (await import('../report/reach-text.ts')).reachText(result);
-    await this.write(flags.output, text);
+    await this.writeResult(flags, result, async () => (await import('../report/reach-text.ts')).reachText(result));
     const code = codeOf(result);
     if (code !== EXIT.clean) this.exit(code);
   }

@@ -48,11 +48,7 @@ export class Trace extends NetcaseCommand {
       df: flags.df ? true : undefined,
       changes: flags.if ?? [],
     });
-    const text =
-      flags.format === 'json'
-        ? `${JSON.stringify(result, null, 2)}\n`
-        : (await import('../report/path-text.ts')).traceText(result);
-    await this.write(flags.output, text);
+    await this.writeResult(flags, result, async () => (await import('../report/path-text.ts')).traceText(result));
     const code = CODE[result.verdict];
     const answer = result.reply === null ? EXIT.clean : CODE[result.reply.verdict];
     if (code !== EXIT.clean || answer !== EXIT.clean) this.exit(code === EXIT.clean ? answer : code);
