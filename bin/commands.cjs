@@ -1,2 +1,2 @@
 // What oclif loads commands from.
-exports.COMMANDS = require('./program.cjs').COMMANDS;
+exports.COMMANDS = require('./program.cjs').commandsFor(process.argv[2]);

@@ -54,8 +54,11 @@ function load() {
   const known = readCache(path);
   const script = new vm.Script(bytes.latin1Slice(), { filename: url, cachedData: known?.data });
   const runs = script.cachedDataRejected === false ? known.runs : [];
-  if (/^[a-z-]+$/.test(run) && !runs.includes(run) && runs.length < MOST_RUNS)
-    process.on('exit', () => writeCache(path, [...runs, run], script.createCachedData()));
+  process.on('exit', (code) => {
+    const whole = [0, 1, 4].includes(code) && !process.argv.includes('--help');
+    if (whole && /^[a-z-]+$/.test(run) && !runs.includes(run) && runs.length < MOST_RUNS)
+      writeCache(path, [...runs, run], script.createCachedData());
+  });
   const program = { exports: {} };
   script.runInThisContext()(program.exports, createRequire(file), program, file, dirname(file), url);
   return program.exports;

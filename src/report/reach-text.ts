@@ -1,5 +1,5 @@
 import type { ReachGroup, ReachJson } from '../core/trace.ts';
-import { names, plural } from './names.ts';
+import { names, plural, thousands } from './names.ts';
 import { citeText } from './path-text.ts';
 import { terminal } from './visible.ts';
 
@@ -11,7 +11,7 @@ export function reachText({ pods, skipped, groups, assuming }: ReachJson): strin
   const pairs = groups.reduce((sum, g) => sum + g.pairs, 0);
   const counts = ['dropped', 'rejected', 'unknown', 'delivered'].flatMap((verdict) => {
     const n = groups.filter((g) => g.verdict === verdict).reduce((sum, g) => sum + g.pairs, 0);
-    return n === 0 ? [] : [`${n.toLocaleString('en-US')} ${verdict}`];
+    return n === 0 ? [] : [`${thousands(n)} ${verdict}`];
   });
   const out = [
     pairs === 0
