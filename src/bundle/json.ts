@@ -4,6 +4,8 @@ const DEPTH = 64;
 
 /** Nesting of JSON text, strings left out; stops counting at `most`. */
 function deeperThan(text: string, most: number): boolean {
+  // most texts do not hold so many brackets at all
+  if (!holdsMore(text, most)) return false;
   let depth = 0;
   let quoted = false;
   for (let i = 0; i < text.length; i++) {
@@ -16,6 +18,17 @@ function deeperThan(text: string, most: number): boolean {
       if (++depth > most) return true;
     } else if (c === 0x7d || c === 0x5d) depth--;
   }
+  return false;
+}
+
+/** Whether a text has more opening brackets than that. */
+function holdsMore(text: string, most: number): boolean {
+  let left = most;
+  for (const bracket of '[{')
+    for (let at = text.indexOf(bracket); at >= 0; at = text.indexOf(bracket, at + 1)) {
+      left -= 1;
+      if (left < 0) return true;
+    }
   return false;
 }
 

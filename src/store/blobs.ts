@@ -34,6 +34,7 @@ export class Blobs {
   put(blobs: readonly EncodedBlob[]): void {
     const insert = this.#sql('INSERT OR IGNORE INTO blob VALUES (?, ?, ?, ?, ?)');
     let based = '';
+    let basedKey: Buffer | null = null;
     for (const { sha256, codec, size, bytes, base } of blobs) {
       const of = base == null ? null : base;
       // slices of one pack follow each other
@@ -41,8 +42,8 @@ export class Blobs {
         throw new Error(
           `the base of blob ${sha256} is not in the case: store bundles in the order in which they were encoded`,
         );
-      based = of ?? based;
-      insert.run(key(sha256), codec, size, of === null ? null : key(of), bytes);
+      if (of !== null && of !== based) [based, basedKey] = [of, key(of)];
+      insert.run(key(sha256), codec, size, of === null ? null : basedKey, bytes);
     }
   }
 
