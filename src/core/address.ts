@@ -46,10 +46,29 @@ export function formatIp4(value: number): string {
 export function parseIp(text: string): Ip | null {
   const four = parseIp4(text);
   if (four !== null) return { family: 4, value: BigInt(four) };
-  if (!text.includes(':') || text.length > 45 || text.includes('%') || !ipaddr.IPv6.isValid(text)) return null;
+  if (!text.includes(':') || text.length > 45 || text.includes('%')) return null;
+  const plain = plainIp6(text);
+  if (plain !== null) return { family: 6, value: plain };
+  if (!ipaddr.IPv6.isValid(text)) return null;
   let value = 0n;
   for (const byte of ipaddr.IPv6.parse(text).toByteArray()) value = (value << 8n) | BigInt(byte);
   return { family: 6, value };
+}
+
+/** The usual spelling: groups of hexadecimal digits, `::` at most once. null: any other, right or wrong. */
+function plainIp6(text: string): bigint | null {
+  const [head = '', tail, more] = text.split('::');
+  if (more !== undefined) return null;
+  const left = head === '' ? [] : head.split(':');
+  const right = tail === undefined || tail === '' ? [] : tail.split(':');
+  const zeros = 8 - left.length - right.length;
+  if (tail === undefined ? zeros !== 0 : zeros < 1) return null;
+  const words = [0, 0, 0, 0];
+  for (const [i, group] of [...left, ...new Array<string>(zeros).fill('0'), ...right].entries()) {
+    if (!/^[0-9a-f]{1,4}$/i.test(group)) return null;
+    words[i >> 1] = (words[i >> 1] as number) * 65_536 + Number.parseInt(group, 16);
+  }
+  return words.reduce((value, word) => (value << 32n) | BigInt(word), 0n);
 }
 
 export function formatIp(ip: Ip): string {

@@ -136,7 +136,8 @@ export class CaseFile {
   }
 
   putNodeResult(bundle: string, ruleset: string, node: string, json: Uint8Array): void {
-    this.transaction(() => this.#caches.putNodeResult(bundle, ruleset, node, json));
+    // one statement: a savepoint for it would cost more than the row, and a bundle has one for each rule
+    guarded(() => this.#caches.putNodeResult(bundle, ruleset, node, json));
   }
 
   getNodeResult(bundle: string, ruleset: string, node: string): Uint8Array | null {
