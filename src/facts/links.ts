@@ -27,6 +27,8 @@ export interface VxlanAttributes {
   readonly srcPort?: readonly [number, number];
   /** 'unset' | 'set' | 'inherit' when the output says it. */
   readonly df?: string;
+  /** 'inherit' or a number, when one is set. */
+  readonly ttl?: string;
 }
 
 export interface BridgeAttributes {

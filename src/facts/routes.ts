@@ -31,6 +31,7 @@ export interface Route extends Span {
   readonly mtu?: number;
   readonly mtuLock?: boolean;
   readonly advmss?: number;
+  readonly hopLimit?: number;
   readonly nhid?: number;
   /** Lightweight tunnel (`encap ip`, mpls, seg6 ...): the packet leaves wrapped. */
   readonly encap?: string;

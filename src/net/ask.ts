@@ -49,6 +49,7 @@ export function decidedBy(decider: Decider): string {
 
 const PROTO = { tcp: TCP, udp: UDP, icmp: ICMP } as const;
 const MAX_WAYS = 32;
+const UNCOUNTED = { because: 'how far the packet has come, and with which TTL, is not known', evidence: [] };
 
 function packetOf(sample: Sample): Packet | null {
   const src = parseAddr(sample.src);
@@ -62,6 +63,7 @@ function packetOf(sample: Sample): Packet | null {
     sport: ports ? (sample.sport ?? [32768, 60999]) : null,
     dport: ports ? (sample.dport ?? 80) : null,
     iif: sample.iif,
+    ttlGap: UNCOUNTED,
   });
 }
 
@@ -107,6 +109,7 @@ function answerOf(request: Packet, sample: Sample): Packet {
     ...back,
     tcp: sample.proto === 'tcp' ? 'synack' : null,
     icmp: sample.proto === 'icmp' ? { type: 0, code: 0 } : null,
+    ttlGap: UNCOUNTED,
   });
 }
 

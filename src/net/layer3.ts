@@ -20,6 +20,8 @@ import { add, type End, either, fork, step, type Way } from './way.ts';
 import { bridgeOf, type Port } from './wire.ts';
 
 const MAX_PASSED = 200;
+/** As many devices no packet passes that is on a way to somewhere. */
+const LONG_WAY = 30;
 
 export const familyOf = (packet: Packet): 4 | 6 => (typeof packet.src === 'number' ? 4 : 6);
 
@@ -212,8 +214,19 @@ function forward(
   answer: RouteAnswer,
 ): readonly End[] {
   const { space, device } = port;
-  if (packet.ttl <= 1)
-    return end(way, 'dropped', 'the TTL is used up: a routing loop', space, packet, 'ttl', answer.cites);
+  if (packet.ttl <= 1) {
+    const loop = way.passed > LONG_WAY;
+    if (packet.ttlGap && !loop) return lost(way, packet.ttlGap, space, packet, 'ttl');
+    return end(
+      way,
+      'dropped',
+      `the TTL is used up${loop ? ': a routing loop' : ''}`,
+      space,
+      packet,
+      'ttl',
+      answer.cites,
+    );
+  }
   const out = space.device(answer.dev);
   const routed = add(way, step(space, 'route', 'forward', answer.text, answer.cites));
   const mtu = answer.mtu ?? out?.mtu ?? null;

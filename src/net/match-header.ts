@@ -198,10 +198,18 @@ export const HEADER_MATCHES: Readonly<Record<string, MatchReader>> = {
 };
 
 function readHops(flag: string) {
-  const ttl = (p: Packet) => p.ttl;
+  const test = (holds: (n: number, v: number) => boolean) => {
+    const read = numberTest((p) => p.ttl, holds);
+    return (text: string): Test | null => {
+      const known = read(text);
+      return known === null
+        ? null
+        : (p, look) => (p.ttlGap ? unknown(look, p.ttlGap.because, ...p.ttlGap.evidence) : known(p));
+    };
+  };
   return {
-    [`${flag}-eq`]: numberTest(ttl, (a, b) => a === b),
-    [`${flag}-lt`]: numberTest(ttl, (a, b) => a < b),
-    [`${flag}-gt`]: numberTest(ttl, (a, b) => a > b),
+    [`${flag}-eq`]: test((a, b) => a === b),
+    [`${flag}-lt`]: test((a, b) => a < b),
+    [`${flag}-gt`]: test((a, b) => a > b),
   };
 }

@@ -32,6 +32,9 @@ const six =
   (p, look) =>
     typeof p.dst === 'bigint' ? of(p, look) : BREAK;
 
+const readTtl = (p: Packet, look: Look): number | null =>
+  p.ttlGap ? unknown(look, p.ttlGap.because, ...p.ttlGap.evidence) : p.ttl;
+
 const IP: Readonly<Record<string, Expr>> = {
   saddr: expr(
     'addr4',
@@ -45,10 +48,7 @@ const IP: Readonly<Record<string, Expr>> = {
     'proto',
     four((p) => p.proto),
   ),
-  ttl: expr(
-    'int',
-    four((p) => p.ttl),
-  ),
+  ttl: expr('int', four(readTtl)),
   dscp: expr(
     'dscp',
     four((p) => p.tos >> 2),
@@ -84,10 +84,7 @@ const IP6: Readonly<Record<string, Expr>> = {
     'proto',
     six((p) => p.proto),
   ),
-  hoplimit: expr(
-    'int',
-    six((p) => p.ttl),
-  ),
+  hoplimit: expr('int', six(readTtl)),
   dscp: expr(
     'dscp',
     six((p) => p.tos >> 2),

@@ -206,7 +206,7 @@ function readMangle(body: unknown): Act | null {
     };
   }
   if (kind === 'payload' && (name === 'ttl' || name === 'hoplimit'))
-    return setting(value, (p, n) => ({ ...p, ttl: n }), 'nft ttl set');
+    return setting(value, (p, n) => ({ ...p, ttl: n, ttlGap: null }), 'nft ttl set');
   const dscp = kind === 'payload' && name === 'dscp' ? readValue(value, 'dscp') : null;
   if (typeof dscp === 'number') return setting(dscp, (p, n) => ({ ...p, tos: (p.tos & 3) | (n << 2) }), 'nft dscp set');
   return unclear(`nft ${kind} ${name} set`);

@@ -31,13 +31,14 @@ export function send(
       const because = `${answer.type === 'none' ? `no route to ${formatAddr(packet.dst)}` : `the route to ${formatAddr(packet.dst)} is ${answer.type}`}: the sender gets "${ERRNO[answer.type] ?? answer.type}"`;
       return end(w, 'dropped', because, space, packet, 'route', answer.cites);
     }
-    if (source !== null) return output(run, w, space, { ...packet, src: source }, inner, answer);
+    const going = { ...packet, ...hopLimit(space, packet, answer) };
+    if (source !== null) return output(run, w, space, { ...going, src: source }, inner, answer);
     const chosen = sourceFor(space, packet.dst, answer);
     if (chosen.addr === null) {
       if (chosen.reason !== null) return lost(w, chosen.reason, space, packet, 'route');
       return end(w, 'dropped', `${space.label} has no address to send from`, space, packet, 'route', answer.cites);
     }
-    const named = { ...packet, src: chosen.addr };
+    const named = { ...going, src: chosen.addr };
     w = { ...w, legs: nameSource(w.legs, space, chosen.addr) };
     // connect() looks up again with the source that was chosen; only policy rules can tell the two apart
     const again = routing.customRules ? routing.lookup({ ...keyOf(named, 'lo'), oif }) : [];
@@ -57,6 +58,17 @@ export function send(
           ),
     );
   });
+}
+
+/** The TTL of what the namespace sends, unless the packet has one: the route's, the namespace's, of IPv6 the device's. */
+function hopLimit(space: Space, packet: Packet, answer: RouteAnswer): Pick<Packet, 'ttl' | 'ttlGap'> {
+  if (packet.ttlGap !== undefined) return packet;
+  if (answer.hopLimit !== null) return { ttl: answer.hopLimit, ttlGap: null };
+  const dev = answer.type === 'local' || answer.dev === '' ? 'lo' : answer.dev;
+  const { value, reason } = space.sysctl(
+    familyOf(packet) === 4 ? 'net/ipv4/ip_default_ttl' : `net/ipv6/conf/${dev}/hop_limit`,
+  );
+  return value === null ? { ttl: packet.ttl, ttlGap: reason } : { ttl: value, ttlGap: null };
 }
 
 /** The connection on its way is this namespace's own: now its source is known. */

@@ -1,4 +1,5 @@
 import { type Addr, formatAddr } from './addr.ts';
+import type { Reason } from './doubt.ts';
 
 /** A port, or the range it was chosen from by the kernel: what nobody asked for is not known exactly. */
 export type Port = number | readonly [low: number, high: number];
@@ -41,6 +42,8 @@ export interface Packet extends Tuple {
   readonly df: boolean;
   readonly mark: number;
   readonly ttl: number;
+  /** Set: the TTL is only a guess, and why. Undefined: whoever sends the packet chooses it. */
+  readonly ttlGap?: Reason | null;
   readonly tos: number;
   /** '' where the hook has no such device. */
   readonly iif: string;
@@ -147,7 +150,7 @@ export function packetKey(p: Packet): string {
     p.ct === null
       ? '-'
       : `${p.ct.state}${p.ct.reply ? 'r' : 'o'}${p.ct.snat ? 's' : ''}${p.ct.dnat ? 'd' : ''}${p.ct.mark}`;
-  return `${p.src} ${formatPort(p.sport)} ${p.dst} ${formatPort(p.dport)} ${p.mark} ${p.tos} ${p.ttl} ${p.oif} ${p.size}${p.anySize === true ? '?' : ''} ${ct}`;
+  return `${p.src} ${formatPort(p.sport)} ${p.dst} ${formatPort(p.dport)} ${p.mark} ${p.tos} ${p.ttl}${p.ttlGap ? '?' : ''} ${p.oif} ${p.size}${p.anySize === true ? '?' : ''} ${ct}`;
 }
 
 /** A packet with everything unsaid at its usual value. */

@@ -13,6 +13,8 @@ export interface RouteAnswer {
   readonly via: Addr | null;
   readonly prefsrc: Addr | null;
   readonly mtu: number | null;
+  /** TTL of what is sent. */
+  readonly hopLimit: number | null;
   readonly share: number;
   readonly table: string;
   /** The policy rule (when it is not one of the three usual ones) and the route. */
@@ -59,6 +61,7 @@ export function answersOf(
   const base = {
     prefsrc: route.prefsrc,
     mtu: route.mtu,
+    hopLimit: route.route.hopLimit ?? null,
     table,
     cites: cited ? [route.cite] : [],
     reason: null,

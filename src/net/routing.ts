@@ -11,7 +11,17 @@ import type { Space } from './space.ts';
 export type { RouteKey } from './policy.ts';
 export type { RouteAnswer, RouteType } from './route-answer.ts';
 
-const NOTHING = { dev: '', via: null, prefsrc: null, mtu: null, share: 1, table: '', cites: [], reason: null } as const;
+const NOTHING = {
+  dev: '',
+  via: null,
+  prefsrc: null,
+  mtu: null,
+  hopLimit: null,
+  share: 1,
+  table: '',
+  cites: [],
+  reason: null,
+} as const;
 const LIMITED_BROADCAST = 0xffffffff;
 const USUAL_TABLES = ['local', 'main', 'default'] as const;
 

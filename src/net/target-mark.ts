@@ -86,7 +86,7 @@ export function readField(name: string, options: readonly IptOption[]): ((p: Pac
       return (p) => ({ ...p, tos: (p.tos & 3) | (n << 2) });
     case '--ttl-set':
     case '--hl-set':
-      return (p) => ({ ...p, ttl: n });
+      return (p) => ({ ...p, ttl: n, ttlGap: null });
     case '--ttl-inc':
     case '--hl-inc':
       return (p) => ({ ...p, ttl: Math.min(255, p.ttl + n) });

@@ -12,8 +12,9 @@ export function finish(state: State, site: Site, rule: PreparedRule, verdict: Fi
 
 /** The state with a changed packet, and a step when it did change. */
 export function changed(state: State, site: Site, rule: PreparedRule, action: string, packet: Packet): State {
-  const { mark, ttl, tos, ct } = state.packet;
-  const same = mark === packet.mark && ttl === packet.ttl && tos === packet.tos && ct?.mark === packet.ct?.mark;
+  const { mark, ttl, ttlGap, tos, ct } = state.packet;
+  const sameTtl = ttl === packet.ttl && !ttlGap === !packet.ttlGap;
+  const same = mark === packet.mark && sameTtl && tos === packet.tos && ct?.mark === packet.ct?.mark;
   return same ? state : noted(state, stepOf(site, rule, action), { packet });
 }
 

@@ -99,7 +99,12 @@ function begin(run: Run, way: Way, start: Start, packet: Packet): readonly End[]
 }
 
 /** Somebody outside sends: the evidence tells only what happens once the packet is with the owner of its destination. */
-function fromOutside(run: Run, way: Way, packet: Packet): readonly End[] {
+function fromOutside(run: Run, way: Way, sent: Packet): readonly End[] {
+  const far = {
+    because: `with which TTL packets of ${formatAddr(sent.src)} come is not in the evidence`,
+    evidence: [],
+  };
+  const packet: Packet = { ...sent, ttlGap: far };
   const owners = ownersOutside(run, packet.dst, null);
   const [first, ...more] = owners;
   if (first === undefined) {

@@ -111,6 +111,7 @@ function wrap(run: Run, way: Way, port: Port, frame: Frame, remote: Remote): rea
     df: device.vxlan?.df === 'set' || (device.vxlan?.df === 'inherit' && frame.packet.df),
     ...(frame.packet.anySize === true ? { anySize: true } : {}),
     mark: frame.packet.mark,
+    ...outerTtl(device.vxlan?.ttl, frame.packet),
   });
   const [route] = space.routing(typeof remote.dst === 'number' ? 4 : 6).lookup({
     dst: remote.dst,
@@ -136,6 +137,13 @@ function wrap(run: Run, way: Way, port: Port, frame: Frame, remote: Remote): rea
   const text = `VNI ${remote.vni}, to ${formatAddr(remote.dst)}:${remote.dport} (${frame.mac})`;
   const wrapped = add(way, step(space, `vxlan ${device.name}`, 'encapsulate', text, [remote.cite]));
   return run.send(wrapped, space, outer, inner, source, remote.oif);
+}
+
+/** A TTL that the tunnel sets; nothing: as everything that the node sends. */
+function outerTtl(ttl: string | undefined, { ttl: own, ttlGap = null }: Packet): Partial<Packet> {
+  if (ttl === 'inherit') return { ttl: own, ttlGap };
+  const n = Number(ttl);
+  return n > 0 ? { ttl: n, ttlGap: null } : {};
 }
 
 function sourcePorts(space: Space, set: readonly [number, number] | undefined): readonly [number, number] {

@@ -75,8 +75,12 @@ function vxlanOf(words: readonly string[]): VxlanAttributes {
     gbp: bare.includes('gbp'),
     srcPort: portRange(range[0], range[1]),
     df: values.get('df'),
+    ttl: setTtl(values.get('ttl')),
   });
 }
+
+/** Without one of its own the tunnel's packets have the node's. */
+const setTtl = (text: string | undefined) => (text === 'auto' || text === '0' ? undefined : text);
 
 const portRange = (low: number | undefined, high: number | undefined) =>
   low === undefined || high === undefined ? undefined : ([low, high] as const);
@@ -126,6 +130,7 @@ export function detailsOfRecord(kind: string, data: JsonRecord | undefined): Lin
     gbp: data.flag('gbp') ?? false,
     srcPort: portRange(range?.number('low'), range?.number('high')),
     df: data.text('df'),
+    ttl: setTtl(data.text('ttl') ?? data.number('ttl')?.toString()),
   });
   return { kind, vxlan };
 }

@@ -42,6 +42,7 @@ function routeOf(record: JsonRecord, family: Family): Route | string {
     tos: ownTos(record),
     mtu: metrics?.number('mtu'),
     advmss: metrics?.number('advmss'),
+    hopLimit: metrics?.number('hoplimit'),
     nhid: record.number('nhid'),
     encap: record.text('encap'),
     flags: record.texts('flags'),

@@ -163,6 +163,7 @@ function routeOf(words: readonly string[], family: Family, line: number): ReadRo
     mtu: count(values.get('mtu')),
     mtuLock: options.locked.has('mtu') ? true : undefined,
     advmss: count(values.get('advmss')),
+    hopLimit: count(values.get('hoplimit')),
     nhid: count(values.get('nhid')),
     encap: options.encap,
     flags: bare,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { clusterOf, type TraceRequest, trace } from '../../src/net/index.ts';
-import { nodeOf, QUIET, type Texts } from './hook-nodes.ts';
+import { nodeOf, QUIET, save, type Texts } from './hook-nodes.ts';
 
 const ADDR = `1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000
     link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00
@@ -100,5 +100,39 @@ describe('a packet that leaves the evidence', () => {
     const seen = { ...BRIDGED, 'ip.neigh': '192.168.50.9 dev br0 lladdr 02:00:00:00:00:09 REACHABLE\n' };
     expect(asked(seen, { from: 'node-a', to: '192.168.50.9' }).verdict).toBe('delivered');
     expect(asked(BRIDGED, { from: 'node-a', to: '192.168.50.9' }).verdict).toBe('unknown');
+  });
+});
+
+describe('a TTL', () => {
+  const dropped = (text: string, ttl: string): Texts => ({
+    ...LAN,
+    'sys.sysctl': `${LAN['sys.sysctl']}${ttl}`,
+    'fw.iptables-save': save('filter', `-A OUTPUT ${text} -j DROP`),
+  });
+  const request = { from: 'node-a', to: '203.0.113.7' };
+
+  it('is the one of the namespace that sends', () => {
+    const texts = (n: number) => dropped('-m ttl --ttl-lt 64', `net.ipv4.ip_default_ttl = ${n}\n`);
+    expect(asked(texts(64), request).verdict).toBe('delivered');
+    expect(asked(texts(63), request).verdict).toBe('dropped');
+  });
+
+  it('of a bundle without it is not known to rules', () => {
+    const asks = asked(dropped('-m ttl --ttl-lt 64', ''), request);
+    expect([asks.verdict, asks.missing?.map((m) => m.evidence)]).toEqual(['unknown', [['sys.sysctl']]]);
+    const rules = '-A OUTPUT -j TTL --ttl-set 7\n-A OUTPUT -m ttl --ttl-lt 64 -j DROP';
+    expect(asked({ ...LAN, 'fw.iptables-save': save('filter', rules) }, request).verdict).toBe('dropped');
+  });
+
+  it('of a route comes first', () => {
+    const texts = dropped('-m ttl --ttl-eq 7', 'net.ipv4.ip_default_ttl = 64\n');
+    const hop = ROUTES.replace('50.1 dev eth0', '50.1 dev eth0 hoplimit 7');
+    expect(asked({ ...texts, 'ip.route4': hop }, request).verdict).toBe('dropped');
+  });
+
+  it('of what comes from outside is not known', () => {
+    const texts = { ...LAN, 'fw.iptables-save': save('filter', '-A INPUT -m ttl --ttl-lt 10 -j DROP') };
+    const asks = asked(texts, {});
+    expect([asks.verdict, asks.because]).toEqual(['unknown', expect.stringContaining('with which TTL packets of')]);
   });
 });

@@ -102,6 +102,15 @@ describe('ip -d -s link', () => {
     expect(block[2]!.trim()).toMatch(/^vxlan /);
   });
 
+  test.each([
+    ['ttl auto', undefined],
+    ['ttl 5', '5'],
+    ['ttl inherit', 'inherit'],
+  ])('vxlan %s', (words, ttl) => {
+    const set = text.replace('nolearning ttl auto', `nolearning ${words}`);
+    expect(device(parse('links', set), 'flannel.1').vxlan?.ttl).toBe(ttl);
+  });
+
   test('bridges, their ports, macvlan', () => {
     expect(device(links, 'cni0').bridge).toMatchObject({ stp: false, vlanFiltering: false, nfCallIptables: false });
     expect(device(links, 'veth0001')).toMatchObject({ kind: 'veth', port: { state: 'forwarding', hairpin: true } });

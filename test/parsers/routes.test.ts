@@ -35,6 +35,13 @@ describe('ip route', () => {
     expect(lineOf(text, route.line)).toContain(dst === '0.0.0.0/0' ? 'default' : dst.replace('/32', ' '));
   });
 
+  test('a hop limit', () => {
+    const [route] = parse('routes4', 'default via 192.168.56.1 dev uplink hoplimit 63 mtu 1400\n').routes;
+    expect(route).toMatchObject({ hopLimit: 63, mtu: 1400 });
+    const json = [{ dst: 'default', gateway: '192.168.56.1', dev: 'uplink', flags: [], metrics: [{ hoplimit: 63 }] }];
+    expect(parse('routes4', JSON.stringify(json)).routes).toMatchObject([{ hopLimit: 63 }]);
+  });
+
   test('several next hops', () => {
     const route = to(routes, '10.50.0.0/16');
     expect(route.nexthops).toEqual([
