@@ -29,6 +29,7 @@ export interface Device {
   readonly peerName: string | null;
   readonly netnsId: number | null;
   readonly netnsName: string | null;
+  readonly macvlanMode: string | null;
   readonly vxlan: VxlanAttributes | null;
   readonly bridge: BridgeAttributes;
   readonly port: BridgePortAttributes;
@@ -155,6 +156,7 @@ function deviceOf(
     peerName: first(parts, 'peerName'),
     netnsId: first(parts, 'linkNetnsId'),
     netnsName: first(parts, 'linkNetnsName'),
+    macvlanMode: first(parts, 'macvlanMode'),
     vxlan,
     bridge: { ...ports.bridge.get(name), ...first(parts, 'bridge') },
     port: { ...ports.port.get(name), ...first(parts, 'port') },

@@ -24,7 +24,7 @@ export function transmit(
   if (device.up === false)
     return end(way, 'dropped', `${device.name} is down`, space, packet, `link ${device.name}`, [device.cite]);
   if (device.kind === 'lo' || device.name === 'lo') return run.receivePacket(way, port, packet, inner, false);
-  if (device.noArp || UNFOLLOWED.has(device.kind)) {
+  if (device.noArp || (UNFOLLOWED.has(device.kind) && !isUplink(port))) {
     const because = `what ${device.name} (${device.kind || 'a device without ARP'}) of ${space.label} does with packets is not followed`;
     return lost(way, { because, evidence: [] }, space, packet, `link ${device.name}`);
   }

@@ -7,7 +7,7 @@ import { floodRemotes } from './fdb.ts';
 import { factOf } from './instance.ts';
 import { answersFor, type Judged } from './source.ts';
 import type { Space } from './space.ts';
-import { bridgeOf, isUplink, type Port, peerOf, portsOf, uplinkOwners } from './wire.ts';
+import { bridgeOf, isUplink, type Port, parentOrChild, peerOf, portsOf, uplinkOwners } from './wire.ts';
 
 /** What a namespace's neighbour table says of an address on a device. */
 export interface NeighbourEntry {
@@ -220,7 +220,14 @@ export function resolve(cluster: NetCluster, port: Port, nexthop: Addr, asker: A
         cites: first.cites,
       },
     ];
-  if (segment.uplink !== null) return [{ kind: 'outside', uplink: segment.uplink, failed }];
+  if (segment.uplink !== null) {
+    const apart = parentOrChild(cluster, nexthop, segment.uplink);
+    if (apart !== undefined) {
+      const because = `nobody answers for ${formatAddr(nexthop)} on ${device.name}: a macvlan and the device that it stands on do not reach each other`;
+      return [{ kind: 'nobody', because, cites: [device.cite, apart.device.cite] }];
+    }
+    return [{ kind: 'outside', uplink: segment.uplink, failed }];
+  }
   const absence = failed === null ? noNeighbour(space, device.name, nexthop) : null;
   const cites = failed !== null ? [failed.cite] : absence === null ? [] : [absence];
   if (segment.open !== null && failed === null) return [{ kind: 'unknown', reason: segment.open }];

@@ -60,7 +60,9 @@ export class Outlook {
     this.#own = own;
     this.#host = own.space.node.host;
     const start = this.#host.devices.addresses[0]?.addr ?? own.addr;
-    this.#bridge = hopTo(this.#host, own.addr, start, 'lo')?.dev ?? null;
+    // what a macvlan sends does not pass the host
+    const dev = own.space.device(own.space.devices.own.get(own.addr)?.dev ?? '');
+    this.#bridge = dev?.kind === 'macvlan' ? null : (hopTo(this.#host, own.addr, start, 'lo')?.dev ?? null);
   }
 
   /** The way to a target; null: something is out of the ordinary, only a trace tells. */

@@ -57,7 +57,8 @@ export function leaveEvidence(
       `${formatAddr(packet.dst)} is on ${owners[0]?.node}, but the packet leaves to ${hop}, which was not collected`,
     );
   const direct = nexthop === packet.dst;
-  if (direct && isPeerNode(space, nexthop)) return stop(`${hop} is a node of the cluster that was not collected`);
+  if (direct && isPeerNode(space.node.host, nexthop))
+    return stop(`${hop} is a node of the cluster that was not collected`);
   const seen = neighbourSeen(space, device.name, nexthop);
   if (seen === null && !isGateway(space, device.name, nexthop))
     return stop(nobodyKnown(device.name, nexthop), ['ip.neigh']);
@@ -159,7 +160,7 @@ function neighbourSeen(space: Space, dev: string, addr: Addr): Cite | null {
 }
 
 function isGateway(space: Space, dev: string, addr: Addr): boolean {
-  const [route] = space.routing(typeof addr === 'number' ? 4 : 6).lookup({
+  const routes = space.routing(typeof addr === 'number' ? 4 : 6).lookup({
     dst: typeof addr === 'number' ? 0x01010101 : 0x20010db8n << 96n,
     src: null,
     iif: 'lo',
@@ -170,5 +171,5 @@ function isGateway(space: Space, dev: string, addr: Addr): boolean {
     sport: null,
     dport: null,
   });
-  return route?.type === 'unicast' && route.via === addr && route.dev === dev;
+  return routes.some((route) => route.type === 'unicast' && route.via === addr && route.dev === dev);
 }

@@ -105,11 +105,38 @@ export function bridgeOf({ space, device }: Port): Device | null {
   return master !== undefined && master.kind === 'bridge' ? master : null;
 }
 
+/** The host's device that a namespace's macvlan stands on: its frames pass that one's wire and nothing else of the host [V55]. */
+export function parentOf({ space, device }: Port): Port | null {
+  if (device.kind !== 'macvlan' || space.inode === null || device.peerIndex === null) return null;
+  const { host } = space.node;
+  const parent = host.devices.byIndex.get(device.peerIndex);
+  return parent === undefined ? null : { space: host, device: parent };
+}
+
+/** Of these owners of an address the one that `from` does not reach, for one of the two is a macvlan on the other. */
+export function parentOrChild(
+  cluster: NetCluster,
+  addr: Parameters<NetCluster['owners']>[0],
+  from: Port,
+): Port | undefined {
+  const parent = parentOf(from);
+  for (const owner of cluster.owners(addr)) {
+    const node = cluster.node(owner.node);
+    const space = owner.inode === null ? node?.host : node?.space(owner.inode);
+    const device = space?.device(owner.dev);
+    if (space === undefined || device === undefined) continue;
+    const above = parent ?? parentOf({ space, device });
+    const below = parent === null ? from : { space, device };
+    if (above?.space === below.space && above.device === below.device) return { space, device };
+  }
+  return undefined;
+}
+
 const UPLINKS = new WeakMap<Device, boolean>();
 
 /**
- * Is it where frames leave the evidence: a network card, a VLAN or bond of one, or a veth of a namespace that no bridge of it has (a
- * node that is itself a container or a lab)?
+ * Is it where frames leave the evidence: a network card, a VLAN or bond of one, a macvlan on one, or a veth of a namespace that no bridge
+ * of it has (a node that is itself a container or a lab)?
  */
 export function isUplink(port: Port): boolean {
   const { device } = port;
@@ -134,12 +161,16 @@ function uplink({ space, device }: Port): boolean {
     case 'gre':
     case 'gretap':
     case 'geneve':
-    case 'macvlan':
     case 'ipvlan':
     case 'macvtap':
     case 'vti':
     case 'xfrm':
       return false;
+    case 'macvlan': {
+      const parent = device.macvlanMode === 'bridge' ? parentOf({ space, device }) : null;
+      if (parent === null || parent.device.up === false || parent.device.master !== null) return false;
+      return parent.device.kind !== 'bridge' && isUplink(parent);
+    }
     case 'bridge':
       return portsOf(space, device.name).some((d) => isUplink({ space, device: d }));
     default:
@@ -180,8 +211,11 @@ function portsOfOwners(cluster: NetCluster, owners: ReturnType<NetCluster['owner
     const device = space?.device(owner.dev);
     if (space === undefined || device === undefined || (space === from.space && device.name === from.device.name))
       continue;
-    if (space === from.space) continue;
+    if (space === from.space || apart(from, { space, device })) continue;
     if (isUplink({ space, device })) found.push({ space, device });
   }
   return found;
 }
+
+/** A host and the macvlans on its devices do not hear each other. */
+const apart = (a: Port, b: Port): boolean => parentOf(a)?.space === b.space || parentOf(b)?.space === a.space;

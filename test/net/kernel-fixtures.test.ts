@@ -8,7 +8,7 @@ import { traceAll } from '../support/kernel-check/tracer.ts';
 const dir = join(import.meta.dirname, '../../fixtures/kernel-check/disagreements');
 const names = readdirSync(dir).filter((name) => name.endsWith('.br'));
 
-/** Every case in which the trace and the kernel once disagreed, with the kernel's answer. */
+/** Every case in which the trace and the kernel once disagreed, and a few of devices that are rare, with the kernel’s answer. */
 describe('the trace says what the kernel did', () => {
   it.each(names)('%s', async (name) => {
     const { about, bundles } = readRecording<KeptCase>(join(dir, name));
