@@ -53,7 +53,7 @@ function fromOf(plan: Plan, place: PlannedPlace, six: boolean): string {
   const node = plan.nodes.find((n) => n.name === place.node);
   const collected = node === undefined ? plan.outsideCollected : node.collected;
   if (!collected) return ip;
-  return place.kind === 'pod' || place.kind === 'container' ? `${place.node}/${place.ip}` : place.id;
+  return place.kind === 'node' || place.kind === 'outside' ? place.id : `${place.node}/${place.ip}`;
 }
 
 /** Places and addresses of nodes that nobody collected. */

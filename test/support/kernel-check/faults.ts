@@ -36,6 +36,7 @@ export const sysctls: Fault = (r, g) =>
     'sysctl -qw net.ipv4.conf.all.arp_filter=1',
     'sysctl -qw net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.all.accept_local=1',
     'sysctl -qw net.ipv4.conf.all.forwarding=0',
+    `sysctl -qw net.ipv4.ip_default_ttl=${r.pick([1, 2, 63, 65])}`,
   ]);
 
 export const routes: Fault = (r, g) => {
@@ -57,6 +58,7 @@ export const routes: Fault = (r, g) => {
         ]
       : []),
     'ip route del default',
+    `ip route replace default via ${via} dev eth0 hoplimit ${r.pick([1, 63, 65])}`,
     `ip route replace default via ${via} dev eth0${r.chance(0.5) ? ` src ${r.pick(g.own)}` : ''}`,
     `ip route add ${to} via ${via} dev eth0 src ${r.pick(g.own)} metric ${r.int(1, 99)}`,
     `ip route add ${to} nexthop via ${via} dev eth0 weight 1 nexthop via ${OUTSIDE_IP} dev eth0 weight 2`,
@@ -206,6 +208,7 @@ export function podFault(r: Random, g: Ground): Step | null {
     'ip link set eth0 down',
     'ip route add blackhole 192.168.50.0/24',
     'ip link set lo down',
+    `echo ${r.pick([1, 2, 63, 65])} >/proc/sys/net/ipv4/ip_default_ttl`,
   ]);
   return { at: `${g.node.name}/pod-${i}`, what: 'pod', sh };
 }

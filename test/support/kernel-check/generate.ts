@@ -13,7 +13,7 @@ import {
   ufwStep,
 } from './grammar-producers.ts';
 import { type Ground, groundOf } from './ground.ts';
-import { ipv6Probes, ipv6Steps } from './ipv6.ts';
+import { ipv6Probes, ipv6Steps, producerSteps6, someServices6 } from './ipv6.ts';
 import { type BridgePart, CLUSTER, type NodePart, nodeIp, type Plan, podIp, type Step } from './plan.ts';
 import { probesFor } from './probes.ts';
 import { Random } from './random.ts';
@@ -123,6 +123,7 @@ export function generate(seed: number): Plan {
       pods: backend === 'none' ? [] : count > 2 ? [10] : r.pick([[10], [10, 11], [10, 11]]),
       iptables: r.chance(0.75) ? 'nft' : 'legacy',
       bridges: backend === 'none' || r.chance(0.15) ? someBridges(r, index, own) : [],
+      macvlans: r.chance(0.1) ? r.pick([[200 + 10 * index], [200 + 10 * index, 201 + 10 * index]]) : [],
       proxies: r.chance(0.15),
       collected: count < 3 || r.chance(0.95),
     };
@@ -134,6 +135,8 @@ export function generate(seed: number): Plan {
   const ipv6 = r.chance(0.15);
   const grounds = nodes.map((node) => groundOf(base, node));
   const steps = grounds.flatMap((g) => producerSteps(r, g, services));
+  const services6 = ipv6 && backend !== 'none' ? someServices6(r, base) : [];
+  if (ipv6 && backend !== 'none') steps.push(...grounds.flatMap((g) => producerSteps6(r, g, services6)));
   if (!r.chance(0.1)) {
     // most of what goes wrong goes wrong on one node
     const [first, ...others] = r.shuffle(grounds);
@@ -150,7 +153,7 @@ export function generate(seed: number): Plan {
     if (ipv6) for (const g of grounds) steps.push(...ipv6Steps(r, g, r.pick([0, 1, 2])));
     if (outsideCollected && r.chance(0.3)) steps.push(outsideFault(r, grounds[0]!));
   }
-  const plan = { seed, ...base, ipv6, outsideCollected, collectFirst: r.chance(0.4), steps };
+  const plan = { seed, ...base, services6, ipv6, outsideCollected, collectFirst: r.chance(0.4), steps };
   // what happens on a node that nobody collected is not asked of anybody
   const probes = [...probesFor(r, plan), ...(ipv6 ? ipv6Probes(r, plan) : [])].filter(
     (probe) => nodes.find((n) => n.name === probe.from.split('/')[0])?.collected !== false,

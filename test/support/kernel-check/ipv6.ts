@@ -1,3 +1,5 @@
+import type { ServiceSpec } from '../lab/index.ts';
+import { flannelRules, kubeProxyRules } from '../lab/producers.ts';
 import type { Ground } from './ground.ts';
 import { type NodePart, type Plan, type PlannedPlace, type PlannedProbe, placesOf, type Step } from './plan.ts';
 import type { Random } from './random.ts';
@@ -11,7 +13,7 @@ const podNet6 = (node: Pick<NodePart, 'index'>): string => `fd44:${node.index + 
 export function ip6Of(plan: Pick<Plan, 'nodes'>, place: PlannedPlace): string | null {
   if (place.kind === 'outside') return OUTSIDE_IP6;
   const node = plan.nodes.find((n) => n.name === place.node);
-  if (node === undefined || place.kind === 'container') return null;
+  if (node === undefined || place.kind === 'container' || place.kind === 'macvlan') return null;
   return place.kind === 'node' ? nodeIp6(node) : `${podNet6(node)}${place.ip.split('.')[3]}`;
 }
 
@@ -32,6 +34,35 @@ ${cluster ? `ip addr add ${podNet6(node)}1/64 dev cni0 nodad` : ''}
 ip -6 route add default via ${OUTSIDE_IP6}
 ${peers.map((peer) => `ip -6 route add ${podNet6(peer)}/64 via ${nodeIp6(peer)}`).join('\n')}
 ${pods.join('\n')}`;
+}
+
+const CLUSTER6 = 'fd44::/16';
+
+/** Services of IPv6: another address for each of IPv4, with pods of its own choice. */
+export function someServices6(r: Random, plan: Pick<Plan, 'nodes' | 'services' | 'backend'>): readonly ServiceSpec[] {
+  const pods = placesOf(plan).flatMap((place) => (place.kind === 'pod' ? (ip6Of(plan, place) ?? []) : []));
+  return (plan.services ?? []).map(({ name, clusterIp, port, proto, nodePort }): ServiceSpec => {
+    const targets = r.some(pods, r.pick([0, 1, 1, 2, 3]));
+    if (targets.length > 0 && r.chance(0.1)) targets[0] = targets[0]!.replace(/::\d+$/, '::99');
+    return {
+      name,
+      clusterIp: `fd96::${clusterIp.split('.')[3]}`,
+      port,
+      ...(proto === undefined ? {} : { proto }),
+      ...(nodePort === undefined ? {} : { nodePort }),
+      endpoints: targets.map((ip) => `[${ip}]:${port}`),
+    };
+  });
+}
+
+/** What kube-proxy and flannel write of IPv6. */
+export function producerSteps6(r: Random, g: Ground, services: readonly ServiceSpec[]): Step[] {
+  const at = g.node.name;
+  const restore = (rules: string) => `ip6tables-${g.node.iptables}-restore --noflush <<'EOF'\n${rules.trimEnd()}\nEOF`;
+  return [
+    ...(services.length > 0 ? [{ at, what: 'kube-proxy 6', sh: restore(kubeProxyRules(CLUSTER6, services)) }] : []),
+    ...(r.chance(0.5) ? [{ at, what: 'flannel 6', sh: restore(flannelRules(CLUSTER6, `${podNet6(g.node)}/64`)) }] : []),
+  ];
 }
 
 export const OUTSIDE_SETUP6 = `ip addr add ${OUTSIDE_IP6}/64 dev eth0 nodad`;
@@ -66,7 +97,7 @@ function matches(r: Random, g: Ground, hook: string, proto: string | null): stri
         '-m addrtype --dst-type LOCAL',
         '-m mark --mark 0x1',
         '-m comment --comment "six"',
-        '-m hl --hl-gt 60',
+        r.pick(['-m hl --hl-gt 60', '-m hl --hl-eq 64', '-m hl --hl-lt 64']),
       ]),
     );
   return parts.length === 0 ? `-s ${someNet(r, g)}` : parts.join(' ');
@@ -108,6 +139,7 @@ function fault(r: Random, g: Ground): string {
     'sysctl -qw net.ipv6.conf.all.forwarding=0',
     `sysctl -qw net.ipv6.conf.${device}.disable_ipv6=1`,
     `sysctl -qw net.ipv6.conf.${device}.forwarding=0`,
+    `sysctl -qw net.ipv6.conf.${device}.hop_limit=${r.pick([1, 60, 65])}`,
     `ip -6 route add ${r.pick(['blackhole', 'unreachable', 'prohibit'])} ${someNet(r, g)} metric ${r.pick([1, 2000])}`,
     'ip -6 route del default',
     `ip -6 route add ${someNet(r, g)} via ${OUTSIDE_IP6} dev eth0 metric ${r.pick([1, 2000])}`,
@@ -138,7 +170,7 @@ export function ipv6Probes(r: Random, plan: Omit<Plan, 'probes'>): PlannedProbe[
     const ip = ip6Of(plan, place);
     return ip === null ? [] : [{ id: place.id, ip }];
   });
-  return places.flatMap((from) =>
+  const direct = places.flatMap((from) =>
     places.flatMap((to): PlannedProbe[] => {
       if (from === to) return [];
       return [
@@ -151,4 +183,19 @@ export function ipv6Probes(r: Random, plan: Omit<Plan, 'probes'>): PlannedProbe[
       ];
     }),
   );
+  const services = places.flatMap((from) =>
+    (plan.services6 ?? []).flatMap((service): PlannedProbe[] => {
+      const want = {
+        from: from.id,
+        proto: service.proto ?? ('tcp' as const),
+        tries: service.endpoints.length > 1 ? 4 : 1,
+      };
+      const nodes = service.nodePort === undefined ? [] : r.some(plan.nodes.map(nodeIp6), 2);
+      return [
+        ...(from.id === 'outside' ? [] : [{ ...want, to: service.clusterIp, port: service.port }]),
+        ...nodes.map((to) => ({ ...want, to, port: service.nodePort as number })),
+      ];
+    }),
+  );
+  return [...direct, ...services];
 }

@@ -32,6 +32,8 @@ export interface NodePart {
   readonly pods: readonly number[];
   readonly iptables: IptablesBackend;
   readonly bridges: readonly BridgePart[];
+  /** Last octets of pods with a macvlan on eth0 instead of a veth. */
+  readonly macvlans?: readonly number[];
   /** Real docker-proxy processes for the published ports. */
   readonly proxies: boolean;
   /** Is the node's bundle in the case? */
@@ -66,6 +68,8 @@ export interface Plan {
   readonly backend: Backend;
   readonly nodes: readonly NodePart[];
   readonly services: readonly ServiceSpec[] | null;
+  /** Services of IPv6 where there are some. */
+  readonly services6?: readonly ServiceSpec[];
   /** A second network between the nodes, 192.168.60.0/24 on eth1. */
   readonly twoNetworks: boolean;
   /** IPv6 beside IPv4. */
@@ -78,6 +82,7 @@ export interface Plan {
   readonly probes: readonly PlannedProbe[];
 }
 
+export const UNDERLAY = '192.168.50';
 export const OUTSIDE_IP = '192.168.50.100';
 export const CLUSTER = '10.244.0.0/16';
 
@@ -93,7 +98,7 @@ export const bridgeSubnet = (bridge: BridgePart): string =>
 export interface PlannedPlace {
   readonly id: string;
   readonly ip: string;
-  readonly kind: 'pod' | 'container' | 'node' | 'outside';
+  readonly kind: 'pod' | 'container' | 'macvlan' | 'node' | 'outside';
   readonly node: string | null;
 }
 
@@ -112,6 +117,14 @@ export function placesOf(plan: Pick<Plan, 'nodes' | 'backend'>): PlannedPlace[] 
               node: node.name,
             }),
           )),
+      ...(node.macvlans ?? []).map(
+        (host, i): PlannedPlace => ({
+          id: `${node.name}/macvlan-${i + 1}`,
+          ip: `${UNDERLAY}.${host}`,
+          kind: 'macvlan',
+          node: node.name,
+        }),
+      ),
       ...node.bridges.flatMap((bridge) =>
         bridge.containers.map(
           (_host, i): PlannedPlace => ({

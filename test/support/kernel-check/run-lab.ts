@@ -2,7 +2,16 @@ import { Lab, type LabNode, type LabPod, type Place, type Probe, type ProbeResul
 import { podPlan } from '../lab/spec.ts';
 import { containerNetns, dockerDevices } from './docker-style.ts';
 import { ipv6Setup, OUTSIDE_SETUP6 } from './ipv6.ts';
-import { type NodePart, nodeIp, type Plan, type PlannedProbe, podPrefix, secondIp } from './plan.ts';
+import {
+  type NodePart,
+  nodeIp,
+  OUTSIDE_IP,
+  type Plan,
+  type PlannedProbe,
+  podPrefix,
+  secondIp,
+  UNDERLAY,
+} from './plan.ts';
 
 /** What nobody models and everybody has: no redirects, which would make the second packet take another way. */
 const QUIET = `for f in /proc/sys/net/ipv4/conf/*/accept_redirects /proc/sys/net/ipv4/conf/*/send_redirects; do echo 0 >$f; done`;
@@ -39,7 +48,7 @@ export class PlannedLab {
         pods: node.pods,
         iptables: node.iptables,
         controlPlane: node.index === 0,
-        setup: `${dockerDevices(node)}\n${plan.ipv6 ? ipv6Setup(plan, node, (host) => podPlan(podPrefix(node), host, 0).netns) : ''}\n${QUIET}`,
+        setup: `${dockerDevices(node)}\n${macvlanPods(node)}\n${plan.ipv6 ? ipv6Setup(plan, node, (host) => podPlan(podPrefix(node), host, 0).netns) : ''}\n${QUIET}`,
       })),
     });
     try {
@@ -96,10 +105,32 @@ function wireProbe({ from, to, proto, port, size, df }: PlannedProbe, timeout: n
   };
 }
 
+/** Pods of the macvlan plugin: an address of the node's network, and nothing of the node between. */
+const macvlanPods = (node: NodePart): string =>
+  (node.macvlans ?? [])
+    .map(
+      (host) => `ip netns add mv-${host}
+ip link add link eth0 name mv${host} type macvlan mode bridge
+ip link set mv${host} netns mv-${host} name eth0
+ip -n mv-${host} -batch - <<'EOF'
+link set lo up
+addr add ${UNDERLAY}.${host}/24 brd + dev eth0
+link set eth0 up
+route add default via ${OUTSIDE_IP} dev eth0
+EOF`,
+    )
+    .join('\n');
+
 async function addContainers(lab: Lab, part: NodePart): Promise<void> {
   const node = lab.node(part.name);
   await lab.serve(node, 'tcp', 80);
   await lab.serve(node, 'udp', 53);
+  for (const [i, host] of (part.macvlans ?? []).entries()) {
+    const id = `${part.name}/macvlan-${i + 1}`;
+    await lab.addPlace(id, node.path(`/run/netns/mv-${host}`));
+    await lab.serve(id, 'tcp', 80);
+    await lab.serve(id, 'udp', 53);
+  }
   for (const bridge of part.bridges)
     for (let i = 0; i < bridge.containers.length; i++) {
       const id = `${part.name}/${bridge.name}-${i + 1}`;

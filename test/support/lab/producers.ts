@@ -11,7 +11,7 @@ export function flannelRules(cluster: string, subnet: string): string {
 -A FLANNEL-POSTRTG -s ${subnet} -d ${cluster} ${masq} -j RETURN
 -A FLANNEL-POSTRTG -s ${cluster} -d ${subnet} ${masq} -j RETURN
 -A FLANNEL-POSTRTG ! -s ${cluster} -d ${subnet} ${masq} -j RETURN
--A FLANNEL-POSTRTG -s ${cluster} ! -d 224.0.0.0/4 ${masq} -j MASQUERADE --random-fully
+-A FLANNEL-POSTRTG -s ${cluster} ! -d ${cluster.includes(':') ? 'ff00::/8' : '224.0.0.0/4'} ${masq} -j MASQUERADE --random-fully
 -A FLANNEL-POSTRTG ! -s ${cluster} -d ${cluster} ${masq} -j MASQUERADE --random-fully
 COMMIT
 *filter
@@ -35,8 +35,12 @@ function chainHash(text: string): string {
   return out;
 }
 
-/** kube-proxy, iptables mode, around 1.27: base chains and one block a service. */
+/** kube-proxy, iptables mode, around 1.27: base chains and one block a service; of IPv6 where the cluster's network is. */
 export function kubeProxyRules(clusterCidr: string, services: readonly ServiceSpec[]): string {
+  const six = clusterCidr.includes(':');
+  const host = six ? 128 : 32;
+  const localnet =
+    '-A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "block incoming localnet connections" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP\n';
   const nat: string[] = [];
   const chains = new Set([
     'KUBE-SERVICES',
@@ -47,11 +51,11 @@ export function kubeProxyRules(clusterCidr: string, services: readonly ServiceSp
   ]);
   const reject: string[] = [];
   for (const { name, clusterIp, port, proto = 'tcp', nodePort, endpoints } of services) {
-    const at = `-d ${clusterIp}/32 -p ${proto} -m comment --comment "${name} cluster IP" -m ${proto} --dport ${port}`;
+    const at = `-d ${clusterIp}/${host} -p ${proto} -m comment --comment "${name} cluster IP" -m ${proto} --dport ${port}`;
     if (endpoints.length === 0) {
       const why = `-m comment --comment "${name} has no endpoints"`;
       reject.push(
-        `-A KUBE-SERVICES -d ${clusterIp}/32 -p ${proto} ${why} -m ${proto} --dport ${port} -j REJECT --reject-with icmp-port-unreachable`,
+        `-A KUBE-SERVICES -d ${clusterIp}/${host} -p ${proto} ${why} -m ${proto} --dport ${port} -j REJECT --reject-with ${six ? 'icmp6' : 'icmp'}-port-unreachable`,
       );
       continue;
     }
@@ -76,7 +80,7 @@ export function kubeProxyRules(clusterCidr: string, services: readonly ServiceSp
       const left = endpoints.length - i;
       const chance = left === 1 ? '' : ` -m statistic --mode random --probability ${(1 / left).toFixed(11)}`;
       nat.push(`-A ${svc} -m comment --comment "${name} -> ${endpoint}"${chance} -j ${sep}`);
-      nat.push(`-A ${sep} -s ${endpoint.split(':')[0]}/32 -m comment --comment "${name}" -j KUBE-MARK-MASQ`);
+      nat.push(`-A ${sep} -s ${hostOf(endpoint)}/${host} -m comment --comment "${name}" -j KUBE-MARK-MASQ`);
       nat.push(`-A ${sep} -p ${proto} -m comment --comment "${name}" -m ${proto} -j DNAT --to-destination ${endpoint}`);
     });
   }
@@ -113,14 +117,15 @@ COMMIT
 -A FORWARD ${filterPortals}
 -A OUTPUT ${filterPortals}
 -A OUTPUT -j KUBE-FIREWALL
--A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "block incoming localnet connections" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
--A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP
+${six ? '' : localnet}-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP
 -A KUBE-FORWARD -m comment --comment "kubernetes forwarding rules" -m mark --mark 0x4000/0x4000 -j ACCEPT
 -A KUBE-FORWARD -m comment --comment "kubernetes forwarding conntrack rule" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 ${reject.join('\n')}
 COMMIT
 `;
 }
+
+const hostOf = (endpoint: string): string => endpoint.slice(0, endpoint.lastIndexOf(':')).replace(/^\[|\]$/g, '');
 
 /** Everything the producers of a healthy node write, for iptables-restore --noflush; kube-proxy starts first. */
 export function producerRules(plan: LabPlan, node: NodePlan): string {
