@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { afterAll, describe, expect, it } from 'vitest';
 import { RULES } from '../../rules/index.ts';
 import { type AnalysisJson, netcase, root } from '../support/analyse.ts';
@@ -36,6 +37,25 @@ const serious = ({ findings }: AnalysisJson) =>
     .sort();
 
 describe('generated fleets', () => {
+  it('give the same log on any number of threads, whatever is among them', async () => {
+    const { out } = fleet('threads', '--nodes', '8', '--faults');
+    const [first = '', second = ''] = readdirSync(out).filter((f) => f.endsWith('.tar.gz'));
+    writeFileSync(join(out, 'cut.tar.gz'), readFileSync(join(out, first)).subarray(0, 20_000));
+    writeFileSync(join(out, 'plain.tar'), gunzipSync(readFileSync(join(out, second))));
+    writeFileSync(join(out, 'none.tar.gz'), 'no archive');
+    const env = { SOURCE_DATE_EPOCH: '1764100000' };
+    const logs: string[] = [];
+    for (const jobs of ['1', '2', '3', '4']) {
+      const kase = join(dir, `threads-${jobs}.netcase`);
+      const ran = await netcase(['analyze', out, '--case', kase, '--format', 'json', '-o', '-', '-q', '--jobs', jobs], {
+        env,
+      });
+      expect(ran.stderr).toContain('none.tar.gz');
+      logs.push(ran.stdout + (await netcase(['history', '--case', kase, '--json'])).stdout);
+    }
+    expect(new Set(logs).size).toBe(1);
+  });
+
   it.each([
     ['legacy', ['--counters']],
     ['nft', ['--backend', 'nft', '--largecluster']],
