@@ -12,7 +12,7 @@ export interface NetFacts<K extends FactKind = FactKind> {
   instances?(kind: K & ManyKind): readonly string[];
 }
 
-/** What fwdVerdict, egressNat and route read: a rule that asks them declares these kinds among its needs and wants. */
+/** What askForward, askInput, askEgress and routeTo read: a rule that asks them declares these kinds among its needs and wants. */
 export const HOOK_KINDS = [
   'addresses',
   'links',
