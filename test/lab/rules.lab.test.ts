@@ -219,8 +219,11 @@ describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
   it('is silent when healthy', async () => {
     await using docker = await DockerLab.create();
     await docker.container({ name: 'web', publish: ['9001:9000'] });
+    // exposes no port: docker leaves the empty field out of its answer
+    await docker.container({ name: 'client' });
     const json = await judge(docker.lab);
     expect(serious(json)).toEqual([]);
+    expect(json.verdicts['bundle-incomplete']).toMatchObject({ pass: 1 });
     expect(json.verdicts['docker-api-exposed']).toMatchObject({ pass: 1 });
     expect(json.verdicts['egress-masquerade-missing']).toMatchObject({ pass: 1 });
     expect(json.verdicts['forward-drops-pod-traffic']).toMatchObject({ pass: 1 });
