@@ -1,7 +1,9 @@
 import { isNonEmpty } from '../../src/core/span.ts';
+import { acceptAnswers } from '../../src/derive/accept-range.ts';
 import { attachedBridges } from '../../src/derive/devices.ts';
 import { OUTSIDE, POD_KINDS, POD_PROBES, podFlows } from '../../src/derive/pods.ts';
-import { askForward, decidedBy, HOOK_WANTS, hookNode, RULESET_KINDS, routeTo } from '../../src/net/index.ts';
+import { askForward, type Decider, decidedBy, HOOK_WANTS, hookNode, RULESET_KINDS, routeTo } from '../../src/net/index.ts';
+import type { Finding } from '../../src/rule/index.ts';
 import { cite, defineNodeRule, notApplicable, unknown } from '../../src/rule/index.ts';
 import { NodeTally } from '../../src/rule/node-tally.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -62,6 +64,7 @@ export const rule = defineNodeRule({
             message: `Answers to ${flow.name} (${flow.dst} -> ${flow.src} ${probe.proto}, in ${flow.oif}, out ${flow.iif}) are dropped on ${node.id}: ${what} in ${decider.place}; the request is accepted${why}`,
             cites: [cite(decider.fact, decider), ...out.map((d) => cite(d.fact, d)), cite(flow.fact, flow)],
             disprove: 'a rule in front of it that accepts RELATED,ESTABLISHED packets in the same ruleset',
+            remediation: remedy(decider, untracked),
           });
         } else {
           const because = `whether answers to ${flow.name} come back: ${answer.because || request.because}`;
@@ -73,3 +76,18 @@ export const rule = defineNodeRule({
     return tally.verdict([cite(flows[0].fact, flows[0])]);
   },
 });
+
+function remedy(decider: Decider, untracked: Decider | undefined): NonNullable<Finding['remediation']> {
+  const cut = untracked ?? decider;
+  const accept = untracked === undefined ? acceptAnswers(decider.fact.evidence, decider.place) : null;
+  // nothing knows an answer of an untracked connection: what keeps it untracked, or drops before tracking, has to go
+  if (accept === null)
+    return [{ step: `Find out who wrote "${cut.text}" (${cut.place}) and why, and make it spare this traffic.` }];
+  return [
+    {
+      step: 'Let the owner write its pair of rules again (systemctl restart docker; flanneld does it within seconds). Until then accept answers in front of the drop:',
+      ...accept,
+      risk: 'Accepts packets of connections that were accepted once; new connections are judged as before.',
+    },
+  ];
+}

@@ -18,13 +18,36 @@ export function acceptRange(evidence: string, place: string, range: string): Acc
       undo: `for h in $(nft -a list chain ${chain} | sed -n 's/.*"netcase" # handle //p'); do nft delete rule ${chain} handle $h; done`,
     };
   }
-  const [table = 'filter', chain = 'FORWARD'] = (place.split(' > ', 1)[0] ?? '').split('/');
-  const binary = /legacy/.test(evidence) ? 'iptables-legacy' : /nft/.test(evidence) ? 'iptables-nft' : 'iptables';
-  const rule = (action: string, side: string) =>
-    `${binary}${table === 'filter' ? '' : ` -t ${table}`} ${action} ${chain} ${side} ${range} -j ACCEPT`;
+  const { iptables, chain } = rulesetOf(evidence, place);
+  const rule = (action: string, side: string) => `${iptables} ${action} ${chain} ${side} ${range} -j ACCEPT`;
   return {
     run: `${rule('-I', '-d')}; ${rule('-I', '-s')}`,
     verify: `${rule('-C', '-d')} && ${rule('-C', '-s')} && echo accepted   # and the packets' counters of what dropped them stand still`,
     undo: `${rule('-D', '-d')}; ${rule('-D', '-s')}`,
   };
+}
+
+/** The same for answers to what was let through once; null: in raw nothing is tracked yet, so nothing there can tell an answer. */
+export function acceptAnswers(evidence: string, place: string): AcceptCommands | null {
+  const native = /^nft (\S+) (\S+) (.+)$/.exec(place);
+  if (native !== null) {
+    const [, family, table, path = ''] = native;
+    const chain = `${family} ${table} ${path.split(' > ').at(-1)}`;
+    return {
+      run: `nft insert rule ${chain} ct state established,related accept comment \\"netcase\\"`,
+      verify: `nft -a list chain ${chain}   # the rule stands in front of the one that drops`,
+      undo: `for h in $(nft -a list chain ${chain} | sed -n 's/.*"netcase" # handle //p'); do nft delete rule ${chain} handle $h; done`,
+    };
+  }
+  const { iptables, table, chain } = rulesetOf(evidence, place);
+  if (table === 'raw') return null;
+  const rule = (action: string) =>
+    `${iptables} ${action} ${chain} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`;
+  return { run: rule('-I'), verify: `${rule('-C')} && echo accepted`, undo: rule('-D') };
+}
+
+function rulesetOf(evidence: string, place: string): { iptables: string; table: string; chain: string } {
+  const [table = 'filter', chain = 'FORWARD'] = (place.split(' > ', 1)[0] ?? '').split('/');
+  const binary = /legacy/.test(evidence) ? 'iptables-legacy' : /nft/.test(evidence) ? 'iptables-nft' : 'iptables';
+  return { iptables: table === 'filter' ? binary : `${binary} -t ${table}`, table, chain };
 }

@@ -4,7 +4,7 @@ import { runHook } from './hook.ts';
 import type { NetNode } from './model.ts';
 import { type CtView, ICMP, inverse, makePacket, type Packet, TCP, tupleOf, UDP } from './packet.ts';
 import type { RouteAnswer } from './routing.ts';
-import type { HookWay, Step } from './step.ts';
+import type { HookContext, HookWay, Step } from './step.ts';
 import { newConnection } from './way.ts';
 
 /** A packet that the host forwards: what rules ask about, one hook at a time. */
@@ -76,18 +76,78 @@ const bad = (what: string): HookAnswer => ({ verdict: 'unknown', because: what, 
 export function askForward(node: NetNode, sample: Sample, direction: 'request' | 'reply' = 'request'): HookAnswer {
   const request = packetOf(sample);
   if (request === null) return bad('the packet has no readable addresses');
-  const packet = direction === 'request' ? request : answerOf(request, sample);
-  const unseen = direction === 'reply' && isUntracked(node, request);
-  const { iif, oif } = direction === 'request' ? sample : { iif: sample.oif, oif: sample.iif };
-  const track = (p: Packet): Packet => ({ ...p, ct: p.ct ?? ctOf(p, request, direction, unseen) });
-  const first = runHook(node.host, 'prerouting', { ...packet, iif }, [], { track, maxWays: MAX_WAYS });
-  const ways = first.flatMap((w): readonly HookWay[] => {
-    if (w.verdict !== 'accept') return [w];
+  if (direction === 'request')
+    return hookAnswer(forwarded(node, request, sample.iif, sample.oif, [], { track: tracked, maxWays: MAX_WAYS }));
+  const { iif: oif, oif: iif } = sample;
+  if (isUntracked(node, request)) {
+    // the answer of a connection that was not recorded begins one, or is none
+    const track = (p: Packet): Packet => {
+      const fresh = newConnection(p);
+      return { ...p, ct: p.ct ?? (p.proto === UDP ? fresh : { ...fresh, state: 'INVALID' }) };
+    };
+    const answer = answerOf(request, sample);
+    return hookAnswer(forwarded(node, answer, iif, oif, [], { track, maxWays: MAX_WAYS }));
+  }
+  return hookAnswer(sentAs(node, request, sample).flatMap((sent) => answerWays(node, request, sample, sent)));
+}
+
+/** PREROUTING, then FORWARD for what it lets through. */
+function forwarded(
+  node: NetNode,
+  packet: Packet,
+  iif: string,
+  oif: string,
+  doubts: readonly Doubt[],
+  context: HookContext,
+  early: (w: HookWay) => HookWay = (w) => w,
+): readonly HookWay[] {
+  return runHook(node.host, 'prerouting', { ...packet, iif }, doubts, context).flatMap((w): readonly HookWay[] => {
+    if (w.verdict !== 'accept') return [early(w)];
     const going = { ...w.packet, iif, oif, nexthop: w.packet.dst };
-    const next = runHook(node.host, 'forward', going, w.doubts, { track, maxWays: MAX_WAYS });
+    const next = runHook(node.host, 'forward', going, w.doubts, context);
     return next.map((f) => ({ ...f, probability: f.probability * w.probability, steps: [...w.steps, ...f.steps] }));
   });
-  return hookAnswer(ways);
+}
+
+/** How the request leaves the node; where nothing lets it through, as it came. */
+function sentAs(node: NetNode, request: Packet, sample: Sample): readonly HookWay[] {
+  const context = { track: tracked, maxWays: MAX_WAYS };
+  const ways = forwarded(node, request, sample.iif, sample.oif, [], context).flatMap((w) =>
+    w.verdict === 'accept'
+      ? runHook(node.host, 'postrouting', w.packet, w.doubts, context).map((p) => ({
+          ...p,
+          probability: p.probability * w.probability,
+        }))
+      : [],
+  );
+  const left = ways.filter((w) => w.verdict === 'accept' || w.verdict === 'unknown');
+  if (left.length > 0) return left;
+  const asIs = { ...request, ct: newConnection(request) };
+  return [{ verdict: 'accept', packet: asIs, steps: [], probability: 1, doubts: [], because: '', reroute: false }];
+}
+
+/** The answer to a request that left like this: until nat PREROUTING it is for the address that the request had outside. */
+function answerWays(node: NetNode, request: Packet, sample: Sample, sent: HookWay): readonly HookWay[] {
+  const { snat, dnat } = sent.packet.ct ?? newConnection(request);
+  const ct: CtView = {
+    state: 'ESTABLISHED',
+    reply: true,
+    snat,
+    dnat,
+    orig: tupleOf(request),
+    mark: 0,
+    dstDone: true,
+    srcDone: true,
+  };
+  const translate = (p: Packet): Packet => (snat ? { ...p, dst: request.src, dport: request.sport } : p);
+  const context = { track: (p: Packet): Packet => ({ ...p, ct: p.ct ?? ct }), translate, maxWays: MAX_WAYS };
+  const answer = answerOf(sent.packet, sample);
+  // for which address the answer comes may not be known: then what drops it before it is translated back may never see it
+  const early = (w: HookWay): HookWay => (sent.verdict === 'unknown' ? { ...w, verdict: 'unknown' } : w);
+  return forwarded(node, answer, sample.oif, sample.iif, sent.doubts, context, early).map((w) => ({
+    ...w,
+    probability: w.probability * sent.probability,
+  }));
 }
 
 /** Does a new connection from outside get to a socket of the host: PREROUTING and INPUT of every ruleset that is live? */
@@ -120,14 +180,6 @@ function isUntracked(node: NetNode, request: Packet): boolean {
 }
 
 const tracked = (p: Packet): Packet => ({ ...p, ct: p.ct ?? newConnection(p) });
-
-function ctOf(packet: Packet, request: Packet, direction: 'request' | 'reply', unseen: boolean): CtView {
-  if (direction === 'request') return newConnection(packet);
-  // the answer of a connection that was not recorded begins one, or is none
-  if (unseen) return packet.proto === UDP ? newConnection(packet) : { ...newConnection(packet), state: 'INVALID' };
-  const orig = tupleOf(request);
-  return { state: 'ESTABLISHED', reply: true, snat: false, dnat: false, orig, mark: 0, dstDone: true, srcDone: true };
-}
 
 /**
  * What nat POSTROUTING of the host does to the first packet of a connection that leaves by `oif` to `nexthop`, with the marks that the
