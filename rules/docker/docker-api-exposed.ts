@@ -2,7 +2,7 @@ import { isNonEmpty } from '../../src/core/span.ts';
 import { OUTSIDE } from '../../src/derive/pods.ts';
 import { elements, flag, flags, setting } from '../../src/derive/settings.ts';
 import { askInput, type Decider, formatAddr, HOOK_KINDS, hookNode, routeTo } from '../../src/net/index.ts';
-import type { Cite, Finding } from '../../src/rule/index.ts';
+import type { Cite, Finding, Undecided } from '../../src/rule/index.ts';
 import {
   absent,
   cite,
@@ -39,7 +39,7 @@ export const rule = defineNodeRule({
   references: [REF.dockerProtect, REF.dockerd],
   needs: [],
   needsAny: ['sockets', 'daemonJson', 'dockerdArgs'],
-  wants: ['sockets', 'daemonJson', 'dockerdArgs', 'dockerUnit', ...HOOK_KINDS],
+  wants: ['sockets', 'daemonJson', 'dockerdArgs', 'dockerUnit', 'dockerContainers', ...HOOK_KINDS],
   evaluate({ node, wants, source }) {
     const { sockets, daemonJson, dockerdArgs, dockerUnit } = wants;
     const verified = tlsVerify();
@@ -48,11 +48,23 @@ export const rule = defineNodeRule({
     const seen = new Set<number>();
     const other = otherPorts();
     const asked = new Set(configuredHosts().map(({ value }) => tcpHost(value)?.port));
+    const kept = keptPorts();
+    const open: Undecided[] = [];
+    const published: Cite[] = [];
     if (!sockets.missing) {
       for (const l of sockets.value.listeners) {
         if (l.proto !== 'tcp' || !l.processes.some((p) => p.name === 'dockerd')) continue;
         if (swarmPort(l.port) || other.has(l.port)) continue;
         seen.add(l.port);
+        if (!asked.has(l.port) && kept?.has(l.port) === true) {
+          published.push(cite(sockets, l));
+          continue;
+        }
+        if (!asked.has(l.port) && kept === null) {
+          const because = `whether dockerd has port ${l.port} for its API: with userland-proxy off it also keeps the ports that containers publish, and which those are was not collected`;
+          open.push({ nodes: [node.id], because, evidence: ['docker.containers'] });
+          continue;
+        }
         // on a port that nobody asked for (socket activation, a setting of a later version) it need not be the API
         const sure = l.port === 2375 || l.port === 2376 || asked.has(l.port);
         add(`${l.address}:${l.port}`, l.address, [cite(sockets, l)], true, sure ? 'proven' : 'likely');
@@ -76,7 +88,8 @@ export const rule = defineNodeRule({
       seen.add(port);
       add(`${address}:${port}`, address, [at], false);
     }
-    if (isNonEmpty(found)) return findings(found);
+    if (isNonEmpty(found)) return findings(found, open);
+    if (isNonEmpty(open)) return { kind: 'unknown', unknown: open };
     if (sockets.missing && dockerdArgs.missing && daemonJson.missing)
       return notApplicable('dockerd neither runs nor is configured here');
     const runs = !dockerdArgs.missing;
@@ -90,7 +103,12 @@ export const rule = defineNodeRule({
     const tcp = sockets.value.listeners.filter((l) => l.proto === 'tcp');
     if (tcp.length > 0 && tcp.every((l) => l.processes.length === 0))
       return unknown(node.id, 'who listens on which port was not collected: that takes root', ['sock.ss-listen']);
-    return pass(absent(sockets, 'a TCP listener of dockerd without client verification'), ...cites);
+    const what = published.length === 0 ? '' : ' for anything but ports that containers publish';
+    return pass(
+      absent(sockets, `a TCP listener of dockerd${what} without client verification`),
+      ...cites,
+      ...published,
+    );
 
     function add(
       where: string,
@@ -167,6 +185,23 @@ export const rule = defineNodeRule({
         if (written !== undefined) take(written.value);
       }
       return ports;
+    }
+
+    /** Published ports, which dockerd itself listens on where no docker-proxy does, to keep others off them; null: it does, and they are not known. */
+    function keptPorts(): Set<number> | null {
+      const { dockerContainers } = wants;
+      if (!dockerContainers.missing) {
+        const ports = dockerContainers.value.containers.flatMap((c) =>
+          c.ports.flatMap((p) => (p.proto === 'tcp' ? (p.hostPort ?? []) : [])),
+        );
+        if (isClosed(dockerContainers) || !withoutProxy()) return new Set(ports);
+      }
+      return withoutProxy() ? null : new Set();
+    }
+
+    function withoutProxy(): boolean {
+      if (!dockerdArgs.missing && flag(dockerdArgs.value, 'userland-proxy')?.value === 'false') return true;
+      return !daemonJson.missing && setting(daemonJson.value, 'userland-proxy')?.value === false;
     }
 
     function configuredHosts(): { value: string; at: Cite }[] {

@@ -26,8 +26,24 @@ const behind = (...rules: string[]) => ({
   }),
 });
 
+/** userland-proxy off: dockerd itself keeps the published port (docker 20.10, docker/55 of the incidents). */
+const withoutProxy = (files: Files = {}) =>
+  node({
+    'cmdline/dockerd.txt': 'dockerd\n-H\nunix:///run/docker.sock\n',
+    'files/etc/docker/daemon.json': '{\n  "userland-proxy": false\n}\n',
+    'host/sock/ss-listen.txt': ss(ssh, api('0.0.0.0:9001')),
+    'docker/containers.jsonl': published(9001),
+    ...files,
+  });
+const published = (port: number) =>
+  `{"Id":"${'ab'.repeat(32)}","Name":"/web","State":{"Pid":4242,"Status":"running"},"HostConfig":{"NetworkMode":"default"},"NetworkSettings":{"Ports":{"9000/tcp":[{"HostIp":"0.0.0.0","HostPort":"${port}"}]},"Networks":{"bridge":{"IPAddress":"172.17.0.2"}}}}\n`;
+
 testRule(rule, {
   finds: {
+    'a port that no container publishes': {
+      nodes: withoutProxy({ 'docker/containers.jsonl': published(9002) }),
+      expect: [{ key: '0.0.0.0:9001', cites: ['dockerd', 'absent'] }],
+    },
     'observed on all addresses': {
       nodes: node({
         'host/sock/ss-listen.txt': ss(ssh, api('0.0.0.0:2375')),
@@ -75,6 +91,7 @@ testRule(rule, {
     },
   },
   passes: {
+    'dockerd keeps a port that a container publishes': { nodes: withoutProxy() },
     'unix socket only': {
       nodes: node({ 'host/sock/ss-listen.txt': ss(ssh), 'cmdline/dockerd.txt': 'dockerd\n-H\nfd://\n' }),
     },
@@ -110,6 +127,10 @@ testRule(rule, {
     },
   },
   unknown: {
+    'dockerd keeps published ports, and which those are was not collected': {
+      nodes: withoutProxy({ 'docker/containers.jsonl': { status: 'failed' } }),
+      because: /port 9001 for its API/,
+    },
     'without root, nobody knows who listens': {
       nodes: node({
         'cmdline/dockerd.txt': 'dockerd\n-H\nfd://\n',
