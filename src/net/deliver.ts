@@ -64,6 +64,10 @@ function toSocket(run: Run, way: Way, port: Port, packet: Packet): readonly End[
         packet,
         listener.wildcard,
       );
+    if (listener.process === 'dockerd' && !('because' in proxyTarget(space, packet))) {
+      const because = `dockerd only keeps ${proto}/${packet.dport} of ${space.label} for a container that publishes it (there is no docker-proxy): nobody answers there`;
+      return end(way, 'dropped', because, space, packet, 'socket', [listener.cite]);
+    }
     const text = `${describe(packet)} reaches ${listener.process ?? 'the socket'} on ${space.label}`;
     return arrived(add(way, step(space, 'socket', 'deliver', text, [listener.cite])), space, packet, text);
   }

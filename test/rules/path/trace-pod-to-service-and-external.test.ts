@@ -120,6 +120,20 @@ testRule(rule, {
         },
       ],
     },
+    'dockerd keeps a published port that nothing translates': {
+      nodes: edited(
+        edited(docker!, 'docker-host', 'host/sock/ss-listen.txt', (t) => t.replaceAll('"docker-proxy"', '"dockerd"')),
+        'docker-host',
+        'host/fw/iptables-save.txt',
+        (t) => t.replace(/^.*-j DNAT.*\n/gm, ''),
+      ),
+      expect: [
+        {
+          message: /dockerd only keeps tcp\/9001 of docker-host for a container that publishes it/,
+          cites: ['dockerd'],
+        },
+      ],
+    },
   },
   passes: {
     'a healthy cluster': { nodes: vxlan! },
