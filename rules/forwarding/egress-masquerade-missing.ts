@@ -43,7 +43,7 @@ export const rule = defineClusterRule({
   severity: 'high',
   explanation:
     'A private source address is meaningless to the rest of the network, so the request may arrive but the answer is sent elsewhere. ' +
-    'The classic causes are a flushed nat table, a stopped flanneld (before 0.27 it removes its rules), or dockerd with ip-masq=false without flannel --ip-masq.',
+    'The classic causes are a flushed nat table, a stopped flanneld (before 0.27 it removes its rules), or dockerd with iptables=false, or with ip-masq=false and a flanneld without --ip-masq.',
   remediation: [
     {
       step: 'Let the owner write its rules again: systemctl restart docker, or flanneld with --ip-masq. By hand:',
@@ -93,8 +93,6 @@ export const rule = defineClusterRule({
         network?.options['com.docker.network.bridge.gateway_mode_ipv4'] === 'routed';
       if (net.bridge.name === out.dev) continue;
       if (declared) reason = `network ${network?.name} is declared without masquerading`;
-      else if (rulesOff?.value === false && !net.clustered)
-        reason = 'docker is told not to touch iptables: docker-iptables-disabled speaks';
       else if (sample !== null && isGlobal(sample)) reason = `${subnet} is publicly routable`;
       else {
         const asked = POD_PROBES.map((probe) => {
@@ -110,8 +108,11 @@ export const rule = defineClusterRule({
             because: `${because}: nothing does so, but the node has routes of a routing daemon (proto ${announcer.proto}), which may announce the subnet`,
             evidence: [facts.routes4.evidence],
           });
-        else if (bare.length > 0) candidates.push({ subnet, finding: untranslated(node.id, net, out, bare, source) });
-        else if (open !== undefined)
+        else if (bare.length > 0) {
+          const told = rulesOff?.value === false && !net.clustered && !wants.daemonJson.missing;
+          const why = told ? cite(wants.daemonJson, rulesOff) : null;
+          candidates.push({ subnet, finding: untranslated(node.id, net, out, bare, source, why) });
+        } else if (open !== undefined)
           unknown.push({ nodes: [node.id], because: `${because}: ${open.because}`, evidence: open.evidence });
         else passes.push(...asked.flatMap((r) => r.deciders.slice(0, 1).map((d) => cite(d.fact, d))));
       }
@@ -163,6 +164,7 @@ function untranslated(
   out: NonNullable<ReturnType<typeof routeTo>>,
   bare: readonly (NatAnswer & { readonly proto: string })[],
   source: Source<'iptables' | 'flannelEnv'>,
+  told: Cite | null,
 ): Finding {
   const subnet = formatPrefix(net.prefix);
   const { name } = net.bridge;
@@ -183,18 +185,23 @@ function untranslated(
     key: `${name} ${subnet}${protos}`,
     severity: all ? 'high' : 'medium',
     // rules for single addresses may translate the real ones
-    confidence: net.live ? 'proven' : 'likely',
+    // who tells docker to write none may have meant it, with a router that knows the way back
+    confidence: net.live && told === null ? 'proven' : 'likely',
     nodes: [node],
-    message: `Containers of ${name} (${subnet}) leave ${node} with their private address${protos}: no SNAT covers them on the way out by ${out.dev}`,
+    message: `Containers of ${name} (${subnet}) leave ${node} with their private address${protos}: no SNAT covers them on the way out by ${out.dev}${told === null ? '' : ', and docker is told to write no rules'}`,
     cites: [
       cite(net.bridge.fact, { line: net.line }),
       ...out.cites.map((c) => cite(c.fact, c)),
       ...proof,
       ...ends.values(),
+      ...(told === null ? [] : [told]),
     ],
     remediation: [
       {
-        step: 'Let the owner write its rules again: systemctl restart docker, or flanneld with --ip-masq. By hand:',
+        step:
+          told === null
+            ? 'Let the owner write its rules again: systemctl restart docker, or flanneld with --ip-masq. By hand:'
+            : 'Remove "iptables": false from /etc/docker/daemon.json and restart docker, or keep rules of your own:',
         run,
         verify: `iptables-save -t nat | grep -- '-s ${subnet}'`,
         undo: run.replace(' -I ', ' -D '),

@@ -68,6 +68,16 @@ testRule(rule, {
       nodes: { a: podNode(nat(), { 'files/etc/docker/daemon.json': '{"iptables": false}\n' }) },
       expect: [{ key: 'cni0 10.244.1.0/24', cites: bare(':POSTROUTING ACCEPT') }],
     },
+    'iptables: false on a docker host, and nobody else translates': {
+      nodes: { a: dockerNode(without(''), [DOCKER0], { 'files/etc/docker/daemon.json': '{"iptables": false}\n' }) },
+      expect: [
+        {
+          key: 'docker0 172.17.0.0/16',
+          message: /and docker is told to write no rules/,
+          cites: ['inet 172.17.0.1/16', 'default via', 'absent', ':POSTROUTING', '"iptables": false'],
+        },
+      ],
+    },
     'docker’s network without its rule, another one covered': {
       nodes: { a: dockerNode(without(''), [DOCKER0, APP]) },
       expect: [
@@ -239,9 +249,6 @@ testRule(rule, {
           { ...DOCKER0, options: { 'com.docker.network.bridge.gateway_mode_ipv4': 'routed' } },
         ]),
       },
-    },
-    'iptables: false on a docker host: another rule speaks': {
-      nodes: { a: dockerNode(without(''), [DOCKER0], { 'files/etc/docker/daemon.json': '{"iptables": false}\n' }) },
     },
     'publicly routable addresses': {
       nodes: {
