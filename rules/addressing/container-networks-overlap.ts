@@ -1,4 +1,5 @@
 import { formatPrefix, parsePrefix, prefixCovers, prefixesOverlap } from '../../src/core/address.ts';
+import { containerBridges, isUp } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import { serviceRange } from '../../src/derive/services.ts';
 import { elements, flag, setting } from '../../src/derive/settings.ts';
@@ -8,9 +9,17 @@ import { cite, defineClusterRule } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
 interface Range {
-  readonly what: 'docker network' | 'pod network' | 'service network' | 'docker address pool' | 'node network';
+  readonly what:
+    | 'docker network'
+    | 'pod network'
+    | 'service network'
+    | 'docker address pool'
+    | 'node network'
+    | 'container bridge';
   readonly name: string;
   readonly prefix: string;
+  /** Of a bridge: docker's own list has it. */
+  readonly docker?: boolean;
   readonly cite: LineCite;
 }
 
@@ -52,8 +61,11 @@ export const rule = defineClusterRule({
     'iptables',
     'kubeletArgs',
     'routes4',
+    'links',
+    'bridges',
+    'sysfs',
   ],
-  explains: ['trace-pod-to-service-and-external'],
+  explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   extract({ facts, wants, source }): Ranges {
     const ranges: Range[] = [];
     const lease = flannelLease(source);
@@ -103,6 +115,22 @@ export const rule = defineClusterRule({
           });
         }
       }
+    }
+    // docker keeps its own networks apart from each other; another owner's bridge it does not know
+    const dockers = new Set(
+      wants.dockerNetworks.missing ? [] : wants.dockerNetworks.value.networks.map((n) => n.bridge),
+    );
+    for (const bridge of containerBridges(source)) {
+      if (!isUp(bridge.device)) continue;
+      for (const p of bridge.prefixes)
+        if (p.prefix.length < 32)
+          ranges.push({
+            what: 'container bridge',
+            name: bridge.name,
+            prefix: formatPrefix(p.prefix),
+            docker: dockers.has(bridge.name),
+            cite: cite(bridge.fact, p),
+          });
     }
     const service = serviceRange(source);
     if (service !== null)
@@ -168,22 +196,23 @@ export const rule = defineClusterRule({
       const { ranges, pod, lease, kubernetes, unread } = d.digest;
       const borrowed = pod === null || ranges.some((r) => r.what === 'service network') ? undefined : services.get(pod);
       const all = borrowed === undefined ? ranges : [...ranges, borrowed];
-      const owned = all.filter((r) => r.what !== 'node network');
+      const owned = all.filter((r) => r.what !== 'node network' && r.what !== 'container bridge');
       const [first] = owned;
-      if (first === undefined) {
-        if (unread !== null) {
-          unknown.push({ nodes: [d.node], because: unread, evidence: ['docker.network-inspect', 'ip.addr'] });
-          continue;
-        }
-        notApplicable.push({ nodes: [d.node], because: 'no docker, pod or service network is known on this node' });
-        continue;
-      }
       const before = findings.length;
       for (let i = 0; i < all.length; i += 1) {
         for (let j = i + 1; j < all.length; j += 1) {
           const [a, b] = [all[i] as Range, all[j] as Range];
           if (clash(a, b, lease)) findings.push(finding(d.node, a, b));
         }
+      }
+      if (first === undefined) {
+        if (unread !== null) {
+          unknown.push({ nodes: [d.node], because: unread, evidence: ['docker.network-inspect', 'ip.addr'] });
+          continue;
+        }
+        if (findings.length > before) continue;
+        notApplicable.push({ nodes: [d.node], because: 'no docker, pod or service network is known on this node' });
+        continue;
       }
       const open = kubernetes && !all.some((r) => r.what === 'service network');
       if (open) {
@@ -226,6 +255,8 @@ function clash(a: Range, b: Range, lease: string | null): boolean {
   const [pa, pb] = [parsePrefix(a.prefix), parsePrefix(b.prefix)];
   if (pa === null || pb === null || !prefixesOverlap(pa, pb)) return false;
   const kinds = [a.what, b.what];
+  if (kinds.includes('container bridge'))
+    return a.what === b.what && a.name !== b.name && !(a.docker === true && b.docker === true);
   if (a.what === b.what) return a.what === 'docker network' && a.name !== b.name;
   // networks come out of their own pool; the node's own routes are subnet-overlaps-node-network's subject
   if (kinds.includes('docker network') && kinds.includes('docker address pool')) return false;
@@ -255,5 +286,13 @@ function finding(node: string, a: Range, b: Range): Finding {
     message: `${a.what} ${a.name} (${a.prefix}) overlaps ${b.what} ${b.name} (${b.prefix}) on ${node}`,
     cites: [a.cite, b.cite],
     disprove: 'one of the two networks is declared but never used',
+    ...(a.what === 'container bridge' ? { remediation: apart(a.name, b.name, a.prefix) } : {}),
   };
 }
+
+const apart = (a: string, b: string, range: string): NonNullable<Finding['remediation']> => [
+  {
+    step: `Give ${a} or ${b} another range, or remove the one that nobody uses: docker0 has its range from "bip" in /etc/docker/daemon.json, a CNI bridge from the node’s lease.`,
+    verify: `ip -4 route show root ${range}   # names one of the two`,
+  },
+];

@@ -1,5 +1,7 @@
 import type { Prefix } from '../../src/core/address.ts';
 import {
+  addressAt,
+  formatIp,
   formatPrefix,
   parseIp,
   parsePrefix,
@@ -140,32 +142,80 @@ export const rule = defineNodeRule({
           v.address !== own.address
         );
       });
+      // docker0 took the gateway's address: what the node sends to it is for the node itself
+      const taken = vitals().filter((v) => v.address === own.address && v.what !== 'DNS server');
       const dst = parsePrefix(other.dst);
       const wider = dst !== null && dst.length < own.prefix.length;
       const shared = wider ? formatPrefix(own.prefix) : other.dst;
       const [severity, effect] =
-        loser === 'lan'
+        taken.length > 0
           ? ([
-              lost.length > 0 ? 'critical' : 'high',
-              lost.length > 0
-                ? `${lost.map((v) => `${v.what} ${v.address}`).join(', ')} become unreachable`
-                : `hosts of ${shared} that ${other.dev} leads to become unreachable`,
+              'critical',
+              `${taken.map((v) => `${v.what} ${v.address}`).join(', ')} is ${bridge.name}’s own address here, and what the node sends to it stays on the node`,
             ] as const)
-          : loser === 'containers'
-            ? (['high', `containers on ${bridge.name} are unreachable, their range is routed to ${other.dev}`] as const)
-            : ([
-                'medium',
-                'latent: the other route is listed first for now, the bridge may win after the next restart',
-              ] as const);
+          : loser === 'lan'
+            ? ([
+                lost.length > 0 ? 'critical' : 'high',
+                lost.length > 0
+                  ? `${lost.map((v) => `${v.what} ${v.address}`).join(', ')} become unreachable`
+                  : `hosts of ${shared} that ${other.dev} leads to become unreachable`,
+              ] as const)
+            : loser === 'containers'
+              ? ([
+                  'high',
+                  `containers on ${bridge.name} are unreachable, their range is routed to ${other.dev}`,
+                ] as const)
+              : ([
+                  'medium',
+                  'latent: the other route is listed first for now, the bridge may win after the next restart',
+                ] as const);
       return {
         key: `${bridge.name} ${other.dst} ${other.dev}`,
         severity,
         // a wide route says where the range would be, not that anybody is there
-        confidence: loser === 'latent' ? 'possible' : wider && lost.length === 0 ? 'likely' : 'proven',
+        confidence:
+          taken.length > 0
+            ? 'proven'
+            : loser === 'latent'
+              ? 'possible'
+              : wider && lost.length === 0
+                ? 'likely'
+                : 'proven',
         nodes: [id],
         message: `${bridge.name} ${range} overlaps ${other.dst} on ${other.dev} of ${id}: ${effect}`,
-        cites: [cite(bridge.fact, own), cite(facts.routes4, other), ...lost.map((v) => v.cite)],
+        cites: [cite(bridge.fact, own), cite(facts.routes4, other), ...[...lost, ...taken].map((v) => v.cite)],
+        ...remedy(bridge, own.prefix, other),
         disprove: `"ip route get" for a host of ${other.dst} that names ${other.dev}`,
+      };
+    }
+
+    /** Docker's own ranges are the rule's remedy; a pod network's bridge is moved, or set free, in another way. */
+    function remedy(bridge: ContainerBridge, prefix: Prefix, other: Route): Pick<Finding, 'remediation'> {
+      if (cluster === null || !prefixCovers(cluster, prefix)) return {};
+      const range = formatPrefix(prefix);
+      const probe = addressAt(prefix, 10);
+      const verify = `ip route get ${probe === null ? range : formatIp(probe)}   # must name ${bridge.name}`;
+      const dst = parsePrefix(other.dst);
+      // a route that the kernel made for an address is a network of the node: the pods have to move
+      if (dst === null || !prefixCovers(prefix, dst) || other.proto === 'kernel')
+        return {
+          remediation: [
+            {
+              step: `Give the cluster a pod network apart from ${other.dst} (Network in flannel’s net-conf.json, the controller-manager’s --cluster-cidr); nodes get new leases, bridges and pods.`,
+              risk: 'Every pod gets a new address.',
+            },
+          ],
+        };
+      const route = `${other.dst}${other.via === undefined ? '' : ` via ${other.via}`} dev ${other.dev}${other.metric === 0 ? '' : ` metric ${other.metric}`}`;
+      return {
+        remediation: [
+          {
+            step: `Nothing but ${bridge.name} leads to the node’s own pods: delete the other route, and find out who wrote it (an old flannel in host-gw mode does so for the node’s own lease).`,
+            run: `ip route del ${route}`,
+            verify,
+            undo: `ip route add ${route}`,
+          },
+        ],
       };
     }
 

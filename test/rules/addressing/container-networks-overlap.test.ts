@@ -29,8 +29,35 @@ const nodes = (files: Files) => ({ a: { files: { 'host/ip/addr.txt': addr, 'host
 const staticpods = (range: string) =>
   `/etc/kubernetes/manifests/kube-apiserver.yaml:    - --service-cluster-ip-range=${range}\n`;
 
+const bridge = (index: number, name: string, address: string) =>
+  `${index}: ${name}: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP group default \n    link/ether 02:42:00:00:00:0${index} brd ff:ff:ff:ff:ff:ff\n    inet ${address} scope global ${name}\n       valid_lft forever preferred_lft forever\n`;
+
 testRule(rule, {
   finds: {
+    'docker0 and cni0 on one lease (kubernetes/57 of the incidents)': {
+      nodes: nodes({
+        'host/ip/addr.txt': `${addr}${bridge(3, 'docker0', '10.244.1.1/24')}${bridge(4, 'cni0', '10.244.1.1/24')}`,
+        'docker/network-inspect.json': inspect({
+          ...network('bridge', '10.244.1.0/24'),
+          Options: { 'com.docker.network.bridge.name': 'docker0' },
+        }),
+        'files/run/flannel/subnet.env': lease,
+      }),
+      expect: [
+        {
+          key: 'container bridge docker0 / container bridge cni0',
+          severity: 'high',
+          message: /container bridge docker0 \(10\.244\.1\.0\/24\) overlaps container bridge cni0/,
+          cites: ['inet 10.244.1.1/24 scope global docker0', 'inet 10.244.1.1/24 scope global cni0'],
+        },
+      ],
+    },
+    'two bridges where no network is declared': {
+      nodes: nodes({
+        'host/ip/addr.txt': `${addr}${bridge(3, 'cni-podman0', '10.88.0.1/16')}${bridge(4, 'podman1', '10.88.0.1/16')}`,
+      }),
+      expect: [{ cites: ['cni-podman0', 'podman1'] }],
+    },
     'a docker network inside the pod range': {
       nodes: nodes({
         'docker/network-inspect.json': inspect(network('bridge', '172.17.0.0/16'), network('shop', '10.244.7.0/24')),
@@ -59,6 +86,16 @@ testRule(rule, {
     },
   },
   passes: {
+    'docker0 on the lease, and no other bridge': {
+      nodes: nodes({
+        'host/ip/addr.txt': `${addr}${bridge(3, 'docker0', '10.244.1.1/24')}`,
+        'docker/network-inspect.json': inspect({
+          ...network('bridge', '10.244.1.0/24'),
+          Options: { 'com.docker.network.bridge.name': 'docker0' },
+        }),
+        'files/run/flannel/subnet.env': lease,
+      }),
+    },
     apart: {
       nodes: nodes({
         'docker/network-inspect.json': inspect(network('bridge', '172.17.0.0/16'), network('shop', '172.18.0.0/16')),

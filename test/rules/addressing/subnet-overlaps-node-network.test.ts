@@ -1,6 +1,7 @@
+import { describe, expect, it } from 'vitest';
 import { rule } from '../../../rules/addressing/subnet-overlaps-node-network.ts';
 import type { Files } from '../../support/rule-table.ts';
-import { testRule } from '../../support/rule-table.ts';
+import { judge, testRule } from '../../support/rule-table.ts';
 
 const addr = (
   docker: string,
@@ -33,8 +34,51 @@ const node = (docker: string, routes: string, more: Files = {}) => ({
 });
 const gateway = 'unicast default via 192.168.50.100 dev eth0 proto dhcp scope global metric 100 \n';
 
+/** The same node with flannel's bridge in place of docker's. */
+const podNode = (routes: string) => {
+  const own = 'unicast 10.244.1.0/24 dev cni0 proto kernel scope link src 10.244.1.1 \n';
+  return node('10.244.1.1/24', `${gateway}${routes}${own}`, {
+    'host/ip/addr.txt': addr('10.244.1.1/24').replaceAll('docker0', 'cni0'),
+    'files/run/flannel/subnet.env':
+      'FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n',
+  });
+};
+
 testRule(rule, {
   finds: {
+    'docker0 took the gateway’s address (docker/58 of the incidents)': {
+      nodes: node(
+        '192.168.50.100/24',
+        `${gateway}unicast 192.168.50.0/24 dev eth0 proto kernel scope link src 192.168.50.11 \nunicast 192.168.50.0/24 dev docker0 proto kernel scope link src 192.168.50.100 \n`,
+      ),
+      expect: [
+        {
+          severity: 'critical',
+          message: /default gateway 192\.168\.50\.100 is docker0’s own address here/,
+          cites: ['inet 192.168.50.100/24', 'dev eth0', 'default via'],
+        },
+      ],
+    },
+    'host-gw wrote a route for the node’s own lease (kubernetes/21)': {
+      nodes: podNode('unicast 10.244.1.0/24 dev eth0 proto boot scope link \n'),
+      expect: [
+        {
+          key: 'cni0 10.244.1.0/24 eth0',
+          severity: 'high',
+          message: /containers on cni0 are unreachable/,
+          cites: ['inet 10.244.1.1/24', '10.244.1.0/24 dev eth0'],
+        },
+      ],
+    },
+    'the pod network is a part of the LAN (kubernetes/40)': {
+      nodes: podNode('unicast 10.244.0.0/13 dev eth0 proto kernel scope link src 10.244.0.5 \n'),
+      expect: [
+        {
+          message: /hosts of 10\.244\.1\.0\/24 that eth0 leads to become unreachable/,
+          cites: ['inet 10.244.1.1/24', '10.244.0.0/13'],
+        },
+      ],
+    },
     'docker0 on the LAN, LAN metric 100 (S17): gateway and DNS are lost': {
       nodes: node(
         '192.168.50.1/24',
@@ -133,4 +177,21 @@ testRule(rule, {
       because: /only the main routing table/,
     },
   },
+});
+
+describe('remedies fit the bridge', () => {
+  const remedy = (nodes: ReturnType<typeof podNode>) => judge([rule], nodes).findings[0]?.remediation;
+
+  it('a stray route of the node’s own lease is deleted', () => {
+    expect(remedy(podNode('unicast 10.244.1.0/24 dev eth0 proto boot scope link metric 7 \n'))?.[0]).toMatchObject({
+      run: 'ip route del 10.244.1.0/24 dev eth0 metric 7',
+      verify: expect.stringContaining('must name cni0'),
+    });
+  });
+
+  it('a pod network is not moved by docker’s settings', () => {
+    const steps = remedy(podNode('unicast 10.244.0.0/21 dev eth0 proto kernel scope link src 10.244.0.5 \n'));
+    expect(JSON.stringify(steps)).toContain('--cluster-cidr');
+    expect(JSON.stringify(steps)).not.toContain('daemon.json');
+  });
 });
