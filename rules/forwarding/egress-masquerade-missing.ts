@@ -88,8 +88,10 @@ export const rule = defineClusterRule({
       const network = wants.dockerNetworks.missing
         ? undefined
         : wants.dockerNetworks.value.networks.find((n) => n.bridge === net.bridge.name);
+      // dockerd itself writes the option where it may write no rules; and where it leaves the pods' network to flannel, flannel has to do it
+      const given = rulesOff?.value !== false && !net.clustered;
       const declared =
-        network?.options['com.docker.network.bridge.enable_ip_masquerade'] === 'false' ||
+        (given && network?.options['com.docker.network.bridge.enable_ip_masquerade'] === 'false') ||
         network?.options['com.docker.network.bridge.gateway_mode_ipv4'] === 'routed';
       if (net.bridge.name === out.dev) continue;
       if (declared) reason = `network ${network?.name} is declared without masquerading`;

@@ -69,7 +69,14 @@ testRule(rule, {
       expect: [{ key: 'cni0 10.244.1.0/24', cites: bare(':POSTROUTING ACCEPT') }],
     },
     'iptables: false on a docker host, and nobody else translates': {
-      nodes: { a: dockerNode(without(''), [DOCKER0], { 'files/etc/docker/daemon.json': '{"iptables": false}\n' }) },
+      // as dockerd 20.10 then lists its bridge
+      nodes: {
+        a: dockerNode(
+          without(''),
+          [{ ...DOCKER0, options: { 'com.docker.network.bridge.enable_ip_masquerade': 'false' } }],
+          { 'files/etc/docker/daemon.json': '{"iptables": false}\n' },
+        ),
+      },
       expect: [
         {
           key: 'docker0 172.17.0.0/16',
@@ -77,6 +84,27 @@ testRule(rule, {
           cites: ['inet 172.17.0.1/16', 'default via', 'absent', ':POSTROUTING', '"iptables": false'],
         },
       ],
+    },
+    'docker with ip-masq=false leaves it to flannel, and flannel does not (kubernetes/27 of the incidents)': {
+      nodes: {
+        a: podNode(nat(), {
+          'docker/network-inspect.json': `${JSON.stringify([
+            {
+              Name: 'bridge',
+              Id: 'b'.repeat(64),
+              Scope: 'local',
+              Driver: 'bridge',
+              IPAM: { Config: [{ Subnet: '10.244.1.0/24', Gateway: '10.244.1.1' }] },
+              Containers: {},
+              Options: {
+                'com.docker.network.bridge.name': 'cni0',
+                'com.docker.network.bridge.enable_ip_masquerade': 'false',
+              },
+            },
+          ])}\n`,
+        }),
+      },
+      expect: [{ key: 'cni0 10.244.1.0/24', cites: bare(':POSTROUTING ACCEPT') }],
     },
     'docker’s network without its rule, another one covered': {
       nodes: { a: dockerNode(without(''), [DOCKER0, APP]) },
