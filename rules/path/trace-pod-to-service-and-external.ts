@@ -27,7 +27,7 @@ export const rule = definePathRule({
   id: 'trace-pod-to-service-and-external',
   title: {
     bad: 'Containers cannot reach a service, a published port or the outside',
-    good: 'Containers reach services, published ports and the outside, as far as the collected tables go',
+    good: 'Pods reach the cluster’s DNS and API, containers published ports and the outside, as far as the collected tables go',
   },
   severity: 'high',
   explanation:
@@ -86,23 +86,22 @@ function wishesOf(d: Known, peers: readonly Known[]): readonly Wish[] {
     place: `${d.node}/${c.inode}`,
     who: `${c.address} on ${d.node}`,
   });
-  const pod = d.clients.find((c) => c.clustered);
   const vips = new Map(peers.flatMap((p) => p.vips).map((v) => [`${v.address} ${v.port} ${v.proto}`, v]));
-  const services =
-    pod === undefined
-      ? []
-      : [...vips.values()].map((v): Wish => {
-          const { place, who } = from(pod);
-          const { proto, port, address } = v;
-          return {
-            request: { from: place, to: address, proto, port },
-            ends: { from: d.node, to: null },
-            who,
-            kind: 'service',
-            what: `${v.name} (${address}:${port}/${proto})`,
-            nodes: [d.node],
-          };
-        });
+  // two pods: a backend of the service reaches itself by another way than its neighbours reach it
+  const services = d.pods.flatMap((pod) =>
+    [...vips.values()].map((v): Wish => {
+      const { place, who } = from(pod);
+      const { proto, port, address } = v;
+      return {
+        request: { from: place, to: address, proto, port },
+        ends: { from: d.node, to: null },
+        who,
+        kind: 'service',
+        what: `${v.name} (${address}:${port}/${proto})`,
+        nodes: [d.node],
+      };
+    }),
+  );
   const outside = (d.leads ? d.clients : []).map((c): Wish => {
     const { place, who } = from(c);
     return {

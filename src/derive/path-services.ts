@@ -34,7 +34,7 @@ export interface Published {
   readonly local: boolean;
 }
 
-export interface PathServices extends Omit<PathPods, 'pods'> {
+export interface PathServices extends PathPods {
   /** One container or pod of each network that may leave the node; a pod of the cluster first. */
   readonly clients: readonly (PathPod & { readonly clustered: boolean })[];
   /** The node has a default route: without one nobody expects to get out. */
@@ -47,8 +47,8 @@ const MOST_CLIENTS = 4;
 const MOST_PORTS = 6;
 
 export function pathServices(source: PathServiceSource): PathServices {
-  const { pods, ...about } = pathPods(source);
-  const [pod] = pods;
+  const about = pathPods(source);
+  const [pod] = about.pods;
   const clients = pod === undefined ? [] : [{ ...pod, clustered: true }];
   const found = source
     .all('netnsAddresses')

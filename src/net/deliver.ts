@@ -129,7 +129,7 @@ function answered(way: Way, leg: Leg, space: Space, packet: Packet): readonly En
     return end(way, 'dropped', because, space, packet, 'client address');
   }
   if (packet.src !== leg.sent.dst || String(packet.sport) !== String(leg.sent.dport)) {
-    const because = `the client asked ${endpoint(leg.sent.dst, leg.sent.dport)} and gets an answer from ${endpoint(packet.src, packet.sport)}: it resets the connection`;
+    const because = `the client asked ${endpoint(leg.sent.dst, leg.sent.dport)} and gets an answer from ${endpoint(packet.src, packet.sport)}: it ${packet.proto === TCP ? 'resets the connection' : 'takes it for no answer'}`;
     return end(way, 'dropped', because, space, packet, 'client address');
   }
   if (!samePort(packet.dport, leg.sent.sport)) {
