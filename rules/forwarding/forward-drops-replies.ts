@@ -2,7 +2,15 @@ import { isNonEmpty } from '../../src/core/span.ts';
 import { acceptAnswers } from '../../src/derive/accept-range.ts';
 import { attachedBridges } from '../../src/derive/devices.ts';
 import { OUTSIDE, POD_KINDS, POD_PROBES, podFlows } from '../../src/derive/pods.ts';
-import { askForward, type Decider, decidedBy, HOOK_WANTS, hookNode, RULESET_KINDS, routeTo } from '../../src/net/index.ts';
+import {
+  askForward,
+  type Decider,
+  decidedBy,
+  HOOK_WANTS,
+  hookNode,
+  RULESET_KINDS,
+  routeTo,
+} from '../../src/net/index.ts';
 import type { Finding } from '../../src/rule/index.ts';
 import { cite, defineNodeRule, notApplicable, unknown } from '../../src/rule/index.ts';
 import { NodeTally } from '../../src/rule/node-tally.ts';
