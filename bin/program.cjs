@@ -47,6 +47,8 @@ function writeCache(path, runs, data) {
 function load() {
   // functions that this run does not need are still wanted by the next
   v8.setFlagsFromString('--no-flush-bytecode');
+  // what each bundle leaves behind is garbage: by itself the heap grows to several times of what lives in it, and beyond our limit
+  if (isMainThread && (run === 'analyze' || run === 'ingest')) v8.setFlagsFromString('--heap-growing-percent=50');
   const bytes = readFileSync(file);
   const url = pathToFileURL(file).href;
   // beside the program, so that only who may change the program may change it
