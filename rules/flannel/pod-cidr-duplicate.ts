@@ -11,6 +11,8 @@ import { REF } from '../../src/rule/references.ts';
 interface Claim {
   readonly prefix: string;
   readonly from: string;
+  /** The CNI file that gives the bridge this range. */
+  readonly conf?: string | null;
   readonly cite: LineCite;
 }
 
@@ -48,7 +50,7 @@ export const rule = defineClusterRule({
   ],
   references: [REF.flannelReservations, REF.flannelKubernetes],
   needs: ['addresses'],
-  wants: ['flannelEnv', 'links', 'bridges', 'sysfs', 'dockerNetworks', 'fdb', 'routes4'],
+  wants: ['flannelEnv', 'links', 'bridges', 'sysfs', 'dockerNetworks', 'fdb', 'routes4', 'cniConf'],
   explains: ['trace-pod-to-pod', 'vxlan-forwarding-entry-wrong'],
   extract({ wants, source }): Claims {
     const ties = clusterTies(source);
@@ -76,10 +78,23 @@ export const rule = defineClusterRule({
     for (const bridge of containerBridges(source)) {
       for (const p of bridge.prefixes) {
         if (prefixCovers(network.prefix, p.prefix))
-          claims.push({ prefix: formatPrefix(p.prefix), from: bridge.name, cite: cite(bridge.fact, p) });
+          claims.push({
+            prefix: formatPrefix(p.prefix),
+            from: bridge.name,
+            conf: fixedSubnet(bridge.name),
+            cite: cite(bridge.fact, p),
+          });
       }
     }
     return { ...ties, claims, unread: null };
+
+    /** Left behind by another program, such a file is the same on every node. */
+    function fixedSubnet(bridge: string): string | null {
+      const conf = wants.cniConf.find((c) =>
+        c.value.plugins.some((p) => p.type === 'bridge' && p.bridge === bridge && p.subnets.length > 0),
+      );
+      return conf === undefined ? null : conf.path.replace(/^files/, '');
+    }
   },
   evaluate(digests) {
     const all = [...digests];
@@ -146,6 +161,23 @@ function finding({ a, b, mine, theirs }: Clash, tied: boolean): Finding {
     message: `${text}${doubt}`,
     cites: [mine.cite, theirs.cite],
     disprove: 'the bundles belong to different clusters, or are of different times',
+    ...remedy(typeof mine.conf === 'string' ? mine : theirs),
+  };
+}
+
+/** A range out of a file comes back with the file: the lease and its state are not at fault. */
+function remedy({ conf, from: bridge }: Claim): Pick<Finding, 'remediation'> {
+  if (conf === undefined || conf === null) return {};
+  return {
+    remediation: [
+      {
+        step: `Drain each of the nodes and take ${conf} out of the way: it gives ${bridge} the same range on every node, whatever flannel leased. The CNI plugin makes the bridge anew from the lease.`,
+        run: `mv ${conf} ${conf}.off; ip link del ${bridge}; rm -rf /var/lib/cni/networks/*; systemctl restart kubelet`,
+        verify: '. /run/flannel/subnet.env; ip -4 addr | grep -w "$FLANNEL_SUBNET"',
+        undo: `mv ${conf}.off ${conf}`,
+        risk: 'All pods of the node are made anew with new addresses.',
+      },
+    ],
   };
 }
 

@@ -1,14 +1,37 @@
+import { expect, it } from 'vitest';
 import { rule } from '../../../rules/flannel/pod-cidr-duplicate.ts';
 import { overlayNode } from '../../support/overlay-node.ts';
-import { testRule } from '../../support/rule-table.ts';
+import { judge, testRule } from '../../support/rule-table.ts';
 
 const a = overlayNode({ n: 1, peers: [2, 3] });
 const b = overlayNode({ n: 2, peers: [1] });
 /** Node 3 has the subnet of node 2 (S17). */
 const c = overlayNode({ n: 3, peers: [1], subnet: 2 });
+/** containerd’s sample configuration, left on every node: its file is the first by name (kubernetes/03 of the incidents). */
+const leftover = (n: 1 | 2) => {
+  const node = overlayNode({ n, peers: [n === 1 ? 2 : 1] });
+  const addr = (node.files['host/ip/addr.txt'] as string).replace(`10.244.${n}.1/24`, '10.244.0.1/24');
+  const conflist =
+    '{\n  "cniVersion": "1.0.0",\n  "name": "containerd-net",\n  "plugins": [\n    { "type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true,\n      "ipam": { "type": "host-local", "ranges": [[{ "subnet": "10.244.0.0/24" }]] } }\n  ]\n}\n';
+  return {
+    ...node,
+    files: { ...node.files, 'host/ip/addr.txt': addr, 'files/etc/cni/net.d/10-containerd-net.conflist': conflist },
+  };
+};
 
 testRule(rule, {
   finds: {
+    'bridges with the range of a file that both nodes have': {
+      nodes: { a: leftover(1), b: leftover(2) },
+      expect: [
+        {
+          key: '10.244.0.0/24',
+          severity: 'critical',
+          message: /\(cni0 and cni0\)/,
+          cites: ['inet 10.244.0.1/24', 'inet 10.244.0.1/24'],
+        },
+      ],
+    },
     'b and c own 10.244.2.0/24; a ties them to one cluster': {
       nodes: { a, b, c },
       expect: [
@@ -84,4 +107,13 @@ testRule(rule, {
       because: /nothing in their overlay tables ties them/,
     },
   },
+});
+
+it('a range out of a CNI file is not mended by a new lease', () => {
+  const [found] = judge([rule], { a: leftover(1), b: leftover(2) }).findings;
+  const [step] = found?.remediation ?? [];
+  expect(step?.run).toContain(
+    'mv /etc/cni/net.d/10-containerd-net.conflist /etc/cni/net.d/10-containerd-net.conflist.off',
+  );
+  expect(step?.run).not.toContain('subnet.env');
 });
