@@ -49,7 +49,7 @@ export const rule = defineNodeRule({
     {
       step: 'Move Docker to ranges that nobody else uses; user networks must be recreated.',
       run: `printf '{"bip":"10.200.0.1/24","default-address-pools":[{"base":"10.201.0.0/16","size":24}]}\\n' # merge into /etc/docker/daemon.json, then: systemctl restart docker`,
-      verify: 'ip route get <LAN host>   # must name the uplink',
+      verify: 'ip -4 route   # one device a range: the LAN’s range names the uplink alone',
       undo: 'restore the old daemon.json and restart docker',
       risk: 'A restart of dockerd restarts containers unless live-restore is on.',
     },
@@ -189,9 +189,35 @@ export const rule = defineNodeRule({
       };
     }
 
+    /** A network of docker's list is made anew; its default bridge, and what nobody lists, is left to the rule's remedy. */
+    function dockers(bridge: ContainerBridge, prefix: Prefix, other: Route): Pick<Finding, 'remediation'> {
+      const known = wants.dockerNetworks.missing ? [] : wants.dockerNetworks.value.networks;
+      const name = bridge.name === 'docker0' ? undefined : known.find((n) => n.bridge === bridge.name)?.name;
+      const free = Array.from({ length: 50 }, (_, i) => `10.${201 + i}.0.0/24`).find((text) => {
+        const wanted = parsePrefix(text);
+        return wanted !== null && !unicast.some((r) => overlapsRoute(r.dst, wanted));
+      });
+      if (name === undefined || free === undefined) return {};
+      const move = (from: string, to: string) =>
+        `for c in $(docker network inspect -f '{{range .Containers}}{{.Name}} {{end}}' ${from}); do docker network connect ${to} $c && docker network disconnect ${from} $c; done`;
+      const make = `docker network create --subnet ${free} ${name}-apart`;
+      const probe = addressAt(prefix, 10);
+      return {
+        remediation: [
+          {
+            step: `Move the containers of the docker network ${name} to one with a range that no route here has, then write that range into what creates ${name} (compose: ipam.config.subnet).`,
+            run: `${make} && ${move(name, `${name}-apart`)}; docker network rm ${name}`,
+            verify: `ip route get ${probe === null ? other.dst : formatIp(probe)}   # must name ${other.dev}`,
+            undo: `docker network create --subnet ${formatPrefix(prefix)} ${name} && ${move(`${name}-apart`, name)}; docker network rm ${name}-apart`,
+            risk: 'The containers get new addresses; connections to the old ones end.',
+          },
+        ],
+      };
+    }
+
     /** Docker's own ranges are the rule's remedy; a pod network's bridge is moved, or set free, in another way. */
     function remedy(bridge: ContainerBridge, prefix: Prefix, other: Route): Pick<Finding, 'remediation'> {
-      if (cluster === null || !prefixCovers(cluster, prefix)) return {};
+      if (cluster === null || !prefixCovers(cluster, prefix)) return dockers(bridge, prefix, other);
       const range = formatPrefix(prefix);
       const probe = addressAt(prefix, 10);
       const verify = `ip route get ${probe === null ? range : formatIp(probe)}   # must name ${bridge.name}`;
@@ -241,6 +267,11 @@ export const rule = defineNodeRule({
 
 /** The default route, or a piece of it as VPNs write them (0.0.0.0/1 and 128.0.0.0/1): meant for what nothing else is. */
 const isDefault = (dst: Prefix) => dst.length < 4;
+
+const overlapsRoute = (text: string, prefix: Prefix) => {
+  const dst = parsePrefix(text);
+  return dst !== null && !isDefault(dst) && prefixesOverlap(dst, prefix);
+};
 
 const same = (text: string, prefix: Prefix) => {
   const parsed = parsePrefix(text);

@@ -189,6 +189,25 @@ describe('remedies fit the bridge', () => {
     });
   });
 
+  it('a docker network moves to a range that no route has', () => {
+    const nodes = node(
+      '10.20.5.1/24',
+      `${gateway}unicast 10.20.0.0/16 via 192.168.50.200 dev eth0 proto static scope global \nunicast 10.201.0.0/16 via 192.168.50.200 dev eth0 proto static scope global \nunicast 10.20.5.0/24 dev br-shop proto kernel scope link src 10.20.5.1 \n`,
+      {
+        'host/ip/addr.txt': addr('10.20.5.1/24').replaceAll('docker0', 'br-shop'),
+        'host/ip/link.txt':
+          '3: br-shop: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP mode DEFAULT group default \n    link/ether 02:42:00:00:00:01 brd ff:ff:ff:ff:ff:ff promiscuity 0 minmtu 68 maxmtu 65535 \n    bridge forward_delay 1500 \n',
+        'docker/network-inspect.json': `${JSON.stringify([{ Name: 'shop', Id: '1'.repeat(64), Scope: 'local', Driver: 'bridge', IPAM: { Config: [{ Subnet: '10.20.5.0/24' }] }, Options: { 'com.docker.network.bridge.name': 'br-shop' } }])}\n`,
+      },
+    );
+    expect(remedy(nodes)?.[0]).toMatchObject({
+      run: expect.stringMatching(
+        /^docker network create --subnet 10\.202\.0\.0\/24 shop-apart && .*; docker network rm shop$/,
+      ),
+      verify: 'ip route get 10.20.5.10   # must name eth0',
+    });
+  });
+
   it('a pod network is not moved by docker’s settings', () => {
     const steps = remedy(podNode('unicast 10.244.0.0/21 dev eth0 proto kernel scope link src 10.244.0.5 \n'));
     expect(JSON.stringify(steps)).toContain('--cluster-cidr');
