@@ -58,7 +58,7 @@ export function leaveEvidence(
     );
   const direct = nexthop === packet.dst;
   if (direct && isPeerNode(space.node.host, nexthop))
-    return stop(`${hop} is a node of the cluster that was not collected`);
+    return stop(`${hop}, a next hop or tunnel end of ${space.label}, was not collected`);
   const seen = neighbourSeen(space, device.name, nexthop);
   if (seen === null && !isGateway(space, device.name, nexthop))
     return stop(nobodyKnown(device.name, nexthop), ['ip.neigh']);
