@@ -1,4 +1,4 @@
-import { formatAddr } from './addr.ts';
+import { type Addr, formatAddr } from './addr.ts';
 import type { Device } from './devices.ts';
 import type { Cite, Reason } from './doubt.ts';
 import { bridgeFdb } from './fdb.ts';
@@ -63,30 +63,35 @@ function redirected(run: Run, way: Way, port: Port, bridge: Device, frame: Frame
   const { packet } = frame;
   const own = { space, device: bridge };
   const answers = space.routing(familyOf(packet)).lookup(keyOf(packet, bridge.name));
-  return perAnswer(way, space, packet, answers, (w, answer) => {
-    // without forwarding the kernel finds no route to the bridge either: the frame is handed up, and dropped there
-    const stays = answer.type === 'unicast' && answer.dev === bridge.name;
-    if (!stays || forwards(space, bridge.name, familyOf(packet)).truth === 0)
-      return run.receivePacket(w, own, packet, frame.inner, true);
-    const nexthop = answer.via ?? packet.dst;
-    return resolve(
-      run.cluster,
-      own,
-      nexthop,
-      space.routing(familyOf(packet)).sourceAddress(bridge.name, nexthop).addr,
-    ).flatMap((found) => {
-      if (found.kind === 'mac')
-        return decide(run, w, port, bridge, { ...frame, mac: found.mac, to: null, nexthop }, true);
-      if (found.kind === 'port')
-        return decide(run, w, port, bridge, { ...frame, mac: found.port.device.mac, to: found.port, nexthop }, true);
-      if (found.kind === 'nobody')
-        return end(w, 'dropped', found.because, space, packet, `neighbour ${bridge.name}`, found.cites);
-      const reason =
-        found.kind === 'unknown'
-          ? found.reason
-          : { because: `${formatAddr(nexthop)} is not in the evidence`, evidence: [] };
-      return lost(w, reason, space, packet, `neighbour ${bridge.name}`);
-    });
+  return perAnswer(way, space, packet, answers, (start, answer) => {
+    const up = (w: Way) => run.receivePacket(w, own, packet, frame.inner, true);
+    if (answer.type !== 'unicast' || answer.dev !== bridge.name) return up(start);
+    const stay = (w: Way) => toNeighbour(run, w, port, bridge, frame, answer.via ?? packet.dst);
+    // IPv6 asks for forwarding only when it forwards; without it IPv4 finds no route to the bridge: the frame is handed up, and dropped there
+    if (familyOf(packet) === 6) return stay(start);
+    const allowed = forwards(space, bridge.name, 4);
+    return either(start, allowed.truth, `forwarding ${space.id} ${bridge.name}`, allowed.reason, stay, up);
+  });
+}
+
+/** A frame for another neighbour of the bridge than it came for. */
+function toNeighbour(run: Run, way: Way, port: Port, bridge: Device, frame: Frame, nexthop: Addr): readonly End[] {
+  const { space } = port;
+  const { packet } = frame;
+  const own = { space, device: bridge };
+  const asker = space.routing(familyOf(packet)).sourceAddress(bridge.name, nexthop).addr;
+  return resolve(run.cluster, own, nexthop, asker).flatMap((found) => {
+    if (found.kind === 'mac')
+      return decide(run, way, port, bridge, { ...frame, mac: found.mac, to: null, nexthop }, true);
+    if (found.kind === 'port')
+      return decide(run, way, port, bridge, { ...frame, mac: found.port.device.mac, to: found.port, nexthop }, true);
+    if (found.kind === 'nobody')
+      return end(way, 'dropped', found.because, space, packet, `neighbour ${bridge.name}`, found.cites);
+    const reason =
+      found.kind === 'unknown'
+        ? found.reason
+        : { because: `${formatAddr(nexthop)} is not in the evidence`, evidence: [] };
+    return lost(way, reason, space, packet, `neighbour ${bridge.name}`);
   });
 }
 
