@@ -1085,7 +1085,8 @@ do_sysctl() {
     net/ipv4/neigh/default/gc_* net/ipv4/conf/*/forwarding net/ipv4/conf/*/rp_filter net/ipv4/conf/*/arp_* \
     net/ipv4/conf/*/proxy_arp net/ipv4/conf/*/accept_local net/ipv4/conf/*/route_localnet \
     net/ipv4/conf/*/send_redirects net/ipv4/conf/*/src_valid_mark net/ipv6/conf/*/forwarding \
-    net/ipv6/conf/*/disable_ipv6 net/ipv6/conf/*/accept_ra net/ipv6/conf/*/hop_limit net/bridge/* net/netfilter/* net/core/somaxconn \
+    net/ipv6/conf/*/disable_ipv6 net/ipv6/conf/*/accept_ra net/ipv6/conf/*/hop_limit \
+    net/ipv6/conf/*/force_forwarding net/bridge/* net/netfilter/* net/core/somaxconn \
     net/core/netdev_max_backlog net/core/default_qdisc kernel/pid_max kernel/panic fs/file-nr fs/inotify/* \
     vm/swappiness vm/overcommit_memory; do
     case $nc_x in *tcp_fastopen_key | *stable_secret) continue ;; esac
@@ -1777,7 +1778,7 @@ nc_netns_items() {
   item netns.ss-listen 'netns/*/ss-listen.txt' 5 1024 S1 cmd nsenter "$@" ss -H -l -n -t -u -p -e
   nc_ns_guard
   # The patterns must be expanded inside, where the namespace's own interfaces are; hence a shell in there.
-  item netns.sysctl 'netns/*/sysctl.txt' 5 1024 S1 cmd nsenter "$@" sh -c "cd /proc/sys && grep -sH '' net/ipv4/ip_forward net/ipv4/ip_default_ttl net/ipv4/icmp_echo_ignore_all net/ipv6/icmp/echo_ignore_all net/ipv4/ip_local_port_range net/ipv4/conf/*/rp_filter net/ipv4/conf/*/forwarding net/ipv4/conf/*/arp_ignore net/ipv4/conf/*/accept_local net/ipv6/conf/*/disable_ipv6 net/ipv6/conf/*/forwarding net/ipv6/conf/*/hop_limit || [ \$? = 2 ]"
+  item netns.sysctl 'netns/*/sysctl.txt' 5 1024 S1 cmd nsenter "$@" sh -c "cd /proc/sys && grep -sH '' net/ipv4/ip_forward net/ipv4/ip_default_ttl net/ipv4/icmp_echo_ignore_all net/ipv6/icmp/echo_ignore_all net/ipv4/ip_local_port_range net/ipv4/conf/*/rp_filter net/ipv4/conf/*/forwarding net/ipv4/conf/*/arp_ignore net/ipv4/conf/*/accept_local net/ipv6/conf/*/disable_ipv6 net/ipv6/conf/*/forwarding net/ipv6/conf/*/hop_limit net/ipv6/conf/*/force_forwarding || [ \$? = 2 ]"
   nc_ns_guard
   if [ -z "$nc_skip" ]; then nc_guard nf_tables nf_tables_newtable; fi
   item netns.iptables-nft-save 'netns/*/iptables-nft-save.txt' 5 1024 S1 cmd nsenter "$@" iptables-nft-save -c

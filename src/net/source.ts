@@ -96,6 +96,11 @@ export function forwards(space: Space, dev: string, family: 4 | 6): Judged {
   // ip_forward alone proves nothing: a single device may have been switched since
   if (own.value === null) return open(own.reason);
   if (own.value !== 0) return yes(present(own.cite));
+  if (family === 6) {
+    // Linux 6.17: a device forwards although the others do not
+    const forced = space.sysctl(`net/ipv6/conf/${dev}/force_forwarding`);
+    if (forced.value !== null && forced.value !== 0) return yes(present(forced.cite));
+  }
   return no(`forwarding is off on ${dev} (${key} = 0)`, present(own.cite));
 }
 

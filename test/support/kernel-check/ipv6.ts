@@ -137,6 +137,7 @@ function fault(r: Random, g: Ground): string {
   const device = r.pick(g.devices.filter((d) => d !== 'lo')).replaceAll('.', '/');
   return r.pick([
     'sysctl -qw net.ipv6.conf.all.forwarding=0',
+    `sysctl -qw net.ipv6.conf.all.forwarding=0 net.ipv6.conf.${device}.force_forwarding=1`,
     `sysctl -qw net.ipv6.conf.${device}.disable_ipv6=1`,
     `sysctl -qw net.ipv6.conf.${device}.forwarding=0`,
     `sysctl -qw net.ipv6.conf.${device}.hop_limit=${r.pick([1, 60, 65])}`,
