@@ -14,11 +14,14 @@ const MOST_NODES = 60;
 
 export const rule = definePathRule({
   id: 'trace-pod-to-pod',
-  title: { bad: 'Pods cannot reach pods', good: 'Pods reach pods: followed through the collected tables' },
+  title: {
+    bad: 'Pods cannot reach pods',
+    good: 'Pods reach pods with small packets, as far as the collected tables go',
+  },
   severity: 'critical',
   explanation:
     'A packet from one pod to another and its answer were followed through the collected tables of every node on the way, as the kernel would: ' +
-    'routes, bridges, tunnels, every ruleset. The hop and the line that end it are the finding. A rule that knows the fault by name explains it better; then this one is its symptom.',
+    'routes, bridges, tunnels, every ruleset. The packets are small: what an MTU does to full ones is not asked here (netcase trace --size). The hop and the line that end it are the finding. A rule that knows the fault by name explains it better; then this one is its symptom.',
   remediation: [
     {
       step: 'Mend what the last hop names; then follow the packet again, first on paper:',
