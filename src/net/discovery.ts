@@ -1,17 +1,20 @@
 import type { Addr } from './addr.ts';
+import type { Device } from './devices.ts';
 import type { Doubt, Reason, Truth } from './doubt.ts';
 import { runHook } from './hook.ts';
 import { ICMP6, makePacket, type Packet, tupleOf } from './packet.ts';
+import { bridgeCallsIptables, type Judged } from './source.ts';
+import type { Space } from './space.ts';
 import type { Hook } from './step.ts';
-import type { Port } from './wire.ts';
+import { bridgeOf, type Port, peerOf } from './wire.ts';
 
 const SOLICITATION = 135;
 const ADVERTISEMENT = 136;
 const SOLICITED_NODE = 0xff02_0000_0000_0000_0000_0001_ff00_0000n;
 
 /**
- * Neighbour discovery of IPv6 is IPv6: unlike ARP it passes netfilter on both sides, untracked. `passes` 0: a rule drops the question or
- * the answer.
+ * Neighbour discovery of IPv6 is IPv6: unlike ARP it passes netfilter on both sides and of the bridge between them, untracked. `passes` 0:
+ * a rule drops the question or the answer.
  */
 export function discovers(
   asker: Port,
@@ -25,13 +28,16 @@ export function discovers(
   const many = SOLICITED_NODE | (addr & 0xffffffn);
   const ask = message(SOLICITATION, source ?? from, many);
   const tell = message(ADVERTISEMENT, addr, source ?? from);
-  const stages: readonly (readonly [Port, Hook, Packet])[] = [
+  const between = bridgeBetween(asker, target);
+  const stages: readonly Stage[] = [
     [asker, 'output', { ...ask, oif: asker.device.name }],
     [asker, 'postrouting', { ...ask, oif: asker.device.name }],
+    ...bridged(between, ask, false),
     [target, 'prerouting', { ...ask, iif: target.device.name }],
     [target, 'input', { ...ask, iif: target.device.name }],
     [target, 'output', { ...tell, oif: target.device.name }],
     [target, 'postrouting', { ...tell, oif: target.device.name }],
+    ...bridged(between, tell, true),
     [asker, 'prerouting', { ...tell, iif: asker.device.name }],
     [asker, 'input', { ...tell, iif: asker.device.name }],
   ];
@@ -41,12 +47,55 @@ export function discovers(
     const dropped = ways.filter((w) => w.verdict === 'drop' || w.verdict === 'reject');
     if (ways.length > 0 && dropped.length === ways.length) {
       const because = `neighbour discovery is dropped at ${hook} of ${port.space.label}: ${dropped[0]?.because ?? ''}`;
-      return { passes: 0, because, reason: none };
+      const calls = port.space === between?.space ? between.calls : null;
+      return calls?.truth === null
+        ? { passes: null, because, reason: calls.reason }
+        : { passes: 0, because, reason: none };
     }
     if (dropped.length > 0 || ways.some((w) => w.verdict === 'unknown')) doubt ??= ways.flatMap((w) => w.doubts)[0];
   }
   if (doubt === undefined) return { passes: 1, because: '', reason: none };
   return { passes: null, because: doubt.because, reason: { because: doubt.because, evidence: doubt.evidence } };
+}
+
+type Stage = readonly [Port, Hook, Packet];
+
+/** A bridge that hands frames to ip6tables, with its ports towards the two. */
+interface Between {
+  readonly space: Space;
+  readonly bridge: Device;
+  readonly ports: readonly [asker: Device, target: Device];
+  readonly calls: Judged;
+}
+
+function bridgeBetween(asker: Port, target: Port): Between | null {
+  const [from, to] = [portOf(asker), portOf(target)];
+  const bridge = from === null ? null : bridgeOf(from);
+  if (from === null || to === null || bridge === null || from.space !== to.space || bridgeOf(to) !== bridge)
+    return null;
+  const calls = bridgeCallsIptables(from.space, bridge.name, 6);
+  return calls.truth === 0 ? null : { space: from.space, bridge, ports: [from.device, to.device], calls };
+}
+
+/** The other end of a pod's wire. */
+function portOf(port: Port): Port | null {
+  const peer = peerOf(port);
+  return peer.kind === 'peer' ? peer.port : null;
+}
+
+/** The hooks of the bridge that questions and answers of its neighbours pass, like all that it forwards. */
+function bridged(between: Between | null, packet: Packet, back: boolean): readonly Stage[] {
+  if (between === null) return [];
+  const { space, bridge, ports } = between;
+  const [into, out] = back ? [ports[1], ports[0]] : ports;
+  const on = { space, device: bridge };
+  const { name } = bridge;
+  const physIn = into.name;
+  return [
+    [on, 'prerouting', { ...packet, iif: name, physIn }],
+    [on, 'forward', { ...packet, iif: name, oif: name, physIn, physOut: out.name, bridged: true }],
+    [on, 'postrouting', { ...packet, oif: name, physIn, physOut: out.name, bridged: true }],
+  ];
 }
 
 const message = (type: number, src: Addr, dst: Addr): Packet =>
