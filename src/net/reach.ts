@@ -232,7 +232,8 @@ function worstHalf(result: TraceResult): {
   const { reply } = result;
   if (result.verdict !== 'delivered' || reply === null || reply.verdict === 'delivered')
     return { verdict: result.verdict, because: result.because, hop: result.hops.at(-1) };
-  return { verdict: reply.verdict, because: `the answer: ${reply.because}`, hop: reply.hops.at(-1) };
+  const because = reply.because.startsWith('the answer') ? reply.because : `the answer: ${reply.because}`;
+  return { verdict: reply.verdict, because, hop: reply.hops.at(-1) };
 }
 
 /** What two pairs must have in common to be one group: the verdicts, and where and by what they end; the nodes by their parts in it. */

@@ -40,10 +40,20 @@ function groupLines({ verdict, because, pairs, blocks, cites, example }: ReachGr
   const out = [
     `${verdict.toUpperCase()}, ${plural(pairs, 'pair')}${works ? ', one of them' : ''}: ${terminal(because)}${shown}`,
   ];
-  for (const b of blocks.slice(0, MOST))
-    out.push(`  from ${terminal(names(b.from, 6))} to ${terminal(names(b.to, 6))}`);
+  for (const b of blocks.slice(0, MOST)) out.push(`  ${blockText(b)}`);
   if (blocks.length > MOST) out.push(`  and ${blocks.length - MOST} more blocks, in --format json`);
   if (!works && example !== null)
     out.push(`  hop by hop: netcase trace --from ${terminal(example.packet.src)} --to ${terminal(example.packet.dst)}`);
   return out;
+}
+
+/** A block holds every node of `from` to every other one of `to`. */
+function blockText({ from, to }: ReachGroup['blocks'][number]): string {
+  const list = (nodes: readonly string[]) => terminal(names(nodes, 6));
+  const ends = new Set(to);
+  const shared = from.filter((node) => ends.has(node)).length;
+  if (shared === from.length && shared === ends.size) return `between any two of ${list(from)}`;
+  if (from.length === 1) return `from ${list(from)} to ${list(to.filter((node) => node !== from[0]))}`;
+  if (ends.size === 1) return `from ${list(from.filter((node) => !ends.has(node)))} to ${list(to)}`;
+  return `from ${list(from)} to ${list(to)}${shared > 0 ? ', none to itself' : ''}`;
 }
