@@ -77,7 +77,7 @@ export interface TraceJson<C = TraceCite> extends TraceWay<C> {
 }
 
 /** Pairs of nodes that behave alike. */
-export interface ReachGroup {
+export interface ReachGroup<C = TraceCite> {
   readonly verdict: TraceVerdict;
   readonly because: string;
   /** Ordered pairs of different nodes. */
@@ -85,12 +85,12 @@ export interface ReachGroup {
   /** Every node of `from` to every other node of `to`. */
   readonly blocks: readonly { readonly from: readonly string[]; readonly to: readonly string[] }[];
   /** One of the pairs, followed in full; null: they were not followed. */
-  readonly example: TraceJson | null;
-  readonly cites: readonly TraceCite[];
+  readonly example: TraceJson<C> | null;
+  readonly cites: readonly C[];
 }
 
 /** Output of `netcase reach --format json` (schema/reach.v1.json): every node's pods to every other node's, the worst group first. */
-export interface ReachJson {
+export interface ReachJson<C = TraceCite> {
   readonly schemaVersion: 1;
   /** Who stands for which node. */
   readonly pods: readonly { readonly node: string; readonly pod: string }[];
@@ -98,6 +98,6 @@ export interface ReachJson {
   readonly skipped: readonly { readonly node: string; readonly because: string }[];
   /** How many packets were followed in full; the other pairs are like one of them in all that rules and tables look at. */
   readonly followed: number;
-  readonly groups: readonly ReachGroup[];
+  readonly groups: readonly ReachGroup<C>[];
   readonly assuming?: readonly { readonly node: string; readonly command: string }[];
 }

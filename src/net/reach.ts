@@ -1,3 +1,4 @@
+import type * as Traced from '../core/trace.ts';
 import { type Addr, formatAddr, parseAddr } from './addr.ts';
 import type { Answer } from './answer.ts';
 import { clusterOf, type NetCluster } from './cluster.ts';
@@ -10,28 +11,9 @@ import { resultOf, type TraceCite, type TraceResult } from './result.ts';
 import { follow } from './trace.ts';
 import type { Verdict } from './way.ts';
 
-export interface ReachGroup {
-  readonly verdict: Verdict;
-  readonly because: string;
-  /** Ordered pairs of different nodes. */
-  readonly pairs: number;
-  readonly blocks: readonly Block[];
-  /** One of the pairs, followed in full; null: they were not followed. */
-  readonly example: TraceResult | null;
-  readonly cites: readonly TraceCite[];
-}
-
-/** Every node's pods to every other node's, folded by equal behaviour; the worst group first. */
-export interface ReachResult {
-  readonly schemaVersion: 1;
-  /** Who stands for which node. */
-  readonly pods: readonly { readonly node: string; readonly pod: string }[];
-  /** Nodes of which no pod is in the evidence: not followed. */
-  readonly skipped: readonly { readonly node: string; readonly because: string }[];
-  /** How many packets were followed in full; the other pairs are like one of them in all that rules and tables look at. */
-  readonly followed: number;
-  readonly groups: readonly ReachGroup[];
-}
+type ReachGroup = Traced.ReachGroup<TraceCite>;
+/** The Reach JSON as far as the walk knows it. */
+export type ReachResult = Omit<Traced.ReachJson<TraceCite>, 'assuming'>;
 
 /** The probe: a pod's first packet and its answer; whether something listens is another question. */
 const PROBE = { proto: 'icmp' } as const;
