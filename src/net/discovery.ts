@@ -10,6 +10,7 @@ import { bridgeOf, type Port, peerOf } from './wire.ts';
 
 const SOLICITATION = 135;
 const ADVERTISEMENT = 136;
+const HOP_LIMIT = 255;
 const SOLICITED_NODE = 0xff02_0000_0000_0000_0000_0001_ff00_0000n;
 
 /**
@@ -45,6 +46,13 @@ export function discovers(
   for (const [port, hook, packet] of stages) {
     const ways = runHook(port.space, hook, packet, [], { track: untracked, maxWays: 16 });
     const dropped = ways.filter((w) => w.verdict === 'drop' || w.verdict === 'reject');
+    // RFC 4861: who came over a router is not believed
+    const spoilt = ways.filter((w) => w.verdict === 'accept' && w.packet.ttl !== HOP_LIMIT);
+    if (spoilt.length > 0) {
+      const because = `a rule at ${hook} of ${port.space.label} changes the hop limit of neighbour discovery, which must be ${HOP_LIMIT}`;
+      const sure = spoilt.length === ways.length && (port.space !== between?.space || between.calls.truth === 1);
+      return { passes: sure ? 0 : null, because, reason: { because, evidence: [] } };
+    }
     if (ways.length > 0 && dropped.length === ways.length) {
       const because = `neighbour discovery is dropped at ${hook} of ${port.space.label}: ${dropped[0]?.because ?? ''}`;
       const calls = port.space === between?.space ? between.calls : null;
@@ -99,7 +107,7 @@ function bridged(between: Between | null, packet: Packet, back: boolean): readon
 }
 
 const message = (type: number, src: Addr, dst: Addr): Packet =>
-  untracked(makePacket({ src, dst, proto: ICMP6, icmp: { type, code: 0 }, ttl: 255, size: 72 }));
+  untracked(makePacket({ src, dst, proto: ICMP6, icmp: { type, code: 0 }, ttl: HOP_LIMIT, size: 72 }));
 
 function untracked(packet: Packet): Packet {
   const ct = { state: 'UNTRACKED', reply: false, snat: false, dnat: false, orig: tupleOf(packet), mark: null } as const;

@@ -81,13 +81,16 @@ export function receivePacket(
   wasHooked: boolean,
 ): readonly End[] {
   const { space, device } = port;
-  if (wasHooked) return routeInput(run, way, port, packet, inner);
+  if (wasHooked) return routeInput(run, way, port, packet, inner, true);
   const arrived: Packet = { ...packet, iif: device.name, oif: '', nexthop: null };
   return hooked(run, way, space, 'prerouting', arrived, (w, p) => {
     const back = restoreDestination(w, space, p, arrived);
-    return routeInput(run, back.way, port, back.packet, inner);
+    return routeInput(run, back.way, port, back.packet, inner, false);
   });
 }
+
+/** Connection tracking has changed its destination. */
+const isRedirected = ({ ct, dst }: Packet): boolean => ct !== null && (ct.reply ? ct.snat : dst !== ct.orig.dst);
 
 export const keyOf = (packet: Packet, iif: string): RouteKey => ({
   dst: packet.dst,
@@ -101,7 +104,14 @@ export const keyOf = (packet: Packet, iif: string): RouteKey => ({
   dport: packet.dport,
 });
 
-function routeInput(run: Run, way: Way, port: Port, packet: Packet, inner: Inner | null): readonly End[] {
+function routeInput(
+  run: Run,
+  way: Way,
+  port: Port,
+  packet: Packet,
+  inner: Inner | null,
+  wasHooked: boolean,
+): readonly End[] {
   const { space, device } = port;
   const dev = device.name;
   // what was sent over lo was routed on its way out
@@ -122,7 +132,9 @@ function routeInput(run: Run, way: Way, port: Port, packet: Packet, inner: Inner
         'route',
         answer.cites,
       );
-    const allowed = forwards(space, dev, familyOf(packet));
+    // what a bridge's PREROUTING gave another destination has its route already: ipv6_rcv() takes that one's device for the input device
+    const by = wasHooked && isRedirected(packet) ? answer.dev : dev;
+    const allowed = forwards(space, dev, familyOf(packet), by);
     return either(
       w,
       allowed.truth,
@@ -263,7 +275,9 @@ export function leave(
   nexthop: Addr,
   inner: Inner | null,
 ): readonly End[] {
-  const going: Packet = { ...packet, oif: dev, nexthop };
+  // what a tunnel sends comes from its device: ip_output() takes it for the input device (Linux 5.7)
+  const iif = packet.iif === '' && inner !== null ? inner.dev : packet.iif;
+  const going: Packet = { ...packet, iif, oif: dev, nexthop };
   return hooked(run, way, space, 'postrouting', going, (w, p) => {
     const back = restoreSource(w, space, p, going);
     const kept = confirm(back.way, space, back.packet);

@@ -16,6 +16,8 @@ export interface Inner {
   readonly packet: Packet;
   readonly mac: string;
   readonly vni: number;
+  /** The tunnel's device where it was wrapped. */
+  readonly dev: string;
   readonly inner: Inner | null;
 }
 

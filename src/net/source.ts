@@ -90,7 +90,7 @@ function ownSource(space: Space, dev: string, at: Cite): Judged {
 }
 
 /** Does the namespace forward what comes in by the device? */
-export function forwards(space: Space, dev: string, family: 4 | 6): Judged {
+export function forwards(space: Space, dev: string, family: 4 | 6, forcedBy = dev): Judged {
   const key = family === 4 ? `net/ipv4/conf/${dev}/forwarding` : 'net/ipv6/conf/all/forwarding';
   const own = space.sysctl(key);
   // ip_forward alone proves nothing: a single device may have been switched since
@@ -98,7 +98,7 @@ export function forwards(space: Space, dev: string, family: 4 | 6): Judged {
   if (own.value !== 0) return yes(present(own.cite));
   if (family === 6) {
     // Linux 6.17: a device forwards although the others do not
-    const forced = space.sysctl(`net/ipv6/conf/${dev}/force_forwarding`);
+    const forced = space.sysctl(`net/ipv6/conf/${forcedBy}/force_forwarding`);
     if (forced.value !== null && forced.value !== 0) return yes(present(forced.cite));
   }
   return no(`forwarding is off on ${dev} (${key} = 0)`, present(own.cite));

@@ -100,7 +100,13 @@ function wrap(run: Run, way: Way, port: Port, frame: Frame, remote: Remote): rea
   const { space, device } = port;
   const local = device.vxlan?.local;
   const source = local === undefined ? null : parseAddr(local);
-  const inner: Inner = { packet: frame.packet, mac: frame.mac ?? '', vni: remote.vni, inner: frame.inner };
+  const inner: Inner = {
+    packet: frame.packet,
+    mac: frame.mac ?? '',
+    vni: remote.vni,
+    dev: device.name,
+    inner: frame.inner,
+  };
   const outer = makePacket({
     src: source ?? remote.dst,
     dst: remote.dst,
