@@ -11,6 +11,8 @@ import { bridgeOf, type Port, peerOf } from './wire.ts';
 const SOLICITATION = 135;
 const ADVERTISEMENT = 136;
 const HOP_LIMIT = 255;
+/** fe80::1 */
+const SOMEBODY = (0xfe80n << 112n) | 1n;
 const SOLICITED_NODE = 0xff02_0000_0000_0000_0000_0001_ff00_0000n;
 
 /**
@@ -64,6 +66,29 @@ export function discovers(
   }
   if (doubt === undefined) return { passes: 1, because: '', reason: none };
   return { passes: null, because: doubt.because, reason: { because: doubt.because, evidence: doubt.evidence } };
+}
+
+/**
+ * Would a neighbour that is not in the evidence find the hardware address of one of the device's own? He may ask from his link-local
+ * address, and asks again and again. null: yes; else what stands in the way, as a clause.
+ */
+export function findsOut(target: Port, addr: Addr): string | null {
+  if (typeof addr !== 'bigint') return null;
+  const { space, device } = target;
+  const ask = message(SOLICITATION, SOMEBODY, SOLICITED_NODE | (addr & 0xffffffn));
+  const tell = message(ADVERTISEMENT, addr, SOMEBODY);
+  const stages: readonly (readonly [Hook, Packet])[] = [
+    ['prerouting', { ...ask, iif: device.name }],
+    ['input', { ...ask, iif: device.name }],
+    ['output', { ...tell, oif: device.name }],
+    ['postrouting', { ...tell, oif: device.name }],
+  ];
+  for (const [hook, packet] of stages) {
+    const ways = runHook(space, hook, packet, [], { track: untracked, maxWays: 16 });
+    if (ways.some((w) => w.verdict !== 'accept' || w.packet.ttl !== HOP_LIMIT))
+      return `rules at ${hook} of ${space.label} may keep neighbour discovery from link-local addresses away`;
+  }
+  return null;
 }
 
 type Stage = readonly [Port, Hook, Packet];

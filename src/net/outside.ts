@@ -1,5 +1,6 @@
 import { type Addr, contains, formatAddr, isLinkLocal, type Net, parseAddr, parseNet } from './addr.ts';
 import type { Device } from './devices.ts';
+import { findsOut } from './discovery.ts';
 import type { Cite } from './doubt.ts';
 import { fdbOf } from './fdb.ts';
 import { type NeighbourEntry, neighbourEntry } from './neighbour.ts';
@@ -66,6 +67,9 @@ export function leaveEvidence(
     return stop(`whether the router ${hop} has a way to ${formatAddr(packet.dst)} is not in the evidence`);
   const back = answerable(space, device.name, packet.src);
   if (back !== null) return stop(back);
+  const unheard = findsOut({ space, device }, packet.src);
+  if (unheard !== null)
+    return stop(`whether ${hop} still finds ${formatAddr(packet.src)} on its network is not known: ${unheard}`);
   if (way.following !== null && way.following.server === null)
     return end(way, 'delivered', `${formatAddr(packet.dst)} gets it`, null, packet);
   const text = `leaves ${space.label} by ${device.name} ${direct ? 'to' : `for ${formatAddr(packet.dst)} by`} ${hop} with the source ${endpoint(packet.src, null)}`;
