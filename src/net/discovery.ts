@@ -5,12 +5,13 @@ import { runHook } from './hook.ts';
 import { ICMP6, makePacket, type Packet, tupleOf } from './packet.ts';
 import { bridgeCallsIptables, type Judged } from './source.ts';
 import type { Space } from './space.ts';
-import type { Hook } from './step.ts';
+import type { Hook, HookWay } from './step.ts';
 import { bridgeOf, type Port, peerOf } from './wire.ts';
 
 const SOLICITATION = 135;
 const ADVERTISEMENT = 136;
 const HOP_LIMIT = 255;
+const CONTEXT = { track: untracked, maxWays: 16 };
 /** fe80::1 */
 const SOMEBODY = (0xfe80n << 112n) | 1n;
 const SOLICITED_NODE = 0xff02_0000_0000_0000_0000_0001_ff00_0000n;
@@ -46,13 +47,18 @@ export function discovers(
   ];
   let doubt: Doubt | undefined;
   for (const [port, hook, packet] of stages) {
-    const ways = runHook(port.space, hook, packet, [], { track: untracked, maxWays: 16 });
+    const ways = runHook(port.space, hook, packet, [], CONTEXT);
     const dropped = ways.filter((w) => w.verdict === 'drop' || w.verdict === 'reject');
-    // RFC 4861: who came over a router is not believed
-    const spoilt = ways.filter((w) => w.verdict === 'accept' && w.packet.ttl !== HOP_LIMIT);
+    // RFC 4861: who came over a router is not believed; but the other side may have asked before, and is known from that for a while
+    const spoilt = ways.filter((w) => w.verdict === 'accept' && !isHeard(w));
     if (spoilt.length > 0) {
       const because = `a rule at ${hook} of ${port.space.label} changes the hop limit of neighbour discovery, which must be ${HOP_LIMIT}`;
-      const sure = spoilt.length === ways.length && (port.space !== between?.space || between.calls.truth === 1);
+      // the same hook spoils his questions too
+      const his = message(SOLICITATION, addr, SOLICITED_NODE | (BigInt(source ?? from) & 0xffffffn));
+      const comesIn = port === asker && (hook === 'prerouting' || hook === 'input');
+      const heard = comesIn ? runHook(port.space, hook, { ...his, iif: port.device.name }, [], CONTEXT) : [];
+      const deaf = heard.length > 0 && heard.every((w) => w.verdict !== 'unknown' && !isHeard(w));
+      const sure = deaf && spoilt.length === ways.length;
       return { passes: sure ? 0 : null, because, reason: { because, evidence: [] } };
     }
     if (ways.length > 0 && dropped.length === ways.length) {
@@ -84,8 +90,8 @@ export function findsOut(target: Port, addr: Addr): string | null {
     ['postrouting', { ...tell, oif: device.name }],
   ];
   for (const [hook, packet] of stages) {
-    const ways = runHook(space, hook, packet, [], { track: untracked, maxWays: 16 });
-    if (ways.some((w) => w.verdict !== 'accept' || w.packet.ttl !== HOP_LIMIT))
+    const ways = runHook(space, hook, packet, [], CONTEXT);
+    if (ways.some((w) => !isHeard(w)))
       return `rules at ${hook} of ${space.label} may keep neighbour discovery from link-local addresses away`;
   }
   return null;
@@ -133,6 +139,8 @@ function bridged(between: Between | null, packet: Packet, back: boolean): readon
 
 const message = (type: number, src: Addr, dst: Addr): Packet =>
   untracked(makePacket({ src, dst, proto: ICMP6, icmp: { type, code: 0 }, ttl: HOP_LIMIT, size: 72 }));
+
+const isHeard = ({ verdict, packet }: HookWay): boolean => verdict === 'accept' && packet.ttl === HOP_LIMIT;
 
 function untracked(packet: Packet): Packet {
   const ct = { state: 'UNTRACKED', reply: false, snat: false, dnat: false, orig: tupleOf(packet), mark: null } as const;
