@@ -1,76 +1,17 @@
 import { type Addr, formatAddr, isLoopback } from './addr.ts';
 import type { Cite } from './doubt.ts';
-import { ingressDoubt } from './hook.ts';
 import { ICMP, ICMP6, makePacket, type Packet } from './packet.ts';
 import type { RouteAnswer, RouteKey } from './routing.ts';
-import {
-  confirm,
-  end,
-  type Frame,
-  hooked,
-  type Inner,
-  lost,
-  type Run,
-  restoreDestination,
-  restoreSource,
-} from './run.ts';
+import { confirm, end, hooked, type Inner, lost, type Run, restoreDestination, restoreSource } from './run.ts';
 import { forwards, sourceIsValid } from './source.ts';
 import type { Space } from './space.ts';
-import { add, type End, either, fork, step, type Way } from './way.ts';
-import { bridgeOf, type Port } from './wire.ts';
+import { add, type End, either, step, type Way } from './way.ts';
+import type { Port } from './wire.ts';
 
-const MAX_PASSED = 200;
 /** As many devices no packet passes that is on a way to somewhere. */
 const LONG_WAY = 30;
 
 export const familyOf = (packet: Packet): 4 | 6 => (typeof packet.src === 'number' ? 4 : 6);
-
-export function receive(run: Run, way: Way, port: Port, frame: Frame): readonly End[] {
-  const { space, device } = port;
-  const { packet } = frame;
-  if (way.passed > MAX_PASSED)
-    return end(way, 'dropped', 'the packet goes round in a loop of bridges', space, packet, `link ${device.name}`, [
-      device.cite,
-    ]);
-  const counted = { ...way, passed: way.passed + 1 };
-  if (device.up === false)
-    return end(counted, 'dropped', `${device.name} is down`, space, packet, `link ${device.name}`, [device.cite]);
-  const ingress = ingressDoubt(space, device.name);
-  if (ingress !== null) {
-    const { holds, fails } = fork(counted, ingress.key, ingress);
-    const rest = fails === undefined ? [] : arrive(run, fails, port, frame);
-    return [
-      ...(holds === undefined
-        ? []
-        : end(holds, 'dropped', ingress.because, space, packet, `nft ingress ${device.name}`)),
-      ...rest,
-    ];
-  }
-  return arrive(run, counted, port, frame);
-}
-
-function arrive(run: Run, way: Way, port: Port, frame: Frame): readonly End[] {
-  const { space, device } = port;
-  const bridge = bridgeOf(port);
-  if (bridge !== null) return run.bridgeReceive(way, port, bridge, frame);
-  if (device.master !== null) {
-    const master = space.device(device.master);
-    if (master !== undefined && (master.kind === 'bond' || master.kind === 'team'))
-      return arrive(run, way, { space, device: master }, frame);
-    return lost(
-      way,
-      { because: `${device.name} of ${space.label} belongs to ${device.master}, which is not followed`, evidence: [] },
-      space,
-      frame.packet,
-      `link ${device.name}`,
-    );
-  }
-  if (frame.mac !== null && device.mac !== null && device.kind !== 'lo' && frame.mac !== device.mac && !device.noArp) {
-    const because = `the frame is for ${frame.mac}, ${device.name} is ${device.mac}`;
-    return end(way, 'dropped', because, space, frame.packet, `mac ${device.name}`, [device.cite]);
-  }
-  return run.receivePacket(way, port, frame.packet, frame.inner, false);
-}
 
 export function receivePacket(
   run: Run,

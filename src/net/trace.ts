@@ -1,9 +1,10 @@
 import { contains, formatAddr } from './addr.ts';
 import { type Answer, judge, type Outcome } from './answer.ts';
+import { receive } from './arrive.ts';
 import { bridgeReceive, bridgeTransmit } from './bridge.ts';
 import type { NetCluster } from './cluster.ts';
 import { deliver } from './deliver.ts';
-import { receive, receivePacket } from './layer3.ts';
+import { receivePacket } from './layer3.ts';
 import { comeFromOutside, emit, ownersOutside, transmit } from './link.ts';
 import { send } from './output.ts';
 import { isPrivate } from './outside.ts';
