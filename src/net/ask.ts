@@ -3,6 +3,7 @@ import type { AnyFact, Cite, Doubt } from './doubt.ts';
 import { runHook } from './hook.ts';
 import type { NetNode } from './model.ts';
 import { type CtView, ICMP, inverse, makePacket, type Packet, TCP, tupleOf, UDP } from './packet.ts';
+import { keyTo } from './policy.ts';
 import type { RouteAnswer } from './routing.ts';
 import type { HookContext, HookWay, Step } from './step.ts';
 import { newConnection } from './way.ts';
@@ -262,17 +263,7 @@ export function routeTo(
   const addr = parseAddr(dst);
   const src = from === undefined ? null : parseAddr(from.src);
   if (addr === null) return null;
-  const key = {
-    dst: addr,
-    src,
-    iif: from?.iif ?? 'lo',
-    oif: null,
-    mark: 0,
-    tos: 0,
-    proto: TCP,
-    sport: null,
-    dport: null,
-  };
+  const key = { ...keyTo(addr), src, iif: from?.iif ?? 'lo', proto: TCP };
   const [answer] = node.host.routing(typeof addr === 'number' ? 4 : 6).lookup(key);
   return answer?.type === 'unicast' ? answer : null;
 }

@@ -5,6 +5,7 @@ import type { NodeFace } from './face.ts';
 import { type DeviceFdb, fdbOf } from './fdb.ts';
 import { neighbourEntry } from './neighbour.ts';
 import { ICMP } from './packet.ts';
+import { keyTo } from './policy.ts';
 import type { Representative } from './representative.ts';
 import { sourceGate } from './source.ts';
 import type { Space } from './space.ts';
@@ -161,8 +162,7 @@ function hopTo(space: Space, dst: Addr, src: Addr, iif: string): Hop | null {
     const { hop, route, table } = plain;
     return { same: hop, dev: hop.dev, via: hop.via, mtu: route.mtu ?? mtuOf(space, hop.dev), table };
   }
-  const key = { dst, src, iif, oif: null, mark: 0, tos: 0, proto: ICMP, sport: null, dport: null };
-  const answers = routing.lookup(key);
+  const answers = routing.lookup({ ...keyTo(dst), src, iif, proto: ICMP });
   const [answer] = answers;
   if (answers.length !== 1 || answer?.type !== 'unicast') return null;
   const { dev, via, table } = answer;

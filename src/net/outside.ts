@@ -5,6 +5,7 @@ import type { Cite } from './doubt.ts';
 import { fdbOf } from './fdb.ts';
 import { type NeighbourEntry, neighbourEntry } from './neighbour.ts';
 import { endpoint, formatPort, type Packet, samePort } from './packet.ts';
+import { keyTo } from './policy.ts';
 import { end, type Inner, lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
 import { add, closeLeg, type End, step, type Way } from './way.ts';
@@ -164,16 +165,7 @@ function neighbourSeen(space: Space, dev: string, addr: Addr): Cite | null {
 }
 
 function isGateway(space: Space, dev: string, addr: Addr): boolean {
-  const routes = space.routing(typeof addr === 'number' ? 4 : 6).lookup({
-    dst: typeof addr === 'number' ? 0x01010101 : 0x20010db8n << 96n,
-    src: null,
-    iif: 'lo',
-    oif: null,
-    mark: 0,
-    tos: 0,
-    proto: 0,
-    sport: null,
-    dport: null,
-  });
+  const anywhere = typeof addr === 'number' ? 0x01010101 : 0x20010db8n << 96n;
+  const routes = space.routing(typeof addr === 'number' ? 4 : 6).lookup(keyTo(anywhere));
   return routes.some((route) => route.type === 'unicast' && route.via === addr && route.dev === dev);
 }

@@ -153,6 +153,18 @@ export function packetKey(p: Packet): string {
   return `${p.src} ${formatPort(p.sport)} ${p.dst} ${formatPort(p.dport)} ${p.mark} ${p.tos} ${p.ttl}${p.ttlGap ? '?' : ''} ${p.oif} ${p.size}${p.anySize === true ? '?' : ''} ${ct}`;
 }
 
+/** What a kernel notes about a packet while it has it. */
+const NOTHING_NOTED = {
+  mark: 0,
+  ct: null,
+  iif: '',
+  oif: '',
+  physIn: '',
+  physOut: '',
+  bridged: false,
+  nexthop: null,
+} as const;
+
 /** A packet with everything unsaid at its usual value. */
 export function makePacket(p: Pick<Packet, 'src' | 'dst' | 'proto'> & Partial<Packet>): Packet {
   return {
@@ -162,30 +174,13 @@ export function makePacket(p: Pick<Packet, 'src' | 'dst' | 'proto'> & Partial<Pa
     tcp: p.proto === TCP ? 'syn' : null,
     size: 60,
     df: false,
-    mark: 0,
     ttl: 64,
     tos: 0,
-    iif: '',
-    oif: '',
-    physIn: '',
-    physOut: '',
-    bridged: false,
-    nexthop: null,
-    ct: null,
     srcMac: null,
+    ...NOTHING_NOTED,
     ...p,
   };
 }
 
 /** A packet as it reaches another namespace, or itself out of a tunnel: nothing that this kernel noted about it goes along. */
-export const offTheWire = (p: Packet): Packet => ({
-  ...p,
-  mark: 0,
-  ct: null,
-  iif: '',
-  oif: '',
-  physIn: '',
-  physOut: '',
-  bridged: false,
-  nexthop: null,
-});
+export const offTheWire = (p: Packet): Packet => ({ ...p, ...NOTHING_NOTED });

@@ -21,6 +21,19 @@ export interface RouteKey {
   readonly dport: Packet['dport'];
 }
 
+/** For an address of which nothing more is asked: what the namespace itself would send there. */
+export const keyTo = (dst: Addr): RouteKey => ({
+  dst,
+  src: null,
+  iif: 'lo',
+  oif: null,
+  mark: 0,
+  tos: 0,
+  proto: 0,
+  sport: null,
+  dport: null,
+});
+
 const USUAL: Readonly<Record<string, number>> = { local: 0, main: 32766, default: 32767 };
 
 /** A policy rule ready to be compared. */

@@ -2,7 +2,7 @@ import { type Addr, isMulticast } from './addr.ts';
 import type { Cite, Reason, Truth } from './doubt.ts';
 import type { FibHop, FibRoute, FibTable } from './fib.ts';
 import type { Packet } from './packet.ts';
-import { type Policy, type RouteKey, type Rule, readPolicy, selects } from './policy.ts';
+import { keyTo, type Policy, type RouteKey, type Rule, readPolicy, selects } from './policy.ts';
 import { answersOf, bestRoute, type RouteAnswer, type RouteType } from './route-answer.ts';
 import { evidenceOf, type LoadedTables, loadTables } from './route-tables.ts';
 import { type SourceAddress, selectSource } from './source-address.ts';
@@ -238,7 +238,7 @@ export class Routing {
     if (this.#localMade && gap !== null) return { type: null, reason: gap, cites: [] };
     if (this.#gap?.because.includes('whole') === true) return { type: null, reason: this.#gap, cites: [] };
     if (this.family === 6) {
-      const [answer] = this.lookup({ ...plainKey(addr), iif: 'lo' });
+      const [answer] = this.lookup(keyTo(addr));
       if (answer?.type === 'unknown') return { type: null, reason: answer.reason, cites: [] };
       if (answer?.type === 'none') return { type: 'unreachable', reason: null, cites: [] };
     }
@@ -287,15 +287,3 @@ const isPlain = ({ rules, gap }: Policy): boolean =>
   gap === null &&
   (rules.length === 0 ||
     (rules.length === USUAL_TABLES.length && rules.every((r, i) => r.usual && r.rule.table === USUAL_TABLES[i])));
-
-const plainKey = (dst: Addr): RouteKey => ({
-  dst,
-  src: null,
-  iif: 'lo',
-  oif: null,
-  mark: 0,
-  tos: 0,
-  proto: 0,
-  sport: null,
-  dport: null,
-});

@@ -1,6 +1,7 @@
 import { type Addr, isLoopback, isMulticast } from './addr.ts';
 import type { Cite, Reason, Truth } from './doubt.ts';
 import { ICMP, makePacket, type Packet } from './packet.ts';
+import { keyTo } from './policy.ts';
 import type { Setting, Space } from './space.ts';
 
 /** An answer with what it rests on. `because` says why not, as a clause. */
@@ -139,9 +140,7 @@ export function answersFor(space: Space, dev: string, addr: Packet['src'], asker
   if (family === 4) {
     const proxy = joined(space, dev, 'proxy_arp');
     if ((proxy.value ?? 0) > 0) {
-      const [route] = space
-        .routing(4)
-        .lookup({ dst: addr, src: null, iif: dev, oif: null, mark: 0, tos: 0, proto: 0, sport: null, dport: null });
+      const [route] = space.routing(4).lookup({ ...keyTo(addr), iif: dev });
       if (route?.type === 'unicast' && route.dev !== dev) return yes(present(proxy.setting.cite));
     }
   }
