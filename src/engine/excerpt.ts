@@ -1,3 +1,4 @@
+import { LineIndex } from '../parsers/line-index.ts';
 import type { Cite } from '../rule/index.ts';
 
 /** Lines around a cite, for the report. */
@@ -31,28 +32,20 @@ function lineBounds(text: string, line: number, from: { line: number; at: number
   return [at, end < 0 ? text.length : end];
 }
 
-/** Every so many lines a place is kept, of large texts that were cited last. */
-const STEP = 256;
+/** Of a ruleset many lines are cited: where the lines of the large texts that were cited last start. */
 const LARGE = 64 * 1024;
 const KEPT_TEXTS = 2;
-let known: readonly { readonly text: string; readonly starts: readonly number[] }[] = [];
+let known: readonly { readonly text: string; readonly lines: LineIndex }[] = [];
 
-/** A line at or before the one that is looked for: of a ruleset many lines are cited. */
+/** A line at or before the one that is looked for. */
 function near(text: string, line: number): { line: number; at: number } {
-  if (text.length < LARGE || line <= STEP) return { line: 1, at: 0 };
+  if (text.length < LARGE) return { line: 1, at: 0 };
   let index = known.find((k) => k.text === text);
   if (index === undefined) {
-    const starts = [0];
-    let n = 1;
-    for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) {
-      n += 1;
-      if (n % STEP === 1) starts.push(at + 1);
-    }
-    index = { text, starts };
+    index = { text, lines: new LineIndex(text) };
     known = [index, ...known].slice(0, KEPT_TEXTS);
   }
-  const nth = Math.min(Math.floor((line - 1) / STEP), index.starts.length - 1);
-  return { line: nth * STEP + 1, at: index.starts[nth] as number };
+  return { line, at: index.lines.startOf(line) };
 }
 
 export function resolveCite(cite: Cite, textOf: (node: string, path: string) => string | null): ResolvedCite {

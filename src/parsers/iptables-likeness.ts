@@ -3,6 +3,7 @@ import type { IptChain, IptTable, Ruleset } from '../facts/firewall.ts';
 import type { IndexedChain } from './iptables-chain.ts';
 import { type Declaration, readCounters, readDeclaration, readHeader, readMarker, wordEnd } from './iptables-lines.ts';
 import { Patch, ToldChains } from './iptables-told.ts';
+import { LineIndex } from './line-index.ts';
 
 export interface ModelTable {
   readonly name: string;
@@ -97,7 +98,9 @@ class ModelLines {
   readonly bytes: Buffer;
   readonly text: string;
   readonly tables: readonly ModelTable[];
-  readonly starts: Int32Array;
+  readonly #index: LineIndex;
+  /** How many there are. */
+  readonly length: number;
   /** Of each line the first line of its chain's rules; -1: no rule. */
   readonly blocks: Int32Array;
   #anchors: Map<string, number> | undefined;
@@ -106,21 +109,16 @@ class ModelLines {
     this.text = text;
     this.bytes = Buffer.from(text, 'latin1');
     this.tables = tables;
-    const starts: number[] = [];
-    for (let at = 0; at < text.length; at = text.indexOf('\n', at) + 1) starts.push(at);
-    this.starts = Int32Array.from(starts);
-    this.blocks = new Int32Array(starts.length).fill(-1);
+    this.#index = new LineIndex(text);
+    this.length = this.#index.lineAt(text.length) - 1;
+    this.blocks = new Int32Array(this.length).fill(-1);
     for (const { chains } of tables)
       for (const { run } of chains.values())
         if (run !== null) this.blocks.fill(run.line - 1, run.line - 1, run.line - 1 + run.count);
   }
 
-  get length(): number {
-    return this.starts.length;
-  }
-
   startOf(line: number): number {
-    return line < this.starts.length ? (this.starts[line] as number) : this.text.length;
+    return this.#index.startOf(line + 1);
   }
 
   textOf(line: number): string {
@@ -129,22 +127,16 @@ class ModelLines {
 
   /** The line that holds a place. */
   lineAt(offset: number): number {
-    let [low, high] = [0, this.starts.length];
-    while (low < high) {
-      const mid = (low + high) >> 1;
-      if ((this.starts[mid] as number) <= offset) low = mid + 1;
-      else high = mid;
-    }
-    return offset >= this.text.length ? this.starts.length : low - 1;
+    return this.#index.lineAt(offset) - 1;
   }
 
   /** Where reading may go on after a difference: the first rule of a chain, a declaration, the head of a table. */
   anchor(line: string): number | undefined {
     if (this.#anchors === undefined) {
       const anchors = new Map<string, number>();
-      for (let i = 0; i < this.starts.length; i += 1) {
+      for (let i = 0; i < this.length; i += 1) {
         const block = this.blocks[i] as number;
-        const first = this.text.charCodeAt(this.starts[i] as number);
+        const first = this.text.charCodeAt(this.startOf(i));
         if (block >= 0 ? block !== i : first !== 58 && first !== 42) continue;
         const text = this.textOf(i);
         if (!anchors.has(text)) anchors.set(text, i);

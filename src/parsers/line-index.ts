@@ -13,6 +13,12 @@ export class LineIndex {
     for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) this.#starts.push(at + 1);
   }
 
+  /** Where a line starts; the end of the text for a line behind the last. */
+  startOf(line: number): number {
+    return this.#starts[line - 1] ?? this.#length;
+  }
+
+  /** The line that holds an offset; the end of a text that ends with a newline is a line of its own. */
   lineAt(offset: number): number {
     let low = 0;
     let high = this.#starts.length - 1;
