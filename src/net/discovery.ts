@@ -49,16 +49,10 @@ export function discovers(
   for (const [port, hook, packet] of stages) {
     const ways = runHook(port.space, hook, packet, [], CONTEXT);
     const dropped = ways.filter((w) => w.verdict === 'drop' || w.verdict === 'reject');
-    // RFC 4861: who came over a router is not believed; but the other side may have asked before, and is known from that for a while
     const spoilt = ways.filter((w) => w.verdict === 'accept' && !isHeard(w));
     if (spoilt.length > 0) {
       const because = `a rule at ${hook} of ${port.space.label} changes the hop limit of neighbour discovery, which must be ${HOP_LIMIT}`;
-      // the same hook spoils his questions too
-      const his = message(SOLICITATION, addr, SOLICITED_NODE | (BigInt(source ?? from) & 0xffffffn));
-      const comesIn = port === asker && (hook === 'prerouting' || hook === 'input');
-      const heard = comesIn ? runHook(port.space, hook, { ...his, iif: port.device.name }, [], CONTEXT) : [];
-      const deaf = heard.length > 0 && heard.every((w) => w.verdict !== 'unknown' && !isHeard(w));
-      const sure = deaf && spoilt.length === ways.length;
+      const sure = spoilt.length === ways.length && port === asker && isDeaf(port, hook, addr, source ?? from);
       return { passes: sure ? 0 : null, because, reason: { because, evidence: [] } };
     }
     if (ways.length > 0 && dropped.length === ways.length) {
@@ -72,6 +66,17 @@ export function discovers(
   }
   if (doubt === undefined) return { passes: 1, because: '', reason: none };
   return { passes: null, because: doubt.because, reason: { because: doubt.because, evidence: doubt.evidence } };
+}
+
+/**
+ * Does the hook spoil or drop the other side's own questions too? RFC 4861: what came over a router is not believed; but a neighbour that
+ * asked first is known from that for a while.
+ */
+function isDeaf(asker: Port, hook: Hook, theirs: Addr, own: Addr): boolean {
+  if (hook !== 'prerouting' && hook !== 'input') return false;
+  const question = message(SOLICITATION, theirs, SOLICITED_NODE | (BigInt(own) & 0xffffffn));
+  const ways = runHook(asker.space, hook, { ...question, iif: asker.device.name }, [], CONTEXT);
+  return ways.length > 0 && ways.every((w) => w.verdict !== 'unknown' && !isHeard(w));
 }
 
 /**
