@@ -113,7 +113,8 @@ export function hooked(
     return lost(way, { because: `the rules at ${hook} gave no answer`, evidence: [] }, space, packet, HOOK_PLACE[hook]);
   return ways.flatMap((w) => {
     const after = behind(way, w);
-    if (w.verdict === 'accept') return next(after, w.packet, w.reroute);
+    const strayed = way.strayed || (w.packet.tcp === 'synack' && w.packet.ct?.state === 'INVALID');
+    if (w.verdict === 'accept') return next({ ...after, strayed }, w.packet, w.reroute);
     const verdict = w.verdict === 'drop' ? 'dropped' : w.verdict === 'reject' ? 'rejected' : 'unknown';
     const last = w.steps.at(-1);
     // the step that dropped it stands in the trail already; an unknown has none

@@ -128,40 +128,59 @@ function fromOutside(run: Run, way: Way, sent: Packet): readonly End[] {
 function answersTo(run: Run, request: End): readonly Outcome[] {
   const plain: Outcome = { request, reply: null, probability: request.way.probability, doubts: request.way.doubts };
   if (request.verdict !== 'delivered') return [plain];
-  const { legs } = request.way;
-  const back = (way: Way, at: number): readonly End[] => {
-    const leg = legs[at];
-    if (leg === undefined) return [];
-    const { seen } = leg;
-    const answer = makePacket({
-      src: seen.dst,
-      dst: seen.src,
-      proto: seen.proto,
-      sport: seen.dport,
-      dport: seen.sport,
-      tcp: seen.proto === TCP ? 'synack' : null,
-      icmp: seen.proto === ICMP ? { type: 0, code: 0 } : seen.proto === ICMP6 ? { type: 129, code: 0 } : null,
-      // an echo comes back whole; how much a server says to a datagram nobody knows, here as little as to a connection
-      size: seen.proto === ICMP || seen.proto === ICMP6 ? seen.size : typeof seen.dst === 'bigint' ? 80 : 60,
-      anySize: seen.proto === UDP,
-      df: seen.proto === TCP,
-    });
-    const going = { ...way, answering: leg };
-    const ends =
-      leg.server === null
-        ? fromOutside(run, going, answer)
-        : run.send(going, leg.server, answer, null, leg.anySource === true ? null : answer.src, null);
-    return ends.flatMap((e) => (e.verdict === 'delivered' && at > 0 ? back(e.way, at - 1) : [e]));
-  };
   const start: Way = { ...request.way, trail: null, passed: 0 };
-  const replies = back(start, legs.length - 1);
-  const whole = request.packet.proto === TCP ? replies.flatMap((reply) => onwards(run, reply, 0)) : replies;
+  const replies = back(run, start, start.legs.length - 1, 'synack');
+  const whole =
+    request.packet.proto === TCP
+      ? replies.flatMap((reply) => onwards(run, reply, 0)).flatMap((reply) => furtherAnswer(run, reply))
+      : replies;
   return whole.map((reply) => ({
     request,
     reply,
     probability: reply.way.probability,
     doubts: reply.way.doubts,
   }));
+}
+
+/** What the servers of the connections up to `at` say, the last one first. */
+function back(run: Run, way: Way, at: number, tcp: 'synack' | 'ack'): readonly End[] {
+  const leg = way.legs[at];
+  if (leg === undefined) return [];
+  const { seen } = leg;
+  const answer = makePacket({
+    src: seen.dst,
+    dst: seen.src,
+    proto: seen.proto,
+    sport: seen.dport,
+    dport: seen.sport,
+    tcp: seen.proto === TCP ? tcp : null,
+    icmp: seen.proto === ICMP ? { type: 0, code: 0 } : seen.proto === ICMP6 ? { type: 129, code: 0 } : null,
+    // an echo comes back whole; how much a server says to a datagram nobody knows, here as little as to a connection
+    size: seen.proto === ICMP || seen.proto === ICMP6 ? seen.size : typeof seen.dst === 'bigint' ? 80 : 60,
+    anySize: seen.proto === UDP || tcp === 'ack',
+    df: seen.proto === TCP,
+  });
+  const going = { ...way, answering: leg };
+  const ends =
+    leg.server === null
+      ? fromOutside(run, going, answer)
+      : run.send(going, leg.server, answer, null, leg.anySource === true ? null : answer.src, null);
+  return ends.flatMap((e) => (e.verdict === 'delivered' && at > 0 ? back(run, e.way, at - 1, tcp) : [e]));
+}
+
+/**
+ * What a TCP server says next. Where its first answer was of no connection, this one begins a connection of its own
+ * (nf_conntrack_tcp_loose): rules for new connections are asked, and addresses translated, as for no packet before [V85].
+ */
+function furtherAnswer(run: Run, reply: End): readonly End[] {
+  if (reply.verdict !== 'delivered' || !reply.way.strayed) return [reply];
+  const { trail } = reply.way;
+  const ends = back(run, { ...reply.way, passed: 0 }, reply.way.legs.length - 1, 'ack');
+  return ends.map((e) =>
+    e.verdict === 'delivered'
+      ? { ...reply, way: { ...e.way, trail } }
+      : { ...e, because: `the first answer arrives, but what the server sends next does not: ${e.because}` },
+  );
 }
 
 /** What a TCP client sends once it is answered: to firewalls it is ESTABLISHED, and INPUT sees no other packet of that kind. */

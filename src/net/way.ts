@@ -35,6 +35,8 @@ export interface Way {
   readonly answering: Leg | null;
   /** The connection whose later packet this is, once it was answered; null: the first one. */
   readonly following: Leg | null;
+  /** A node that tracks connections has passed a SYN-ACK of which it knew no connection. */
+  readonly strayed: boolean;
 }
 
 export const START: Way = {
@@ -46,6 +48,7 @@ export const START: Way = {
   legs: [],
   answering: null,
   following: null,
+  strayed: false,
 };
 
 export type Verdict = 'delivered' | 'dropped' | 'rejected' | 'unknown';
