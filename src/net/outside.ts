@@ -62,7 +62,8 @@ export function leaveEvidence(
   if (direct && isPeerNode(space.node.host, nexthop))
     return stop(`${hop}, a next hop or tunnel end of ${space.label}, was not collected`);
   const seen = neighbourSeen(space, device.name, nexthop);
-  if (seen === null && !isGateway(space, device.name, nexthop))
+  // a default gateway is taken to be there for what it is to pass on; of itself only its neighbours can tell
+  if (seen === null && (direct || !isGateway(space, device.name, nexthop)))
     return stop(nobodyKnown(device.name, nexthop), ['ip.neigh']);
   if (!direct && isPrivate(packet.dst))
     return stop(`whether the router ${hop} has a way to ${formatAddr(packet.dst)} is not in the evidence`);
