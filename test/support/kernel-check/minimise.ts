@@ -16,7 +16,7 @@ export async function minimise(worker: Worker, plan: Plan, checked: Checked, dir
   let best: { plan: Plan; result: LabResult; checked: Checked } | null = null;
   let runs = 0;
   const holds = async (smaller: Plan): Promise<boolean> => {
-    if (runs++ > 60) return false;
+    runs++;
     const answer = await worker.check(smaller, dir);
     if ('error' in answer) return false;
     const found = answer.result.checked.find((c) => c.judged === 'disagreement' && kind(c) === kind(checked));
@@ -27,7 +27,7 @@ export async function minimise(worker: Worker, plan: Plan, checked: Checked, dir
   let now: Plan = { ...plan, probes: [checked.probe] };
   if (!(await holds(now))) return null;
   const shrunk = async (smaller: Plan | null): Promise<boolean> => {
-    if (smaller === null || !(await holds(smaller))) return false;
+    if (smaller === null || runs > 60 || !(await holds(smaller))) return false;
     now = smaller;
     return true;
   };
@@ -44,7 +44,7 @@ export async function minimise(worker: Worker, plan: Plan, checked: Checked, dir
   if (now.services !== null) await shrunk({ ...now, services: null });
   for (let i = 0; i < now.steps.length; i++) await shrinkLines(now, i, shrunk, () => now);
   // once more as it is now: the bundles of the last success may be those of a larger lab
-  await holds(now);
+  if (!(await holds(now))) return null;
   const last = best as { plan: Plan; result: LabResult; checked: Checked } | null;
   return last === null ? null : { plan: last.plan, checked: last.checked, bundles: last.result.bundles };
 }
