@@ -29,16 +29,11 @@ export function discovers(
   const none: Reason = { because: '', evidence: [] };
   if (typeof addr !== 'bigint') return { passes: 1, because: '', reason: none };
   const from = linkLocal(asker) ?? source ?? addr;
-  const many = SOLICITED_NODE | (addr & 0xffffffn);
-  const ask = message(SOLICITATION, source ?? from, many);
-  const tell = message(ADVERTISEMENT, addr, source ?? from);
+  const own = source ?? from;
+  const tell = message(ADVERTISEMENT, addr, own);
   const between = bridgeBetween(asker, target);
   const stages: readonly Stage[] = [
-    [asker, 'output', { ...ask, oif: asker.device.name }],
-    [asker, 'postrouting', { ...ask, oif: asker.device.name }],
-    ...bridged(between, ask, false),
-    [target, 'prerouting', { ...ask, iif: target.device.name }],
-    [target, 'input', { ...ask, iif: target.device.name }],
+    ...question(asker, target, own, addr, between),
     [target, 'output', { ...tell, oif: target.device.name }],
     [target, 'postrouting', { ...tell, oif: target.device.name }],
     ...bridged(between, tell, true),
@@ -52,15 +47,19 @@ export function discovers(
     const spoilt = ways.filter((w) => w.verdict === 'accept' && !isHeard(w));
     if (spoilt.length > 0) {
       const because = `a rule at ${hook} of ${port.space.label} changes the hop limit of neighbour discovery, which must be ${HOP_LIMIT}`;
-      const sure = spoilt.length === ways.length && port === asker && isDeaf(port, hook, addr, source ?? from);
+      const sure = spoilt.length === ways.length && port === asker && !asksFirst(target, asker, addr, own);
       return { passes: sure ? 0 : null, because, reason: { because, evidence: [] } };
     }
     if (ways.length > 0 && dropped.length === ways.length) {
       const because = `neighbour discovery is dropped at ${hook} of ${port.space.label}: ${dropped[0]?.because ?? ''}`;
       const calls = port.space === between?.space ? between.calls : null;
-      return calls?.truth === null
-        ? { passes: null, because, reason: calls.reason }
-        : { passes: 0, because, reason: none };
+      if (calls?.truth === null) return { passes: null, because, reason: calls.reason };
+      if (!asksFirst(target, asker, addr, own)) return { passes: 0, because, reason: none };
+      return {
+        passes: null,
+        because,
+        reason: { because: `${because}; it is known for a while once it asks itself`, evidence: [] },
+      };
     }
     if (dropped.length > 0 || ways.some((w) => w.verdict === 'unknown')) doubt ??= ways.flatMap((w) => w.doubts)[0];
   }
@@ -68,15 +67,27 @@ export function discovers(
   return { passes: null, because: doubt.because, reason: { because: doubt.because, evidence: doubt.evidence } };
 }
 
+/** The hooks that the question for an address passes. */
+function question(asker: Port, target: Port, source: Addr, addr: bigint, between: Between | null): readonly Stage[] {
+  const ask = message(SOLICITATION, source, SOLICITED_NODE | (addr & 0xffffffn));
+  return [
+    [asker, 'output', { ...ask, oif: asker.device.name }],
+    [asker, 'postrouting', { ...ask, oif: asker.device.name }],
+    ...bridged(between, ask, false),
+    [target, 'prerouting', { ...ask, iif: target.device.name }],
+    [target, 'input', { ...ask, iif: target.device.name }],
+  ];
+}
+
 /**
- * Does the hook spoil or drop the other side's own questions too? RFC 4861: what came over a router is not believed; but a neighbour that
- * asked first is known from that for a while.
+ * May the other side's own question arrive? RFC 4861: a question tells the hardware address of who asks, so that a neighbour that asked
+ * first is known for a while whatever becomes of answers. One that came over a router, by its hop limit, is not believed.
  */
-function isDeaf(asker: Port, hook: Hook, theirs: Addr, own: Addr): boolean {
-  if (hook !== 'prerouting' && hook !== 'input') return false;
-  const question = message(SOLICITATION, theirs, SOLICITED_NODE | (BigInt(own) & 0xffffffn));
-  const ways = runHook(asker.space, hook, { ...question, iif: asker.device.name }, [], CONTEXT);
-  return ways.length > 0 && ways.every((w) => w.verdict !== 'unknown' && !isHeard(w));
+function asksFirst(other: Port, port: Port, theirs: Addr, own: Addr): boolean {
+  if (typeof own !== 'bigint') return false;
+  return question(other, port, theirs, own, bridgeBetween(other, port)).every(([at, hook, packet]) =>
+    runHook(at.space, hook, packet, [], CONTEXT).some((w) => w.verdict === 'unknown' || isHeard(w)),
+  );
 }
 
 /**
