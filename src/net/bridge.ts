@@ -3,7 +3,7 @@ import type { Device } from './devices.ts';
 import type { Cite, Reason } from './doubt.ts';
 import { bridgeFdb } from './fdb.ts';
 import { familyOf, keyOf, perAnswer } from './layer3.ts';
-import { forwardsFrames, resolve, segmentOf } from './neighbour.ts';
+import { askerOf, forwardsFrames, resolve, segmentOf } from './neighbour.ts';
 import type { Packet } from './packet.ts';
 import { confirm, end, type Frame, hooked, lost, type Run, restoreDestination, restoreSource } from './run.ts';
 import { bridgeCallsIptables, forwards } from './source.ts';
@@ -79,8 +79,7 @@ function toNeighbour(run: Run, way: Way, port: Port, bridge: Device, frame: Fram
   const { space } = port;
   const { packet } = frame;
   const own = { space, device: bridge };
-  const asker = space.routing(familyOf(packet)).sourceAddress(bridge.name, nexthop).addr;
-  return resolve(run.cluster, own, nexthop, asker).flatMap((found) => {
+  return resolve(run.cluster, own, nexthop, askerOf(own, packet.src, nexthop)).flatMap((found) => {
     if (found.kind === 'mac')
       return decide(run, way, port, bridge, { ...frame, mac: found.mac, to: null, nexthop }, true);
     if (found.kind === 'port')

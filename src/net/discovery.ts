@@ -28,8 +28,7 @@ export function discovers(
 ): { passes: Truth; because: string; reason: Reason } {
   const none: Reason = { because: '', evidence: [] };
   if (typeof addr !== 'bigint') return { passes: 1, because: '', reason: none };
-  const from = linkLocal(asker) ?? source ?? addr;
-  const own = source ?? from;
+  const own = source ?? linkLocal(asker) ?? SOMEBODY;
   const tell = message(ADVERTISEMENT, addr, own);
   const between = bridgeBetween(asker, target);
   const stages: readonly Stage[] = [

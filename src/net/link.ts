@@ -1,5 +1,5 @@
 import { type Addr, formatAddr } from './addr.ts';
-import { neighbourEntry, type Resolved, resolve } from './neighbour.ts';
+import { askerOf, neighbourEntry, type Resolved, resolve } from './neighbour.ts';
 import { leaveEvidence } from './outside.ts';
 import { offTheWire, type Packet } from './packet.ts';
 import { end, type Frame, type Inner, lost, type Run } from './run.ts';
@@ -28,10 +28,7 @@ export function transmit(
     const because = `what ${device.name} (${device.kind || 'a device without ARP'}) of ${space.label} does with packets is not followed`;
     return lost(way, { because, evidence: [] }, space, packet, `link ${device.name}`);
   }
-  const asker = space.devices.own.has(packet.src)
-    ? packet.src
-    : space.routing(typeof nexthop === 'number' ? 4 : 6).sourceAddress(device.name, nexthop).addr;
-  const found = resolve(run.cluster, port, nexthop, asker);
+  const found = resolve(run.cluster, port, nexthop, askerOf(port, packet.src, nexthop));
   if (found.length === 1) return towards(run, way, port, packet, nexthop, inner, found[0] as Resolved);
   // the same address twice: who answers first is not in the evidence
   const [first, ...rest] = found;

@@ -187,13 +187,17 @@ export function resolve(cluster: NetCluster, port: Port, nexthop: Addr, asker: A
     return [{ kind: 'unknown', reason: { because: 'multicast is not followed', evidence: [] } }];
   if (device.kind === 'vxlan') return [vxlanNeighbour(port, nexthop, entry, gap)];
   const segment = segmentOf(port);
+  const failed = entry !== undefined && (entry.state === 'FAILED' || entry.state === 'INCOMPLETE') ? entry : null;
   const answering: Port[] = [];
   const silent: { because: string; cites: readonly Cite[] }[] = [];
   const answers = (end: Port): Judged => {
     const own = answersFor(end.space, end.device.name, nexthop, asker);
     if (own.truth !== 1) return own;
     const { passes, because, reason } = discovers(port, end, nexthop, asker);
-    return passes === 1 ? own : { truth: passes, because, cites: [], reason };
+    if (passes === 1) return own;
+    // what the rules leave open the neighbour table has seen
+    if (failed !== null) return { truth: 0, because, cites: [failed.cite], reason };
+    return { truth: passes, because, cites: [], reason };
   };
   for (const end of segment.ends) {
     const answer = answers(end);
@@ -210,7 +214,6 @@ export function resolve(cluster: NetCluster, port: Port, nexthop: Addr, asker: A
     }
   }
   if (answering.length > 0) return answering.map((end) => ({ kind: 'port', port: end, cites: [] }));
-  const failed = entry !== undefined && (entry.state === 'FAILED' || entry.state === 'INCOMPLETE') ? entry : null;
   const first = silent[0];
   if (first !== undefined)
     return [
@@ -238,6 +241,15 @@ export function resolve(cluster: NetCluster, port: Port, nexthop: Addr, asker: A
       cites: [device.cite, ...cites],
     },
   ];
+}
+
+/**
+ * The source of the question for a next hop: the packet's own when the node may speak for it; else for IPv4 the one that routing picks, for
+ * IPv6 the device's link-local address (ndisc_solicit), which is null here.
+ */
+export function askerOf({ space, device }: Port, src: Addr, nexthop: Addr): Addr | null {
+  if (typeof nexthop === 'bigint') return device.addresses.some((a) => a.addr === src) ? src : null;
+  return space.devices.own.has(src) ? src : space.routing(4).sourceAddress(device.name, nexthop).addr;
 }
 
 /** flannel writes neighbours of its tunnel itself: what is not there is asked for in the tunnel, where nobody answers [V28]. */

@@ -14,6 +14,7 @@ describe('the trace says what the kernel did', () => {
     const { about, bundles } = readRecording<KeptCase>(join(dir, name));
     const [trace] = await traceAll(bundles, [about.request]);
     const { comparison, said } = compareAll(about.results, trace!, about.request);
-    expect(comparison, said).toBe('agreement');
+    // what the kernel does there depends on what no evidence shows
+    expect(comparison, said).toBe(name.endsWith('.open.br') ? 'unknown' : 'agreement');
   });
 });
