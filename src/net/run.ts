@@ -184,10 +184,13 @@ export function track(way: Way, space: Space, packet: Packet): Packet {
       },
     };
   }
-  // a TCP packet in the middle of a connection is taken for a new one (nf_conntrack_tcp_loose), the second of a handshake is not [V85]
-  const answer = packet.icmp !== null && (packet.icmp.type === 0 || packet.icmp.type === 129);
-  const invalid = packet.tcp === 'synack' || answer;
-  return { ...packet, ct: { ...newConnection(packet), state: invalid ? 'INVALID' : 'NEW' } };
+  return { ...packet, ct: { ...newConnection(packet), state: beginsConnection(space, packet) ? 'NEW' : 'INVALID' } };
+}
+
+/** A TCP packet in the middle of a connection does, if nf_conntrack_tcp_loose is as by default; the second of a handshake does not [V85]. */
+function beginsConnection(space: Space, { tcp, icmp }: Packet): boolean {
+  if (tcp === 'ack') return space.sysctl('net/netfilter/nf_conntrack_tcp_loose').value !== 0;
+  return tcp !== 'synack' && icmp?.type !== 0 && icmp?.type !== 129;
 }
 
 const ERRORS = new Set([3, 11, 12]);
