@@ -32,7 +32,8 @@ export function selectSource(
   const own = (nexthop === null ? undefined : good.find((a) => contains(a.net, nexthop))) ?? good[0];
   if (own !== undefined) return { addr: own.addr, cites: [own.cite], reason: null };
   for (const other of devices.list) {
-    if (other.name === oif || other.up === false) continue;
+    // an IPv4 address stays usable when its device is down; IPv6 takes it away
+    if (other.name === oif || (family === 6 && other.up === false)) continue;
     const found = other.addresses.find((a) => usable(a) && a.scope !== 'link' && !isLoopback(a.addr));
     if (found !== undefined) return { addr: found.addr, cites: [found.cite], reason: null };
   }
