@@ -183,3 +183,37 @@ export interface IpSets {
     }[];
   })[];
 }
+
+/** A real server of an ipvs service. */
+export interface IpvsServer extends Span {
+  readonly address: string;
+  /** 0: that of the packet. */
+  readonly port: number;
+  readonly mode: 'masq' | 'route' | 'tunnel' | 'local';
+  readonly weight: number;
+}
+
+/** A service of ipvs; the same one may stand in several forms in one file. */
+export interface IpvsService extends Span {
+  /** `ipvsadm -Sn`, /proc/net/ip_vs, `ipvsadm -Ln`. */
+  readonly form: 'save' | 'proc' | 'list';
+  /** null: of a firewall mark, for every protocol. */
+  readonly proto: 'tcp' | 'udp' | 'sctp' | null;
+  readonly mark?: number;
+  readonly address?: string;
+  /** 0: every port. */
+  readonly port?: number;
+  /** null: /proc does not say it of a firewall mark. */
+  readonly family: 4 | 6 | null;
+  /** rr, wrr, sh ...; with its variant: `sh sh-port`. */
+  readonly scheduler: string;
+  readonly persistent: boolean;
+  readonly onePacket: boolean;
+  /** A persistence engine (`--pe sip`) looks into the packets. */
+  readonly engine: boolean;
+  readonly servers: readonly IpvsServer[];
+}
+
+export interface IpvsServices {
+  readonly services: readonly IpvsService[];
+}

@@ -7,7 +7,16 @@ import type {
   DockerNetworks,
   NetnsIndex,
 } from './containers.ts';
-import type { IpSets, IptablesVersion, NftJson, NftTables, NftText, Ruleset, TableNames } from './firewall.ts';
+import type {
+  IpSets,
+  IptablesVersion,
+  IpvsServices,
+  NftJson,
+  NftTables,
+  NftText,
+  Ruleset,
+  TableNames,
+} from './firewall.ts';
 import type { BridgePorts, Bridges, Fdb, Links, Neighbours, NetnsIds, SysfsAttributes } from './links.ts';
 import type { PolicyRules, Routes } from './routes.ts';
 import type {
@@ -63,7 +72,7 @@ export interface FactTypes {
   nftJson: NftJson;
   nftText: NftText;
   ipsets: IpSets;
-  ipvs: TextLines;
+  ipvs: IpvsServices;
   sockets: Sockets;
   dockerVersion: Settings;
   dockerInfo: Settings;

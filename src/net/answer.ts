@@ -101,7 +101,8 @@ function branchesOf(
     const fitting = outcomes.filter((_, i) => signatures[i] === s);
     const share = first?.shares.get(s) ?? null;
     const same = worlds.every((w) => Math.abs((w.shares.get(s) ?? 0) - (share ?? 0)) < 1e-6);
-    return { outcome: best(fitting), probability: same ? share : null };
+    const uneven = fitting.some((o) => o.request.way.uneven);
+    return { outcome: best(fitting), probability: same && !uneven ? share : null };
   });
 }
 

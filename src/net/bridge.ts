@@ -2,6 +2,7 @@ import { type Addr, formatAddr } from './addr.ts';
 import type { Device } from './devices.ts';
 import type { Cite, Reason } from './doubt.ts';
 import { bridgeFdb } from './fdb.ts';
+import { throughIpvs } from './ipvs.ts';
 import { familyOf, keyOf, perAnswer } from './layer3.ts';
 import { askerOf, forwardsFrames, resolve, segmentOf } from './neighbour.ts';
 import type { Packet } from './packet.ts';
@@ -129,7 +130,7 @@ function decide(run: Run, way: Way, port: Port, bridge: Device, frame: Frame, ca
     physOut: out.name,
     bridged: true,
   };
-  return hooked(run, bridged, space, 'forward', seen, (w, p) =>
+  return throughIpvs(run, bridged, space, 'forward', seen, frame.inner, (w, p) =>
     hooked(run, w, space, 'postrouting', { ...p, iif: '', oif: bridge.name, nexthop: p.dst }, (v, q) => {
       const back = restoreSource(v, space, q, p);
       const kept = confirm(back.way, space, back.packet);

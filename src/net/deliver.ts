@@ -48,8 +48,6 @@ function toSocket(run: Run, way: Way, port: Port, packet: Packet): readonly End[
   const { space } = port;
   const proto = packet.proto === TCP ? 'tcp' : 'udp';
   if (typeof packet.dport !== 'number') return end(way, 'unknown', 'no port was asked for', space, packet, 'socket');
-  const ipvs = ipvsDoubt(space, packet);
-  if (ipvs !== null) return lost(way, ipvs, space, packet, 'ipvs');
   const found = listenerFor(space, proto, packet.dst, packet.dport, port.device.name);
   if (found.kind === 'listens') {
     const { listener } = found;
@@ -151,19 +149,4 @@ function answered(way: Way, leg: Leg, space: Space, packet: Packet): readonly En
   }
   const text = `the answer arrives from ${endpoint(packet.src, packet.sport)}`;
   return end(way, 'delivered', text, space, packet, 'client');
-}
-
-/** ipvs answers for its service addresses before any socket does; its tables are not followed. */
-function ipvsDoubt(space: Space, packet: Packet): { because: string; evidence: readonly string[] } | null {
-  if (space.inode !== null) return null;
-  const fact = space.node.facts.get('ipvs');
-  if (fact.missing) return null;
-  const service = endpoint(packet.dst, packet.dport);
-  const line = fact.value.lines.find((l) => /^(-A|TCP|UDP)\s/.test(l.text) && l.text.includes(service));
-  return line === undefined
-    ? null
-    : {
-        because: `${service} is an ipvs service (${fact.path}:${line.line}), which is not followed`,
-        evidence: [fact.evidence],
-      };
 }

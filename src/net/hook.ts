@@ -22,7 +22,8 @@ export function runHook(
   const run: Run = {
     space,
     hook,
-    tracked: !tracks,
+    // the first part of a hook has connection tracking in it
+    tracked: !tracks || context.part?.from !== undefined,
     why: null,
     tellsNat: context.tellsNat === true,
     maxWays: context.maxWays,
@@ -72,12 +73,14 @@ class Passage {
     const { hook } = this.#run;
     this.#states = states;
     const chains = this.#sources.chains(hook);
-    const others = chains.filter((c) => c.type !== 'nat');
+    const { from = -Infinity, below = Infinity } = this.#context.part ?? {};
+    const here = (priority: number) => priority >= from && priority < below;
+    const others = chains.filter((c) => c.type !== 'nat' && here(c.priority));
     const nats = chains.filter((c) => c.type === 'nat');
     // all NAT chains run at one place, whatever their own priorities
     const at = natPriority(hook);
     let tracked = this.#run.tracked;
-    let translated = hook === 'forward';
+    let translated = hook === 'forward' || !here(at);
     for (let i = 0; i < others.length; ) {
       const { priority } = others[i]!;
       if (!tracked && priority > TRACKING) {
@@ -101,7 +104,9 @@ class Passage {
   #track(): void {
     this.#run.tracked = true;
     this.#states = this.#states.map((s) => {
-      if (!s.untracked) return s.packet.ct === null ? { ...s, packet: this.#context.track(s.packet) } : s;
+      // what was tracked before it came here stays so (xt_CT, nft_notrack)
+      if (s.packet.ct !== null) return s;
+      if (!s.untracked) return { ...s, packet: this.#context.track(s.packet) };
       const { packet } = s;
       const ct = {
         state: 'UNTRACKED',

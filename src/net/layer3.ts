@@ -1,6 +1,7 @@
 import { type Addr, formatAddr, isLoopback } from './addr.ts';
 import type { Cite } from './doubt.ts';
-import { ICMP, ICMP6, makePacket, type Packet } from './packet.ts';
+import { throughIpvs } from './ipvs.ts';
+import { describe, ICMP, ICMP6, makePacket, type Packet } from './packet.ts';
 import type { RouteAnswer, RouteKey } from './routing.ts';
 import { confirm, end, hooked, type Inner, lost, type Run, restoreDestination, restoreSource } from './run.ts';
 import { forwards, sourceIsValid } from './source.ts';
@@ -167,30 +168,37 @@ function forward(
   answer: RouteAnswer,
 ): readonly End[] {
   const { space, device } = port;
-  if (packet.ttl <= 1) {
-    const loop = way.passed > LONG_WAY;
-    if (packet.ttlGap && !loop) return lost(way, packet.ttlGap, space, packet, 'ttl');
-    return end(
-      way,
-      'dropped',
-      `the TTL is used up${loop ? ': a routing loop' : ''}`,
-      space,
-      packet,
-      'ttl',
-      answer.cites,
-    );
-  }
-  const out = space.device(answer.dev);
+  const spent = expired(way, space, packet, answer);
+  if (spent !== null) return spent;
   const routed = add(way, step(space, 'route', 'forward', answer.text, answer.cites));
-  const mtu = answer.mtu ?? out?.mtu ?? null;
-  if (mtu !== null && packet.size > mtu && (packet.df || familyOf(packet) === 6)) {
-    const told = tooBigIsTold(run, routed, space, packet);
-    const because = `${packet.size} bytes do not fit the MTU ${mtu} of ${answer.dev}, and the packet must not be fragmented: ${told}`;
-    return end(routed, 'dropped', because, space, packet, `mtu ${answer.dev}`, out === undefined ? [] : [out.cite]);
-  }
+  const big = tooBig(run, routed, space, packet, answer);
+  if (big !== null) return big;
   const nexthop = answer.via ?? packet.dst;
   const going: Packet = { ...packet, ttl: packet.ttl - 1, iif: device.name, oif: answer.dev, nexthop };
-  return hooked(run, routed, space, 'forward', going, (w, p) => leave(run, w, space, p, answer.dev, nexthop, inner));
+  return throughIpvs(run, routed, space, 'forward', going, inner, (w, p) =>
+    p.balanced === true
+      ? leaveAnswered(run, w, space, p, answer.dev, nexthop, inner)
+      : leave(run, w, space, p, answer.dev, nexthop, inner),
+  );
+}
+
+/** The packet has passed as many routers as it may. */
+export function expired(way: Way, space: Space, packet: Packet, answer: RouteAnswer): readonly End[] | null {
+  if (packet.ttl > 1) return null;
+  const loop = way.passed > LONG_WAY;
+  if (packet.ttlGap && !loop) return lost(way, packet.ttlGap, space, packet, 'ttl');
+  const because = `the TTL is used up${loop ? ': a routing loop' : ''}`;
+  return end(way, 'dropped', because, space, packet, 'ttl', answer.cites);
+}
+
+/** A router that may not take the packet to pieces drops it. */
+export function tooBig(run: Run, way: Way, space: Space, packet: Packet, answer: RouteAnswer): readonly End[] | null {
+  const out = space.device(answer.dev);
+  const mtu = answer.mtu ?? out?.mtu ?? null;
+  if (mtu === null || packet.size <= mtu || (!packet.df && familyOf(packet) === 4)) return null;
+  const told = tooBigIsTold(run, way, space, packet);
+  const because = `${packet.size} bytes do not fit the MTU ${mtu} of ${answer.dev}, and the packet must not be fragmented: ${told}`;
+  return end(way, 'dropped', because, space, packet, `mtu ${answer.dev}`, out === undefined ? [] : [out.cite]);
 }
 
 /** Does the router's "fragmentation needed" get back to the sender? Then it sends smaller packets; else it is a black hole [V34]. */
@@ -234,6 +242,32 @@ export function leave(
   });
 }
 
+/**
+ * What ipvs has turned back is routed again as if the namespace had sent it, unless it stays there (ip_vs_route_me_harder). A setting that was
+ * not collected matters only where that makes a difference.
+ */
+export function leaveAnswered(
+  run: Run,
+  way: Way,
+  space: Space,
+  packet: Packet,
+  dev: string,
+  nexthop: Addr,
+  inner: Inner | null,
+): readonly End[] {
+  const { value, reason } = space.sysctl('net/ipv4/vs/snat_reroute');
+  if (dev === 'lo' || value === 0) return leave(run, way, space, packet, dev, nexthop, inner);
+  return perAnswer(way, space, packet, space.routing(familyOf(packet)).lookup(keyOf(packet, 'lo')), (w, answer) => {
+    const to = answer.type === 'local' ? 'lo' : answer.dev;
+    const hop = answer.via ?? packet.dst;
+    if (to === dev && hop === nexthop) return leave(run, w, space, packet, dev, nexthop, inner);
+    if (value === null) return lost(w, reason, space, packet, 'route');
+    if (answer.type !== 'local' && answer.type !== 'unicast') return noRoute(w, space, packet, answer);
+    const again = add(w, step(space, 'route', 'reroute', `${describe(packet)}: ${answer.text}`, answer.cites));
+    return leave(run, again, space, packet, to, hop, inner);
+  });
+}
+
 function input(
   run: Run,
   way: Way,
@@ -244,8 +278,9 @@ function input(
 ): readonly End[] {
   const { space } = port;
   const local = answer === null ? way : add(way, step(space, 'route', 'local', answer.text, answer.cites));
-  return hooked(run, local, space, 'input', { ...packet, iif: port.device.name, oif: '' }, (w, p) => {
-    const back = restoreSource(w, space, p, packet);
+  const arrived: Packet = { ...packet, iif: port.device.name, oif: '' };
+  return throughIpvs(run, local, space, 'input', arrived, inner, (w, p, _, before) => {
+    const back = restoreSource(w, space, p, before);
     const kept = confirm(back.way, space, back.packet);
     return run.deliver(kept.way, port, kept.packet, inner);
   });

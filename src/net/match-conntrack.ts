@@ -33,7 +33,7 @@ export function connection(p: Packet, look: Look): { state: CtState; ct: CtView 
 function replyTuple(p: Packet, ct: CtView, look: Look): Tuple | null {
   // nothing of a new connection is translated yet that the packet does not show
   if (ct.state === 'NEW' && !ct.reply) return inverse(p);
-  if (!ct.snat && !ct.dnat) return inverse(ct.orig);
+  if (!ct.snat && !ct.dnat && ct.altered !== true) return inverse(ct.orig);
   return unknown(look, 'the reply side of the translated connection is not known');
 }
 

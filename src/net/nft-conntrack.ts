@@ -59,7 +59,7 @@ export function CT_KEYS(body: unknown): Expr | null {
     if (dir === 'original') return of(ct.orig) ?? BREAK;
     // nothing of a new connection is translated yet that the packet does not show
     if (ct.state === 'NEW' && !ct.reply) return of(inverse(p)) ?? BREAK;
-    if (!ct.snat && !ct.dnat) return of(inverse(ct.orig)) ?? BREAK;
+    if (!ct.snat && !ct.dnat && ct.altered !== true) return of(inverse(ct.orig)) ?? BREAK;
     return unknown(look, 'the reply side of the translated connection is not known');
   });
   return { kinds: [kind], read };

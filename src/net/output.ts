@@ -1,8 +1,9 @@
 import { type Addr, formatAddr } from './addr.ts';
-import { familyOf, keyOf, leave, noRoute, perAnswer } from './layer3.ts';
+import { throughIpvs } from './ipvs.ts';
+import { familyOf, keyOf, leave, leaveAnswered, noRoute, perAnswer } from './layer3.ts';
 import { describe, type Packet } from './packet.ts';
 import type { RouteAnswer } from './routing.ts';
-import { end, hooked, type Inner, lost, type Run, restoreDestination } from './run.ts';
+import { end, type Inner, lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
 import { add, type End, type Leg, step, type Way } from './way.ts';
 
@@ -116,16 +117,30 @@ function output(
     return end(routed, 'dropped', because, space, packet, `mtu ${dev}`, device === undefined ? [] : [device.cite]);
   }
   const going: Packet = { ...packet, iif: '', oif: dev, nexthop: answer.via ?? packet.dst };
-  return hooked(run, routed, space, 'output', going, (w, p, reroute) => {
-    const back = restoreDestination(w, space, p, going);
-    const changed = back.packet.dst !== going.dst;
-    if (!reroute && !changed) return leave(run, back.way, space, back.packet, dev, going.nexthop ?? packet.dst, inner);
-    const next = space.routing(familyOf(packet)).lookup(keyOf(back.packet, 'lo'));
-    return perAnswer(back.way, space, back.packet, next, (v, other) => {
-      if (other.type !== 'local' && other.type !== 'unicast') return noRoute(v, space, back.packet, other);
-      const to = other.type === 'local' ? 'lo' : other.dev;
-      const again = add(v, step(space, 'route', 'reroute', `${describe(back.packet)}: ${other.text}`, other.cites));
-      return leave(run, again, space, back.packet, to, other.via ?? back.packet.dst, inner);
-    });
+  return throughIpvs(run, routed, space, 'output', going, inner, (w, p, reroute) =>
+    p.balanced === true && p.src !== going.src && !reroute
+      ? leaveAnswered(run, w, space, p, dev, going.nexthop ?? packet.dst, inner)
+      : sent(run, w, space, p, going, reroute, inner),
+  );
+}
+
+/** Behind OUTPUT: by the route of before, or by a new one where rules changed what routing asks for. What ipvs changed keeps its route. */
+export function sent(
+  run: Run,
+  way: Way,
+  space: Space,
+  packet: Packet,
+  before: Packet,
+  reroute: boolean,
+  inner: Inner | null,
+): readonly End[] {
+  const changed = packet.dst !== before.dst && packet.balanced !== true;
+  if (!reroute && !changed) return leave(run, way, space, packet, before.oif, before.nexthop ?? before.dst, inner);
+  const next = space.routing(familyOf(packet)).lookup(keyOf(packet, 'lo'));
+  return perAnswer(way, space, packet, next, (w, other) => {
+    if (other.type !== 'local' && other.type !== 'unicast') return noRoute(w, space, packet, other);
+    const to = other.type === 'local' ? 'lo' : other.dev;
+    const again = add(w, step(space, 'route', 'reroute', `${describe(packet)}: ${other.text}`, other.cites));
+    return leave(run, again, space, packet, to, other.via ?? packet.dst, inner);
   });
 }

@@ -26,6 +26,8 @@ export interface CtView {
   readonly orig: Tuple;
   /** Connection mark; null: not known. */
   readonly mark: number | null;
+  /** ipvs has changed what the answers look like, without a translation that connection tracking knows of. */
+  readonly altered?: boolean;
   /** The mapping of the destination (PREROUTING, OUTPUT) or source (POSTROUTING, INPUT) is chosen already, perhaps to be none. */
   readonly dstDone?: boolean;
   readonly srcDone?: boolean;
@@ -56,6 +58,8 @@ export interface Packet extends Tuple {
   readonly nexthop: Addr | null;
   readonly ct: CtView | null;
   readonly srcMac: string | null;
+  /** ipvs has had it in this namespace and takes it no more (skb->ipvs_property). */
+  readonly balanced?: boolean;
 }
 
 /** Why a rule about a packet's size has no answer. */
@@ -163,6 +167,7 @@ const NOTHING_NOTED = {
   physOut: '',
   bridged: false,
   nexthop: null,
+  balanced: false,
 } as const;
 
 /** A packet with everything unsaid at its usual value. */

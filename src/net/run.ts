@@ -6,7 +6,7 @@ import type { Absence, Cite, Reason } from './doubt.ts';
 import { runHook } from './hook.ts';
 import { ICMP, inverse, type Packet, sameTuple, tupleOf } from './packet.ts';
 import type { Space } from './space.ts';
-import type { Hook } from './step.ts';
+import type { Hook, HookPart } from './step.ts';
 import type { Watch } from './watch.ts';
 import { add, behind, type End, type Flow, newConnection, step, type Verdict, type Way } from './way.ts';
 import type { Port } from './wire.ts';
@@ -60,6 +60,14 @@ export interface Run {
   bridgeReceive(way: Way, port: Port, bridge: Device, frame: Frame): readonly End[];
   bridgeTransmit(way: Way, port: Port, frame: Frame): readonly End[];
   tunnel(way: Way, port: Port, frame: Frame): readonly End[];
+  /** ipvs has chosen a real server, which is the packet's destination now; `here`: it is the namespace itself. */
+  toRealServer(
+    way: Way,
+    space: Space,
+    packet: Packet,
+    inner: Inner | null,
+    here: (way: Way, packet: Packet) => readonly End[],
+  ): readonly End[];
   /** A packet for this namespace itself, behind INPUT. */
   deliver(way: Way, port: Port, packet: Packet, inner: Inner | null): readonly End[];
 }
@@ -98,6 +106,7 @@ export function hooked(
   hook: Hook,
   packet: Packet,
   next: (way: Way, packet: Packet, reroute: boolean) => readonly End[],
+  part: HookPart = {},
 ): readonly End[] {
   if (run.budget.left <= 0)
     return lost(way, { because: 'there are too many ways to follow', evidence: [] }, space, packet, HOOK_PLACE[hook]);
@@ -107,6 +116,7 @@ export function hooked(
     track: (p) => track(way, space, p),
     translate: (p) => (destination ? followDestination(way, space, p) : followSource(way, space, p)),
     maxWays: run.maxWays,
+    part,
     ...(run.watch === undefined ? {} : { watch: run.watch(space, way.answering !== null, hook, packet) }),
   });
   if (ways.length === 0)
@@ -145,6 +155,7 @@ export function track(way: Way, space: Space, packet: Packet): Packet {
         dnat: flow.dnat,
         orig: flow.orig,
         mark: flow.mark,
+        altered: flow.altered,
       } as const;
       return { ...packet, ct: { ...ct, dstDone: true, srcDone: true } };
     }
@@ -160,6 +171,7 @@ export function track(way: Way, space: Space, packet: Packet): Packet {
           dnat: flow.dnat,
           orig: flow.orig,
           mark: flow.mark,
+          altered: flow.altered,
           dstDone: true,
           srcDone: true,
         },
@@ -264,6 +276,7 @@ export function confirm(way: Way, space: Space, packet: Packet): { way: Way; pac
     snat: ct.snat,
     dnat: ct.dnat,
     mark: ct.mark,
+    altered: ct.altered === true,
     seenReply: false,
   };
   return { way: { ...way, flows: [...way.flows, flow] }, packet: chosen(packet, 'srcDone') };

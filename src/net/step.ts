@@ -40,7 +40,15 @@ export interface HookWay {
   readonly reroute: boolean;
 }
 
+/** Some of a hook's chains, by priority: something that is no chain comes between the two parts. */
+export interface HookPart {
+  readonly from?: number;
+  readonly below?: number;
+}
+
 export interface HookContext {
+  /** Absent: all of it. */
+  readonly part?: HookPart;
   /**
    * Connection tracking, at priority -200 of prerouting and output: called once with the packet as the raw tables left it, unless one of
    * them made it untracked. It gives the packet with `ct` set.

@@ -4,6 +4,7 @@ import { receive } from './arrive.ts';
 import { bridgeReceive, bridgeTransmit } from './bridge.ts';
 import type { NetCluster } from './cluster.ts';
 import { deliver } from './deliver.ts';
+import { toRealServer } from './ipvs-send.ts';
 import { receivePacket } from './layer3.ts';
 import { comeFromOutside, emit, ownersOutside, transmit } from './link.ts';
 import { send } from './output.ts';
@@ -51,6 +52,7 @@ export function newRun(cluster: NetCluster, watch?: Run['watch']): Run {
     bridgeReceive: (way, port, bridge, frame) => bridgeReceive(run, way, port, bridge, frame),
     bridgeTransmit: (way, port, frame) => bridgeTransmit(run, way, port, frame),
     tunnel: (way, port, frame) => tunnel(run, way, port, frame),
+    toRealServer: (way, space, packet, inner, here) => toRealServer(run, way, space, packet, inner, here),
     deliver: (way, port, packet, inner) => deliver(run, way, port, packet, inner),
   };
   return run;

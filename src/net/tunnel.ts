@@ -117,6 +117,8 @@ function wrap(run: Run, way: Way, port: Port, frame: Frame, remote: Remote): rea
     df: device.vxlan?.df === 'set' || (device.vxlan?.df === 'inherit' && frame.packet.df),
     ...(frame.packet.anySize === true ? { anySize: true } : {}),
     mark: frame.packet.mark,
+    // it stays on the packet within the namespace (skb_scrub_packet)
+    balanced: frame.packet.balanced === true,
     ...outerTtl(device.vxlan?.ttl, frame.packet),
   });
   const [route] = space.routing(typeof remote.dst === 'number' ? 4 : 6).lookup({

@@ -1,5 +1,6 @@
+import type { Addr } from './addr.ts';
 import type { Absence, Cite, Doubt, Reason, Truth } from './doubt.ts';
-import { type CtView, type Packet, type Tuple, tupleOf } from './packet.ts';
+import { type CtView, type Packet, type Port, type Tuple, tupleOf } from './packet.ts';
 import type { Space } from './space.ts';
 import type { HookWay, Step } from './step.ts';
 
@@ -13,7 +14,26 @@ export interface Flow {
   readonly snat: boolean;
   readonly dnat: boolean;
   readonly mark: number | null;
+  readonly altered: boolean;
   readonly seenReply: boolean;
+}
+
+/** A connection that ipvs of a namespace has given to a real server (struct ip_vs_conn). */
+export interface Balanced {
+  readonly space: Space;
+  readonly proto: number;
+  readonly client: Peer;
+  readonly virtual: Peer;
+  readonly real: Peer;
+  /** Connection tracking follows it as well. */
+  readonly tracked: boolean;
+  readonly cites: readonly Cite[];
+}
+
+/** One side of it. */
+interface Peer {
+  readonly addr: Addr;
+  readonly port: Port | null;
 }
 
 interface Trail {
@@ -27,6 +47,9 @@ export interface Way {
   readonly doubts: readonly Doubt[];
   readonly probability: number;
   readonly flows: readonly Flow[];
+  readonly balanced: readonly Balanced[];
+  /** Its share is not known: a scheduler chose by what is not in the evidence. */
+  readonly uneven: boolean;
   /** Devices passed: the guard against loops that no TTL ends. */
   readonly passed: number;
   /** Connections of the request: the last one is on its way, a proxy ended the others. */
@@ -44,6 +67,8 @@ export const START: Way = {
   doubts: [],
   probability: 1,
   flows: [],
+  balanced: [],
+  uneven: false,
   passed: 0,
   legs: [],
   answering: null,

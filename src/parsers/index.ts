@@ -12,6 +12,7 @@ import { parsers as envFiles } from './env-files.ts';
 import { parsers as fdb } from './fdb.ts';
 import { parsers as ipset } from './ipset.ts';
 import { parsers as iptablesSave } from './iptables-save.ts';
+import { parsers as ipvs } from './ipvs.ts';
 import { parsers as jsonConfig } from './json-config.ts';
 import { parsers as links } from './links.ts';
 import { parsers as neighbours } from './neighbours.ts';
@@ -40,6 +41,7 @@ export const PARSERS: readonly AnyParser[] = [
   ...fdb,
   ...ipset,
   ...iptablesSave,
+  ...ipvs,
   ...jsonConfig,
   ...links,
   ...neighbours,

@@ -78,7 +78,6 @@ function readLeases(text: string): Parsed<CniLeases> {
 }
 
 export const parsers = [
-  defineParser({ fact: 'ipvs', evidence: ['fw.ipvs'], version: 1, parse: readLines }),
   defineParser({ fact: 'staticPods', evidence: ['kubelet.staticpods'], version: 1, parse: readLines }),
   defineParser({ fact: 'legacyTables', evidence: ['fw.ip-tables-names'], version: 1, parse: readTableNames }),
   defineParser({

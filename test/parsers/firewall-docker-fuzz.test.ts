@@ -33,7 +33,11 @@ const KINDS: readonly FactKind[] = [
   'cniLeases',
 ];
 const EXTRA: Partial<Record<FactKind, readonly string[]>> = {
-  ipvs: ['-A -t 10.96.0.1:443 -s rr\n'],
+  ipvs: [
+    '-A -t 10.96.0.1:443 -s rr\n-a -t 10.96.0.1:443 -r 10.0.0.1:6443 -m -w 1\n',
+    'Prot LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\nTCP  0A600001:01BB rr\n  -> 0A000001:192B      Masq    1      0          0\n',
+    'FWM  12345678 IPv6 rr persistent 360\n  -> [fd00:1::11]:8080            Tunnel  1      0          0\n',
+  ],
   daemonJson: ['{\n "exec-opts": ["native.cgroupdriver=systemd"],\n "mtu": 1450\n}\n'],
   dockerDefault: ['DOCKER_OPTS="--mtu 1400 \\\n --x"\n# c\nA=\'b\'\n'],
   criInfo: ['{"config":{"containerd":{"runtimes":{"runc":{"options":{"SystemdCgroup":true}}}}}}\n'],
