@@ -1086,7 +1086,7 @@ do_sysctl() {
     net/ipv4/conf/*/proxy_arp net/ipv4/conf/*/accept_local net/ipv4/conf/*/route_localnet \
     net/ipv4/conf/*/send_redirects net/ipv4/conf/*/src_valid_mark net/ipv6/conf/*/forwarding \
     net/ipv6/conf/*/disable_ipv6 net/ipv6/conf/*/accept_ra net/ipv6/conf/*/hop_limit \
-    net/ipv6/conf/*/force_forwarding net/bridge/* net/netfilter/* net/core/somaxconn \
+    net/ipv6/conf/*/force_forwarding net/bridge/* net/netfilter/* net/ipv4/vs/* net/core/somaxconn \
     net/core/netdev_max_backlog net/core/default_qdisc kernel/pid_max kernel/panic fs/file-nr fs/inotify/* \
     vm/swappiness vm/overcommit_memory; do
     case $nc_x in *tcp_fastopen_key | *stable_secret) continue ;; esac
