@@ -1,4 +1,5 @@
 import { formatAddr, isLoopback } from './addr.ts';
+import { UNVERIFIED } from './ipvs.ts';
 import { expired, familyOf, noRoute, perAnswer, tooBig } from './layer3.ts';
 import { sent } from './output.ts';
 import type { Packet } from './packet.ts';
@@ -24,7 +25,7 @@ export function toRealServer(
     if (answer.type === 'local') return here(start, packet);
     if (answer.type !== 'unicast') return noRoute(start, space, packet, answer);
     if (isLoopback(packet.src)) {
-      const because = `ipvs sends nothing from ${formatAddr(packet.src)} to another host`;
+      const because = `nothing from ${formatAddr(packet.src)} is sent to a real server elsewhere (${UNVERIFIED})`;
       return end(start, 'dropped', because, space, packet, 'ipvs');
     }
     const spent = expired(start, space, packet, answer);

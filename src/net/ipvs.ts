@@ -17,7 +17,7 @@ const PLACES: Readonly<Record<Hook, readonly [first: number, last: number]>> = {
 };
 const SCTP = 132;
 /** The kernels that the other modules are checked against have no ipvs: what stands here was read, not measured. */
-const UNVERIFIED = 'ipvs is modelled, not verified against a kernel';
+export const UNVERIFIED = 'ipvs is modelled, not verified against a kernel';
 
 /** `before`: the packet as it came to the last chains of the hook. */
 type Next = (way: Way, packet: Packet, reroute: boolean, before: Packet) => readonly End[];
@@ -236,17 +236,15 @@ function give(visit: Visit, conn: Balanced, how = ''): readonly End[] {
   const tracked = { ...changed, ct: packet.ct === null ? null : { ...packet.ct, altered: true } };
   return run.toRealServer(way, space, conn.tracked ? tracked : untracked(changed), inner, (w, p) => {
     const bad = hook === 'input' ? fromOutside(p) : oddRoute(space, packet);
-    return bad === null
-      ? visit.rest(w, p)
-      : bad.drops
-        ? end(w, 'dropped', bad.because, space, p, 'ipvs')
-        : lost(w, { because: bad.because, evidence: [] }, space, p, 'ipvs');
+    if (bad === null) return visit.rest(w, p);
+    if (bad.drops) return end(w, 'dropped', bad.because, space, p, 'ipvs');
+    return lost(w, { because: bad.because, evidence: [] }, space, p, 'ipvs');
   });
 }
 
 const fromOutside = ({ dst, iif }: Packet): { because: string; drops: boolean } | null =>
   isLoopback(dst) && iif !== 'lo'
-    ? { because: 'ipvs gives nothing that came in to a loopback address', drops: true }
+    ? { because: `nothing that came in is given to a loopback address (${UNVERIFIED})`, drops: true }
     : null;
 
 /** The packet keeps its route to the service although its destination is the node now. */
