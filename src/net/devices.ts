@@ -10,6 +10,8 @@ export interface OwnAddress {
   readonly net: Net;
   readonly secondary: boolean;
   readonly scope: string;
+  /** Not in use: see InterfaceAddress. */
+  readonly dad: 'tentative' | 'dadfailed' | null;
   readonly dev: string;
   readonly cite: Cite;
 }
@@ -140,6 +142,7 @@ function deviceOf(
       net: { base: networkOf(onLink, a.prefixLength), length: a.prefixLength },
       secondary: a.secondary,
       scope: a.scope,
+      dad: a.dad ?? null,
       dev: name,
       cite: cite(fact, a),
     });

@@ -1,4 +1,4 @@
-import type { Addr } from './addr.ts';
+import { type Addr, isLinkLocal } from './addr.ts';
 import type { Device } from './devices.ts';
 import type { Doubt, Reason, Truth } from './doubt.ts';
 import { runHook } from './hook.ts';
@@ -163,4 +163,4 @@ function untracked(packet: Packet): Packet {
 }
 
 const linkLocal = ({ device }: Port): Addr | null =>
-  device.addresses.find((a) => typeof a.addr === 'bigint' && a.addr >> 118n === 0x3fan)?.addr ?? null;
+  device.addresses.find((a) => typeof a.addr === 'bigint' && isLinkLocal(a.addr) && a.dad === null)?.addr ?? null;

@@ -25,6 +25,7 @@ export function selectSource(
   const usable = (a: OwnAddress) =>
     (typeof a.addr === 'number') === (family === 4) &&
     !a.secondary &&
+    a.dad === null &&
     (family === 6 ? !isLinkLocal(a.addr) : a.scope !== 'host' && (onLink || a.scope !== 'link'));
   const device = space.device(oif);
   if (device === undefined && devices.gap !== null) return { addr: null, cites: [], reason: devices.gap };

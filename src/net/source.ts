@@ -1,4 +1,5 @@
-import { type Addr, isLoopback, isMulticast } from './addr.ts';
+import { type Addr, formatAddr, isLoopback, isMulticast } from './addr.ts';
+import type { OwnAddress } from './devices.ts';
 import type { Cite, Reason, Truth } from './doubt.ts';
 import { ICMP, makePacket, type Packet } from './packet.ts';
 import { keyTo } from './policy.ts';
@@ -127,7 +128,7 @@ export function answersFor(space: Space, dev: string, addr: Packet['src'], asker
   if (device === undefined || device.up === false)
     return no(`${dev} is down`, device === undefined ? [] : [device.cite]);
   if (own !== undefined) {
-    if (family === 6) return own.dev === dev ? yes([own.cite]) : no('the address is on another device', [own.cite]);
+    if (family === 6) return answersNdp(own, dev);
     const ignore = joined(space, dev, 'arp_ignore');
     if ((ignore.value ?? 0) >= 1 && own.dev !== dev)
       return no(`arp_ignore keeps ${dev} silent`, present(ignore.setting.cite));
@@ -145,6 +146,16 @@ export function answersFor(space: Space, dev: string, addr: Packet['src'], asker
     }
   }
   return no('the address is not there', []);
+}
+
+/** ndisc_recv_ns(): an address is answered for where it is, and once nobody else turned out to have it. */
+function answersNdp(own: OwnAddress, dev: string): Judged {
+  if (own.dev !== dev) return no('the address is on another device', [own.cite]);
+  if (own.dad === null) return yes([own.cite]);
+  const address = `${formatAddr(own.addr)} on ${dev}`;
+  return own.dad === 'dadfailed'
+    ? no(`somebody else has the address ${address} too (dadfailed): it is not used`, [own.cite])
+    : open({ because: `whether ${address} is in use yet (tentative) is not known`, evidence: [] });
 }
 
 const ARP = { mark: 0, tos: 0, proto: 0 };

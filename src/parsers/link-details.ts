@@ -35,6 +35,12 @@ export function readDetails(words: readonly string[]): LinkDetails | null {
   return present({ kind, vlanId, macvlanMode });
 }
 
+/** Flags of an IPv6 address that keep it from being used; one that is `optimistic` is used meanwhile. */
+export function dadOf(has: (flag: string) => boolean): 'tentative' | 'dadfailed' | undefined {
+  if (has('dadfailed')) return 'dadfailed';
+  return has('tentative') && !has('optimistic') ? 'tentative' : undefined;
+}
+
 /** First words of lines below a device that tell no kind. */
 const notKinds = new Set([
   'alias',

@@ -3,7 +3,7 @@ import type { InterfaceAddress, LinkDevice, Links } from '../facts/index.ts';
 import type { Parsed, Skipped } from '../facts/parser.ts';
 import { type JsonRecord, readRecords, skipRecord } from './json-records.ts';
 import { present } from './json-value.ts';
-import { detailsOfRecord, portOfRecord } from './link-details.ts';
+import { dadOf, detailsOfRecord, portOfRecord } from './link-details.ts';
 
 /** `ip -j addr`, `ip -d -s -j link`. Only here a veth's peer is told for certain: `link_index` with `link_netnsid`. */
 export function readLinkJson(text: string): Parsed<Links> {
@@ -66,6 +66,7 @@ function addressOf(entry: JsonRecord): InterfaceAddress | null {
     secondary: entry.flag('secondary') ?? false,
     label: entry.text('label'),
     peer: entry.text('address'),
+    dad: ip.family === 4 ? undefined : dadOf((flag) => entry.flag(flag) === true),
     ...entry.span,
   });
 }

@@ -4,7 +4,7 @@ import type { Parsed, Skipped } from '../facts/parser.ts';
 import { present } from './json-value.ts';
 import { arity, count, readKeyed, wordsOf } from './keyed-words.ts';
 import { filledLines } from './line-index.ts';
-import { readDetails, readPort } from './link-details.ts';
+import { dadOf, readDetails, readPort } from './link-details.ts';
 
 export type Writable<T> = { -readonly [K in keyof T]: T[K] };
 export type OpenDevice = Writable<Omit<LinkDevice, 'addresses'>> & { addresses: Writable<InterfaceAddress>[] };
@@ -119,6 +119,7 @@ function readAddress(words: readonly string[], line: number): Writable<Interface
     secondary: bare.includes('secondary'),
     label: ip.family === 4 && label !== undefined && !addressFlags.test(label) ? label : undefined,
     peer: peer === '' ? undefined : peer,
+    dad: ip.family === 4 ? undefined : dadOf((flag) => bare.includes(flag)),
     line,
     endLine: line,
   });
