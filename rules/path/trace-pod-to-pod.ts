@@ -1,16 +1,12 @@
 import { isNonEmpty } from '../../src/core/span.ts';
-import { clusterGroups } from '../../src/derive/cluster.ts';
 import { type PathPod, type PathPods, pathPods } from '../../src/derive/path-pods.ts';
-import { fleetOf, type Lost, probe } from '../../src/net/index.ts';
+import { byNode, clusterMembers, isSampled, MOST_NODES } from '../../src/derive/path-sample.ts';
+import { fleetOf, type Lost, lostEnd, lostKey, probe } from '../../src/net/index.ts';
 import { citeTraced, definePathRule } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 import { Tally } from '../../src/rule/tally.ts';
 
 const PROBES = [{ proto: 'icmp' }, { proto: 'tcp', port: 80 }, { proto: 'udp', port: 53 }] as const;
-/** Up to so many nodes of a cluster every ordered pair is followed; of more a ring, and a star around the first. */
-const ALL_PAIRS = 20;
-/** Every node's evidence is opened again: above this many, `netcase reach` does it on demand, and for every pair. */
-const MOST_NODES = 60;
 
 export const rule = definePathRule({
   id: 'trace-pod-to-pod',
@@ -52,7 +48,7 @@ export const rule = definePathRule({
         else if (probed.kind === 'unknown')
           tally.unknown(both, `whether pods reach pods: ${probed.because}`, probed.evidence);
         else if (probed.kind === 'lost') {
-          const key = keyOf(probed);
+          const key = lostKey(probed);
           const at = lost.get(`${probed.hop.node} ${key}`) ?? { key, first: probed, protos: [] };
           at.protos.push(p.proto);
           lost.set(`${probed.hop.node} ${key}`, at);
@@ -68,15 +64,14 @@ export const rule = definePathRule({
           confidence: 'proven',
           nodes: [first.hop.node, ends.from, ends.to],
           blame: first.blame,
-          message: `${from.address} on ${ends.from} cannot reach ${to.address} on ${ends.to}${what}: ${endOf(first)}`,
+          message: `${from.address} on ${ends.from} cannot reach ${to.address} on ${ends.to}${what}: ${lostEnd(first)}`,
           cites,
           trace: first.trace,
           disprove: `netcase trace --from ${ends.from}/${from.address} --to ${to.address} over a new collection that delivers it`,
         });
       }
     };
-    const groups = Map.groupBy(able, groupKey(able));
-    for (const members of groups.values()) {
+    for (const members of clusterMembers(able)) {
       for (const [i, member] of members.entries()) {
         const { node, pods } = member;
         const [a, b] = pods;
@@ -86,7 +81,7 @@ export const rule = definePathRule({
         }
         for (const [from, to] of pairsAt(members, i))
           follow(from.pods[0] as PathPod, to.pods[0] as PathPod, { from: from.node, to: to.node });
-        if (members.length > ALL_PAIRS && i > 0) fleet.forget(node);
+        if (isSampled(members) && i > 0) fleet.forget(node);
       }
     }
     return tally.verdict(digests.ids, (n) => why.get(n) || 'no other pod of its cluster was collected');
@@ -98,7 +93,7 @@ type Able = PathPods & { readonly node: string };
 /** Of a member: to every other one; in a large cluster to and from the first, and to the next. */
 function pairsAt(members: readonly Able[], i: number): readonly (readonly [Able, Able])[] {
   const own = members[i] as Able;
-  if (members.length <= ALL_PAIRS) return members.filter((m) => m !== own).map((m) => [own, m]);
+  if (!isSampled(members)) return members.filter((m) => m !== own).map((m) => [own, m]);
   const hub = members[0] as Able;
   const next = members[i + 1];
   const star =
@@ -109,20 +104,4 @@ function pairsAt(members: readonly Able[], i: number): readonly (readonly [Able,
           [own, hub],
         ] as const);
   return next === undefined ? star : [...star, [own, next]];
-}
-
-/** The same findings in whatever order bundles came. */
-const byNode = (a: { readonly node: string }, b: { readonly node: string }) => (a.node < b.node ? -1 : 1);
-
-/** Nodes whose tables do not tie them to others stand alone. */
-function groupKey(able: readonly (PathPods & { readonly node: string })[]): (d: { readonly node: string }) => string {
-  const groups = clusterGroups(able);
-  return ({ node }) => groups.get(node) ?? `alone ${node}`;
-}
-
-const keyOf = ({ hop }: Lost): string => `${hop.place}: ${hop.text.replace(/\d+(\.\d+){3}(:\d+)?/g, 'IP')}`;
-
-function endOf({ half, hop, because }: Lost): string {
-  const what = half === 'request' ? '' : 'its answer is ';
-  return `${what}dropped on ${hop.node} at ${hop.place}: ${because.replace(`${hop.place}: `, '')}`;
 }

@@ -1,5 +1,5 @@
 import { parsePrefix, prefixCovers } from '../core/address.ts';
-import type { IptRule } from '../facts/firewall.ts';
+import type { IptChain, IptRule } from '../facts/firewall.ts';
 import { attachedBridges, type Source, uplinks } from './devices.ts';
 import { type PathPod, type PathPodKinds, type PathPodSource, type PathPods, pathPods } from './path-pods.ts';
 import { elements, flag } from './settings.ts';
@@ -20,6 +20,8 @@ export interface Vip {
   readonly address: string;
   readonly port: number;
   readonly proto: 'tcp' | 'udp';
+  /** Pods and nodes that serve it: each is a way that a packet may take. */
+  readonly backends: number;
 }
 
 /** A port of the node that docker forwards to a container. */
@@ -73,17 +75,28 @@ function vips(source: PathServiceSource): readonly Vip[] {
   const dns = clusterDns(source);
   for (const kind of ['iptables', 'iptablesNft', 'iptablesLegacy'] as const) {
     const fact = source.get(kind);
-    const chain = fact.missing ? undefined : fact.value.tables.get('nat')?.chains.get('KUBE-SERVICES');
+    const chains = fact.missing ? undefined : fact.value.tables.get('nat')?.chains;
+    const chain = chains?.get('KUBE-SERVICES');
     if (chain === undefined) continue;
     const found = vipsOf(chain.shared()).filter(
       (vip) => vip.name.startsWith('default/kubernetes') || (vip.port === 53 && isDns(vip, dns)),
     );
-    if (found.length > 0) return found;
+    if (found.length > 0)
+      return found.map(({ chain: own, ...vip }) => ({ ...vip, backends: backendsOf(chains?.get(own)) }));
   }
   return [];
 }
 
-const isDns = (vip: Vip, dns: readonly string[]) =>
+/** With session affinity the chain jumps to each twice. */
+function backendsOf(chain: IptChain | undefined): number {
+  const jumps = (chain?.shared() ?? []).flatMap((rule) => rule.target?.name ?? []);
+  return new Set(jumps.filter((name) => name.startsWith('KUBE-SEP-'))).size;
+}
+
+/** A service as one rule tells of it. */
+type VipRule = Omit<Vip, 'backends'> & { readonly chain: string };
+
+const isDns = (vip: VipRule, dns: readonly string[]) =>
   dns.includes(vip.address) || /^kube-system\/(kube-dns|coredns|rke2-coredns)/.test(vip.name);
 
 function clusterDns(source: PathServiceSource): readonly string[] {
@@ -95,9 +108,9 @@ function clusterDns(source: PathServiceSource): readonly string[] {
 }
 
 /** Nodes of one cluster share the rules of a long chain: each array is read once. */
-const known = new WeakMap<readonly IptRule[], readonly Vip[]>();
+const known = new WeakMap<readonly IptRule[], readonly VipRule[]>();
 
-function vipsOf(rules: readonly IptRule[]): readonly Vip[] {
+function vipsOf(rules: readonly IptRule[]): readonly VipRule[] {
   const before = known.get(rules);
   if (before !== undefined) return before;
   const found = rules.flatMap((rule) => vipOf(rule) ?? []);
@@ -105,7 +118,7 @@ function vipsOf(rules: readonly IptRule[]): readonly Vip[] {
   return found;
 }
 
-function vipOf(rule: IptRule): Vip | null {
+function vipOf(rule: IptRule): VipRule | null {
   const { destination, protocol, target, comment } = rule;
   if (destination === undefined || destination.negated || target === undefined || protocol?.negated !== false)
     return null;
@@ -115,7 +128,7 @@ function vipOf(rule: IptRule): Vip | null {
   const port = Number(option?.values[0]);
   if ((proto !== 'tcp' && proto !== 'udp') || !Number.isInteger(port)) return null;
   const name = (comment ?? '').replace(/ cluster IP$/, '');
-  return { name, address: destination.value.replace(/\/32$/, ''), port, proto };
+  return { name, address: destination.value.replace(/\/32$/, ''), port, proto, chain: target.name };
 }
 
 function published(source: PathServiceSource): readonly Published[] {

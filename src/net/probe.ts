@@ -117,3 +117,12 @@ function lost(
     return { kind: 'unknown', because: end.because, evidence: [], outside: false, translated: false };
   return { kind: 'lost', half, share: null, hop, because: end.because, cites: cited.cites, blame, trace: result };
 }
+
+/** Which fault it is, whatever addresses the packet had. */
+export const lostKey = ({ hop }: Lost): string => `${hop.place}: ${hop.text.replace(/\d+(\.\d+){3}(:\d+)?/g, 'IP')}`;
+
+/** `dropped on node-b at filter/FORWARD: ...` */
+export function lostEnd({ half, hop, because }: Lost): string {
+  const what = half === 'request' ? '' : 'its answer is ';
+  return `${what}dropped on ${hop.node} at ${hop.place}: ${because.replace(`${hop.place}: `, '')}`;
+}

@@ -17,6 +17,7 @@ export class Tally {
     { readonly first: Fault; nodes: Set<string>; blame: Set<string>; paths: number }
   >();
   readonly #reached = new Map<string, Cite[]>();
+  readonly #partly = new Map<string, string>();
   readonly #unknown = new Map<string, { readonly u: Undecided; nodes: Set<string> }>();
 
   /** Faults with one key on one node are one finding. */
@@ -47,6 +48,11 @@ export class Tally {
     }
   }
 
+  /** Only a sample of the node's paths was followed: what was reached is no pass. */
+  partly(node: string, because: string): void {
+    this.#partly.set(node, because);
+  }
+
   unknown(nodes: readonly string[], because: string, evidence: readonly string[]): void {
     if (!isNonEmpty(nodes)) return;
     const key = JSON.stringify([because, evidence]);
@@ -73,12 +79,12 @@ export class Tally {
     });
     const named = new Set([...findings, ...unknown].flatMap((f) => [...f.nodes]));
     const passes = [...this.#reached].flatMap(([node, cites]) =>
-      !named.has(node) && isNonEmpty(cites) ? [{ node, cites }] : [],
+      !named.has(node) && !this.#partly.has(node) && isNonEmpty(cites) ? [{ node, cites }] : [],
     );
     for (const p of passes) named.add(p.node);
     const notApplicable = nodes
       .filter((n) => !named.has(n))
-      .map((n): ClusterVerdict['notApplicable'][number] => ({ nodes: [n], because: silent(n) }));
+      .map((n): ClusterVerdict['notApplicable'][number] => ({ nodes: [n], because: this.#partly.get(n) ?? silent(n) }));
     return { findings, passes, unknown, notApplicable };
   }
 }

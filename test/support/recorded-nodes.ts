@@ -7,8 +7,10 @@ import { root } from './analyse.ts';
 import type { Files, NodeFiles } from './rule-table.ts';
 
 /** The bundles of fixtures/bundles/NAME as texts that a test can edit, node by node. */
-export async function recordedNodes(name: string): Promise<Readonly<Record<string, NodeFiles>>> {
-  const dir = join(root, 'fixtures/bundles', name);
+export const recordedNodes = (name: string) => nodesIn(join(root, 'fixtures/bundles', name));
+
+/** The same of any folder of bundles. */
+export async function nodesIn(dir: string): Promise<Readonly<Record<string, NodeFiles>>> {
   const nodes: Record<string, NodeFiles> = {};
   for (const file of readdirSync(dir).filter((f) => f.endsWith('.tar.gz'))) {
     for (const result of await readInput(join(dir, file), { name: file })) {

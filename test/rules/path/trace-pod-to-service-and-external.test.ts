@@ -1,8 +1,13 @@
-import { describe, expect, it } from 'vitest';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { RULES } from '../../../rules/index.ts';
 import { rule } from '../../../rules/path/trace-pod-to-service-and-external.ts';
 import type { TraceJson } from '../../../src/core/trace.ts';
-import { bereft, edited, recordedNodes } from '../../support/recorded-nodes.ts';
+import { root } from '../../support/analyse.ts';
+import { bereft, edited, nodesIn, recordedNodes } from '../../support/recorded-nodes.ts';
 import { judge, type NodeFiles, testRule } from '../../support/rule-table.ts';
 
 const [vxlan, legacy, docker, noMasquerade, noNft, noForward] = await Promise.all(
@@ -17,6 +22,7 @@ const [vxlan, legacy, docker, noMasquerade, noNft, noForward] = await Promise.al
 );
 type Nodes = Readonly<Record<string, NodeFiles>>;
 const SAVE = 'host/fw/iptables-save.txt';
+const RAW_DROP = '*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i cni0 -j DROP\nCOMMIT\n';
 const only = (nodes: Nodes, ...ids: string[]): Nodes =>
   Object.fromEntries(Object.entries(nodes).filter(([id]) => ids.includes(id)));
 
@@ -200,5 +206,87 @@ describe('trace-pod-to-service-and-external beside other rules', () => {
   it('a service chain without endpoints of its own is a cause', () => {
     const { causes } = judge(RULES, noEndpoints(legacy!));
     expect(causes.map((c) => c.finding.split('/')[0])).toEqual([rule.id]);
+  });
+});
+
+describe('trace-pod-to-service-and-external in a cluster of 22 nodes', () => {
+  let fleet: Nodes;
+  beforeAll(async () => {
+    const out = mkdtempSync(join(tmpdir(), 'nc-22-'));
+    const args = ['--preset', 'tiny', '--nodes', '22', '--services', '40', '--drift', '0', '--out', out];
+    execFileSync(process.execPath, [join(root, 'bench/fleet.mjs'), ...args]);
+    fleet = await nodesIn(out);
+    rmSync(out, { recursive: true });
+  }, 60_000);
+  const DNS = 'KUBE-SVC-TCOU7JCQXEZGVUNU';
+  /** Cluster DNS by these backends. */
+  const manyDns = (nodes: Nodes, backends: readonly string[]) =>
+    Object.keys(nodes).reduce(
+      (all, node) =>
+        edited(all, node, SAVE, (t) => {
+          const seps = backends.map((b, i) => {
+            const name = `KUBE-SEP-MANYMANYMANYM${String(i).padStart(3, 'A')}`;
+            const p = (1 / (backends.length - i)).toFixed(11);
+            const chance = i === backends.length - 1 ? '' : `-m statistic --mode random --probability ${p} `;
+            return {
+              chain: `:${name} - [0:0]\n`,
+              jump: `-A ${DNS} ${chance}-j ${name}\n`,
+              rules: `-A ${name} -s ${b}/32 -j KUBE-MARK-MASQ\n-A ${name} -p udp -m udp -j DNAT --to-destination ${b}:53\n`,
+            };
+          });
+          return t
+            .replace(new RegExp(`^:${DNS} .*\n`, 'm'), (l) => l + seps.map((x) => x.chain).join(''))
+            .replace(new RegExp(`^.*-A ${DNS} .*-j KUBE-SEP-.*\n`, 'gm'), '')
+            .replace(
+              new RegExp(`^.*-A ${DNS} .*-j KUBE-MARK-MASQ\n`, 'm'),
+              (l) => l + seps.map((x) => x.jump + x.rules).join(''),
+            );
+        }),
+      nodes,
+    );
+  /** The first pod of each node. */
+  const pods = Array.from({ length: 22 }, (_, i) => `10.244.${i}.2`);
+  const answersOf = (nodes: Nodes) => {
+    const { matrix, findings } = judge([rule], nodes);
+    return { row: matrix[rule.id] ?? {}, findings };
+  };
+
+  it('passes where every node asked for everything', () => {
+    const { row, findings } = answersOf(fleet);
+    expect(findings.map((f) => f.message)).toEqual([]);
+    expect(Object.keys(row)).toHaveLength(22);
+    expect(new Set(Object.values(row))).toEqual(new Set(['pass']));
+  });
+
+  it('finds what the last node of the ring drops', () => {
+    const [last] = Object.keys(fleet).slice(-1);
+    const { row, findings } = answersOf(edited(fleet, last!, SAVE, (t) => RAW_DROP + t));
+    expect(findings.map((f) => f.nodes[0])).toEqual([last]);
+    expect(findings[0]?.cites).toHaveProperty('0.excerpt.text', '-A PREROUTING -i cni0 -j DROP');
+    expect(Object.values(row).filter((a) => a === 'pass')).toHaveLength(21);
+  });
+
+  it('follows no packets between more than 60 nodes, and says so', () => {
+    const [one] = Object.values(fleet);
+    const many = Object.fromEntries(Array.from({ length: 61 }, (_, i): [string, NodeFiles] => [`node-${i}`, one!]));
+    const { row, findings } = answersOf(many);
+    expect(findings).toEqual([]);
+    expect(new Set(Object.values(row))).toEqual(new Set(['not-applicable']));
+  });
+
+  it('does not pass a node that the sample did not ask', () => {
+    const { row, findings } = answersOf(manyDns(fleet, pods));
+    expect(findings.map((f) => f.message)).toEqual([]);
+    const passed = Object.entries(row).flatMap(([node, answer]) => (answer === 'pass' ? [Number(node.slice(-2))] : []));
+    // 22 backends, four a node: every sixth
+    expect(passed).toEqual([0, 6, 12, 18]);
+    expect(Object.values(row).filter((a) => a === 'not-applicable')).toHaveLength(18);
+  });
+
+  it('finds the backend that does not exist from the nodes that were asked', () => {
+    const { findings } = answersOf(manyDns(fleet, [...pods.slice(1), '10.244.3.250']));
+    expect(findings.map((f) => f.message)).toEqual([
+      expect.stringMatching(/kube-dns:dns .* with 4\.\d % of new connections: .*3 more paths end there/),
+    ]);
   });
 });
