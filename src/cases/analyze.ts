@@ -42,7 +42,7 @@ export async function analyze(request: AnalyzeRequest): Promise<AnalyzeDone> {
   const store = openForWriting(request.caseFile, request.inputs.length > 0);
   try {
     const opened: Opened = new Map();
-    const refused = await ingestInto(store, request, true, opened);
+    const { refused } = await ingestInto(store, request, true, opened);
     const { analysis, place } = await judgeCase(store, request.rules, opened);
     const written: string[] = [];
     let stdout = '';

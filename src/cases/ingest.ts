@@ -2,6 +2,7 @@ import { expandInputs } from '../bundle/index.ts';
 import type { AnyRule } from '../rule/index.ts';
 import { BlobEncoder } from '../store/encoder.ts';
 import type { CaseFile } from '../store/index.ts';
+import { damageOf } from './damage.ts';
 import { Failure } from './failure.ts';
 import { putOwners } from './owners.ts';
 import { prepareAll } from './pool.ts';
@@ -24,19 +25,27 @@ export interface Refused {
   readonly sentence: string;
 }
 
+export interface Ingested {
+  /** Not in the case. */
+  readonly refused: readonly Refused[];
+  /** In the case, but not whole or not as they were collected: a sentence each. */
+  readonly damaged: readonly string[];
+}
+
 /** Commit after this many bundles: a commit waits for the disk, and what was acknowledged must be on it. */
 const BATCH = 8;
 
-/** Reads every input into the case; the same bundle twice is one event. Returns what was refused; the rest is in. */
+/** Reads every input into the case; the same bundle twice is one event. What was not refused is in. */
 export async function ingestInto(
   store: CaseFile,
   request: IngestRequest,
   judge: boolean,
   opened?: Opened,
-): Promise<readonly Refused[]> {
-  if (request.inputs.length === 0) return [];
+): Promise<Ingested> {
+  if (request.inputs.length === 0) return { refused: [], damaged: [] };
   const { inputs, unreadable } = await expandInputs(request.inputs);
   const refused: Refused[] = [];
+  const damaged: string[] = [];
   for (const u of unreadable) refuse(store, u.source, u.message, u.code, refused);
   if (request.node !== undefined && inputs.length > 1) {
     throw new Failure(
@@ -55,8 +64,11 @@ export async function ingestInto(
   };
   const take = (source: string, outcomes: readonly PrepareOutcome[]) => {
     for (const o of outcomes) {
-      if (o.ok) batch.push({ prepared: o.prepared, source });
-      else {
+      if (o.ok) {
+        batch.push({ prepared: o.prepared, source });
+        const sentence = damageOf(o.prepared.bundle);
+        if (sentence !== null) damaged.push(sentence);
+      } else {
         flush();
         refuse(store, source, o.problem.message, o.problem.code, refused);
       }
@@ -83,7 +95,7 @@ export async function ingestInto(
   ))
     take(r.name, outcomes);
   flush();
-  return refused;
+  return { refused, damaged };
 }
 
 function record(store: CaseFile, prepared: Prepared): void {

@@ -1,4 +1,5 @@
 import { Args } from '@oclif/core';
+import { terminal } from '../report/visible.ts';
 import { caseFlag, EXIT, NetcaseCommand } from './base.ts';
 import { reading, readingFlags } from './reading.ts';
 
@@ -22,7 +23,10 @@ export class Ingest extends NetcaseCommand {
     const store = openForWriting(flags.case, true);
     try {
       const before = store.head().position;
-      const refused = await reading(argv as string[], flags, (request) => ingestInto(store, request, false));
+      const { refused, damaged } = await reading(argv as string[], flags, (request) =>
+        ingestInto(store, request, false),
+      );
+      for (const sentence of damaged) this.say(`netcase: ${terminal(sentence)}`);
       for (const { sentence } of refused) this.say(`netcase: ${sentence}`);
       const { position, hash } = store.head();
       this.out(`${position - before} events added, position ${position}, head ${hash}`);
