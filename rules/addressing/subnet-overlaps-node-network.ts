@@ -13,6 +13,7 @@ import {
 import { isNonEmpty } from '../../src/core/span.ts';
 import type { ContainerBridge } from '../../src/derive/devices.ts';
 import { containerBridges } from '../../src/derive/devices.ts';
+import { bipPlaces, MOVE_DOCKER, moveDocker0, moveNetwork } from '../../src/derive/docker-ranges.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import type { Route } from '../../src/facts/index.ts';
 import type { Finding, LineCite } from '../../src/rule/index.ts';
@@ -27,6 +28,8 @@ import {
   unknown,
 } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
+
+type OwnPrefix = ContainerBridge['prefixes'][number];
 
 /** An address of the node's own world that would be lost: what it is, and where that is written. */
 interface Vital {
@@ -45,18 +48,20 @@ export const rule = defineNodeRule({
   explanation:
     'The kernel sends packets for the shared range into the bridge, where nobody answers. ' +
     'NetworkManager gives the LAN metric 100 while docker0 has metric 0, so docker0 wins a tie after the next restart.',
-  remediation: [
-    {
-      step: 'Move Docker to ranges that nobody else uses; user networks must be recreated.',
-      run: `printf '{"bip":"10.200.0.1/24","default-address-pools":[{"base":"10.201.0.0/16","size":24}]}\\n' # merge into /etc/docker/daemon.json, then: systemctl restart docker`,
-      verify: 'ip -4 route   # one device a range: the LAN’s range names the uplink alone',
-      undo: 'restore the old daemon.json and restart docker',
-      risk: 'A restart of dockerd restarts containers unless live-restore is on.',
-    },
-  ],
+  remediation: [MOVE_DOCKER],
   references: [REF.dockerBridge, REF.dockerSubnets],
   needs: ['addresses', 'routes4'],
-  wants: ['links', 'bridges', 'sysfs', 'dockerNetworks', 'flannelEnv', 'resolvConf', 'fdb'],
+  wants: [
+    'links',
+    'bridges',
+    'sysfs',
+    'dockerNetworks',
+    'flannelEnv',
+    'resolvConf',
+    'fdb',
+    'daemonJson',
+    'dockerdArgs',
+  ],
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external', 'vxlan-forwarding-entry-wrong'],
   evaluate({ node, facts, wants, source }) {
     const bridges = containerBridges(source);
@@ -125,7 +130,7 @@ export const rule = defineNodeRule({
 
     function describe(
       bridge: ContainerBridge,
-      own: ContainerBridge['prefixes'][number],
+      own: OwnPrefix,
       other: Route,
       loser: 'lan' | 'containers' | 'latent',
       id: string,
@@ -183,41 +188,38 @@ export const rule = defineNodeRule({
                 : 'proven',
         nodes: [id],
         message: `${bridge.name} ${range} overlaps ${other.dst} on ${other.dev} of ${id}: ${effect}`,
-        cites: [cite(bridge.fact, own), cite(facts.routes4, other), ...[...lost, ...taken].map((v) => v.cite)],
-        ...remedy(bridge, own.prefix, other),
+        cites: [
+          cite(bridge.fact, own),
+          cite(facts.routes4, other),
+          ...[...lost, ...taken].map((v) => v.cite),
+          ...(bridge.name === 'docker0' ? bipPlaces(source).map((p) => cite(p.fact, p.span)) : []),
+        ],
+        ...remedy(bridge, own, other),
         disprove: `"ip route get" for a host of ${other.dst} that names ${other.dev}`,
       };
     }
 
-    /** A network of docker's list is made anew; its default bridge, and what nobody lists, is left to the rule's remedy. */
-    function dockers(bridge: ContainerBridge, prefix: Prefix, other: Route): Pick<Finding, 'remediation'> {
+    /** docker0 and networks of docker's list get another range; what nobody lists is left to the rule's remedy. */
+    function dockers(bridge: ContainerBridge, own: OwnPrefix, other: Route): Pick<Finding, 'remediation'> {
       const known = wants.dockerNetworks.missing ? [] : wants.dockerNetworks.value.networks;
-      const name = bridge.name === 'docker0' ? undefined : known.find((n) => n.bridge === bridge.name)?.name;
-      const free = Array.from({ length: 50 }, (_, i) => `10.${201 + i}.0.0/24`).find((text) => {
-        const wanted = parsePrefix(text);
-        return wanted !== null && !unicast.some((r) => overlapsRoute(r.dst, wanted));
-      });
-      if (name === undefined || free === undefined) return {};
-      const move = (from: string, to: string) =>
-        `for c in $(docker network inspect -f '{{range .Containers}}{{.Name}} {{end}}' ${from}); do docker network connect ${to} $c && docker network disconnect ${from} $c; done`;
-      const make = `docker network create --subnet ${free} ${name}-apart`;
-      const probe = addressAt(prefix, 10);
-      return {
-        remediation: [
-          {
-            step: `Move the containers of the docker network ${name} to one with a range that no route here has, then write that range into what creates ${name} (compose: ipam.config.subnet).`,
-            run: `${make} && ${move(name, `${name}-apart`)}; docker network rm ${name}`,
-            verify: `ip route get ${probe === null ? other.dst : formatIp(probe)}   # must name ${other.dev}`,
-            undo: `docker network create --subnet ${formatPrefix(prefix)} ${name} && ${move(`${name}-apart`, name)}; docker network rm ${name}-apart`,
-            risk: 'The containers get new addresses; connections to the old ones end.',
-          },
-        ],
-      };
+      const name = known.find((n) => n.bridge === bridge.name)?.name;
+      const taken = (wanted: Prefix) =>
+        unicast.some((r) => overlapsRoute(r.dst, wanted)) || (cluster !== null && prefixesOverlap(cluster, wanted));
+      const probe = addressAt(own.prefix, 10);
+      const verify = `ip route get ${probe === null ? other.dst : formatIp(probe)}   # must name ${other.dev}`;
+      const step =
+        bridge.name === 'docker0'
+          ? moveDocker0(source, `${own.address}/${own.prefix.length}`, taken, verify)
+          : name === undefined
+            ? null
+            : moveNetwork(name, own.prefix, taken, verify);
+      return step === null ? {} : { remediation: [step] };
     }
 
     /** Docker's own ranges are the rule's remedy; a pod network's bridge is moved, or set free, in another way. */
-    function remedy(bridge: ContainerBridge, prefix: Prefix, other: Route): Pick<Finding, 'remediation'> {
-      if (cluster === null || !prefixCovers(cluster, prefix)) return dockers(bridge, prefix, other);
+    function remedy(bridge: ContainerBridge, own: OwnPrefix, other: Route): Pick<Finding, 'remediation'> {
+      const { prefix } = own;
+      if (cluster === null || !prefixCovers(cluster, prefix)) return dockers(bridge, own, other);
       const range = formatPrefix(prefix);
       const probe = addressAt(prefix, 10);
       const verify = `ip route get ${probe === null ? range : formatIp(probe)}   # must name ${bridge.name}`;

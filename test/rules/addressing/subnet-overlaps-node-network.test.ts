@@ -208,6 +208,61 @@ describe('remedies fit the bridge', () => {
     });
   });
 
+  const LAN = `${gateway}unicast 192.168.50.0/24 dev docker0 proto kernel scope link src 192.168.50.1 \nunicast 192.168.50.0/24 dev eth0 proto kernel scope link src 192.168.50.11 metric 100 \n`;
+  const onLan = (files: Record<string, string | { status: 'absent' }>, routes = '') =>
+    node('192.168.50.1/24', LAN + routes, files);
+  const DAEMON = 'files/etc/docker/daemon.json';
+  const citesOf = (nodes: ReturnType<typeof node>) =>
+    judge([rule], nodes).findings[0]?.cites.map((c) => (c.kind === 'lines' ? c.excerpt?.text : c.absent)) ?? [];
+
+  it('docker0 moves to a range that no route has; daemon.json keeps its other keys', () => {
+    const nodes = onLan(
+      { [DAEMON]: '{ "log-driver": "json-file" }\n' },
+      'unicast 10.200.0.0/16 via 192.168.50.200 dev eth0 proto static scope global \n',
+    );
+    expect(remedy(nodes)).toEqual([
+      {
+        step: expect.stringMatching(/^Move docker0 from 192\.168\.50\.1\/24 to 10\.201\.0\.1\/24, .*10\.202\.0\.0\/16/),
+        run: expect.stringMatching(
+          /^f=\/etc\/docker\/daemon\.json; cp -a \$f \$f\.before && python3 .* \$f '\{"bip":"10\.201\.0\.1\/24","default-address-pools":\[\{"base":"10\.202\.0\.0\/16","size":24\}\]\}' && systemctl restart docker$/,
+        ),
+        verify: 'ip -4 addr show docker0; ip route get 192.168.50.10   # must name eth0, docker0 has 10.201.0.1/24',
+        undo: expect.stringMatching(
+          /^f=\/etc\/docker\/daemon\.json; mv \$f\.before \$f && python3 .* \$f '\{"bip":"192\.168\.50\.1\/24"\}' && systemctl restart docker$/,
+        ),
+        risk: expect.stringContaining('live-restore'),
+      },
+    ]);
+  });
+
+  it('where no daemon.json was, one is made', () => {
+    expect(remedy(onLan({ [DAEMON]: { status: 'absent' } }))?.[0]).toMatchObject({
+      run: `mkdir -p /etc/docker && echo '{"bip":"10.200.0.1/24","default-address-pools":[{"base":"10.201.0.0/16","size":24}]}' > /etc/docker/daemon.json && systemctl restart docker`,
+      undo: `echo '{"bip":"192.168.50.1/24"}' > /etc/docker/daemon.json && systemctl restart docker`,
+    });
+  });
+
+  it('address pools that were chosen stay; where the range is set is cited', () => {
+    const nodes = onLan({
+      [DAEMON]: '{\n"bip": "192.168.50.1/24",\n"default-address-pools": [{"base": "10.99.0.0/16", "size": 24}]\n}\n',
+    });
+    expect(remedy(nodes)?.[0]).toMatchObject({
+      run: expect.stringContaining(`'{"bip":"10.200.0.1/24"}'`),
+      undo: 'f=/etc/docker/daemon.json; mv $f.before $f && systemctl restart docker',
+    });
+    expect(citesOf(nodes).at(-1)).toBe('"bip": "192.168.50.1/24",');
+  });
+
+  it('a range from dockerd’s command line is changed there', () => {
+    const nodes = onLan({ 'cmdline/dockerd.txt': '/usr/bin/dockerd\n--bip=192.168.50.1/24\n' });
+    expect(remedy(nodes)?.[0]).toMatchObject({
+      step: expect.stringMatching(/--bip=192\.168\.50\.1\/24 on dockerd’s command line.* to --bip=10\.200\.0\.1\/24/),
+      run: 'systemctl cat docker | grep -n -e "--bip" -e EnvironmentFile',
+      undo: 'put --bip=192.168.50.1/24 back and restart docker',
+    });
+    expect(citesOf(nodes).at(-1)).toBe('--bip=192.168.50.1/24');
+  });
+
   it('a pod network is not moved by docker’s settings', () => {
     const steps = remedy(podNode('unicast 10.244.0.0/21 dev eth0 proto kernel scope link src 10.244.0.5 \n'));
     expect(JSON.stringify(steps)).toContain('--cluster-cidr');
