@@ -187,6 +187,7 @@ export const rule = defineNodeRule({
                 ? 'likely'
                 : 'proven',
         nodes: [id],
+        latent: loser === 'latent' && taken.length === 0,
         message: `${bridge.name} ${range} overlaps ${other.dst} on ${other.dev} of ${id}: ${effect}`,
         cites: [
           cite(bridge.fact, own),

@@ -1,6 +1,6 @@
 import type { ClusterTies } from '../../src/derive/cluster.ts';
 import { clusterGroups } from '../../src/derive/cluster.ts';
-import type { Vtep } from '../../src/derive/overlay.ts';
+import type { Peer, Vtep } from '../../src/derive/overlay.ts';
 import { overlayPeers, vteps } from '../../src/derive/overlay.ts';
 import type { Cite, Finding, LineCite, NodeDigest, Undecided } from '../../src/rule/index.ts';
 import { cite, defineClusterRule } from '../../src/rule/index.ts';
@@ -14,7 +14,7 @@ type PeerRow = readonly [
   subnet: string,
   gateway: string,
   routeLine: number,
-  neighbour: readonly [mac: string | null, line: number] | null,
+  neighbour: readonly [mac: string | null, line: number, passing?: string] | null,
   remotes: readonly (readonly [dst: string, line: number])[],
 ];
 
@@ -38,7 +38,8 @@ export const rule = defineClusterRule({
   severity: 'critical',
   explanation:
     'flannel uses static neighbour and forwarding entries; nothing is learned. A stale MAC is dropped by the receiver as "other host", ' +
-    'a missing forwarding entry is dropped by the sender, a wrong remote goes to a machine that is not there.',
+    'a missing forwarding entry is dropped by the sender, a wrong remote goes to a machine that is not there. ' +
+    'A neighbour entry that is not permanent works until the kernel forgets it.',
   remediation: [
     {
       step: 'Restart flannel on the node that has the wrong entries: it adds those of every lease again.',
@@ -69,7 +70,7 @@ export const rule = defineClusterRule({
         p.subnet,
         p.gateway,
         p.routeLine,
-        p.neighbour === null ? null : [p.neighbour.mac, p.neighbour.line],
+        p.neighbour === null ? null : rowOf(p.neighbour),
         p.remotes.map((r) => [r.dst, r.line]),
       ]),
       wholeNeighbours: neighbours.closed,
@@ -117,6 +118,9 @@ export const rule = defineClusterRule({
     return { findings, passes, unknown, notApplicable };
   },
 });
+
+const rowOf = ({ mac, line, passing }: NonNullable<Peer['neighbour']>): NonNullable<PeerRow[4]> =>
+  passing === null ? [mac, line] : [mac, line, passing];
 
 interface Owner {
   readonly node: string;
@@ -205,5 +209,8 @@ function judge(d: NodeDigest<Entries>, peer: PeerRow, owner: Owner | undefined):
       ...(owner === undefined ? [] : [owner.vtep.cite]),
     ]);
   }
-  return null;
+  if (neighbour[2] === undefined || onDemand !== null) return null;
+  // measured: it delivers, and the kernel asks the peer again and again; once it is flushed, nobody hears the question for everybody
+  const detail = `has a ${neighbour[2]} neighbour entry for ${who}, not a permanent one: once the kernel forgets it, the tunnel has nobody to ask`;
+  return { ...make('not-permanent', detail, entries), severity: 'medium', confidence: 'likely', latent: true };
 }

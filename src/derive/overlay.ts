@@ -12,13 +12,20 @@ export interface Vtep {
   readonly endLine?: number | undefined;
 }
 
+interface PeerNeighbour {
+  readonly mac: string | null;
+  readonly line: number;
+  /** STALE, REACHABLE ...: the kernel may forget it; null: it stays, or nothing tells. */
+  readonly passing: string | null;
+}
+
 /** What a node has installed to reach one peer's pods: route, neighbour, forwarding entries. */
 export interface Peer {
   readonly dev: string;
   readonly subnet: string;
   readonly gateway: string;
   readonly routeLine: number;
-  readonly neighbour: { readonly mac: string | null; readonly line: number } | null;
+  readonly neighbour: PeerNeighbour | null;
   readonly remotes: readonly { readonly dst: string; readonly line: number }[];
 }
 
@@ -55,10 +62,12 @@ export function overlayPeers(source: Source<'links' | 'routes4' | 'neighbours' |
   const devices = new Set(
     links.value.devices.filter((d) => d.vxlan !== undefined && isOverlay(d.name)).map((d) => d.name),
   );
-  const neighbourAt = new Map<string, { mac: string | null; line: number }>();
+  const neighbourAt = new Map<string, PeerNeighbour>();
   for (const n of neighbours.value.entries) {
     // FAILED and INCOMPLETE have no MAC: as good as none
-    if (devices.has(n.dev)) neighbourAt.set(`${n.dev} ${n.ip}`, { mac: n.mac ?? null, line: n.line });
+    if (!devices.has(n.dev)) continue;
+    const passing = n.state.some((s) => s === 'PERMANENT' || s === 'NOARP') ? null : (n.state[0] ?? null);
+    neighbourAt.set(`${n.dev} ${n.ip}`, { mac: n.mac ?? null, line: n.line, passing });
   }
   const remotesOf = new Map<string, { dst: string; line: number }[]>();
   for (const e of fdb.value.entries) {

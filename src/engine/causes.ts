@@ -7,7 +7,7 @@ const confidenceRank: Record<Confidence, number> = { proven: 0, likely: 1, possi
 
 /**
  * Causes before symptoms. A finding explained by another one on a node where its cause can be is a symptom; what is left is ranked by
- * severity, confidence, and how many nodes and symptoms it accounts for. Info findings are context, never causes.
+ * severity, confidence, and how many nodes and symptoms it accounts for. Info findings are context, never causes; latent ones explain nothing.
  */
 export function rankCauses(findings: readonly AnalysisFinding[], rules: readonly AnyRule[]): Cause[] {
   const explains = new Map(rules.map((rule) => [rule.id, rule.explains ?? []]));
@@ -15,7 +15,7 @@ export function rankCauses(findings: readonly AnalysisFinding[], rules: readonly
   const symptomOf = new Map<string, string[]>();
   for (const cause of candidates) {
     for (const symptom of candidates) {
-      if (cause === symptom || cause.rule === symptom.rule) continue;
+      if (cause === symptom || cause.rule === symptom.rule || cause.latent === true) continue;
       if (!explains.get(cause.rule)?.includes(symptom.rule)) continue;
       const places = symptom.blame ?? symptom.nodes;
       if (!cause.nodes.some((n) => places.includes(n))) continue;

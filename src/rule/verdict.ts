@@ -52,6 +52,8 @@ export interface Finding {
   readonly message: string;
   readonly cites: NonEmpty<Cite>;
   readonly remediation?: readonly Remediation[];
+  /** It breaks nothing yet: what is broken on its nodes has another cause. */
+  readonly latent?: boolean;
   /** What collected fact would disprove it. */
   readonly disprove?: string;
   /** A traced packet, when the finding comes from one. */

@@ -63,12 +63,36 @@ testRule(rule, {
       nodes: { a: a({ neigh: (_, l) => l.replace('00:02', '00:01') }), b },
       expect: [{ key: 'own-mac 10.244.2.0', cites: ['via 10.244.2.0', 'lladdr 0e:00:00:00:00:01'] }],
     },
+    'a neighbour that the kernel may forget': {
+      nodes: { a: a({ neigh: (_, l) => l.replace('PERMANENT', 'STALE') }), b },
+      expect: [
+        {
+          key: 'not-permanent 10.244.2.0',
+          severity: 'medium',
+          nodes: ['a', 'b'],
+          message:
+            /^a has a STALE neighbour entry for b, not a permanent one: .*\(subnet 10\.244\.2\.0\/24 via flannel\.1\)$/,
+          cites: ['via 10.244.2.0', 'lladdr 0e:00:00:00:00:02 used 12/12/12 probes 0 STALE', 'dst 192.168.50.12'],
+        },
+      ],
+    },
+    'a neighbour that the kernel may forget, without its forwarding entry: the graver fault': {
+      nodes: { a: a({ neigh: (_, l) => l.replace('PERMANENT', 'STALE'), fdb: () => '' }), b },
+      expect: [
+        { key: 'no-fdb 10.244.2.0', severity: 'critical', cites: ['via 10.244.2.0', 'STALE', 'absent: an entry'] },
+      ],
+    },
     'a missing entry needs no bundle of the peer': {
       nodes: { a: a({ fdb: () => '' }) },
       expect: [{ key: 'no-fdb 10.244.2.0', nodes: ['a'], cites: ['via', 'lladdr', 'absent: an entry'] }],
     },
   },
-  passes: { 'entries match the peer': { nodes: { a: a({}), b } } },
+  passes: {
+    'entries match the peer': { nodes: { a: a({}), b } },
+    'nothing is asked of a neighbour that needs no ARP': {
+      nodes: { a: a({ neigh: (_, l) => l.replace('PERMANENT', 'NOARP') }), b },
+    },
+  },
   unknown: {
     'a node of another cluster with the same pod range is not the peer': {
       nodes: {

@@ -158,6 +158,16 @@ describe('trace-pod-to-pod beside other rules', () => {
     ]);
   });
 
+  it('is no symptom of a fault that breaks nothing yet', () => {
+    const both = edited(blocked(vxlan!, 'node-b'), 'node-a', 'host/ip/neigh.txt', (t) =>
+      t.replace(/^(10\.244\.2\.0 dev flannel\.1 .*)PERMANENT/m, '$1STALE'),
+    );
+    expect(causesOf(both)).toEqual([
+      expect.stringMatching(/^trace-pod-to-pod\/node-b\+/),
+      expect.stringMatching(/^vxlan-forwarding-entry-wrong\/node-a.*:not-permanent 10\.244\.2\.0/),
+    ]);
+  });
+
   it('is no symptom of a fault elsewhere', () => {
     const both = blocked(
       edited(vxlan!, 'node-a', 'host/bridge/fdb.txt', (t) =>
