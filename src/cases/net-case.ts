@@ -1,3 +1,4 @@
+import { kept } from '../core/kept.ts';
 import { NodeFacts } from '../engine/index.ts';
 import { buildNode, lazyCluster, type NetCluster, type NetNode } from '../net/index.ts';
 import { type NetDigest, netDigest } from '../net/owners.ts';
@@ -100,16 +101,6 @@ function netCase(
     evidenceOf.drop(node);
   };
   return { cluster: lazyCluster(digests, open, close), textAt: (node, path) => evidenceOf(node)?.textAt(path) ?? null };
-}
-
-/** Asks once for each key. */
-function kept<V>(make: (key: string) => V): ((key: string) => V) & { drop(key: string): void } {
-  const known = new Map<string, V>();
-  const get = (key: string): V => {
-    if (!known.has(key)) known.set(key, make(key));
-    return known.get(key) as V;
-  };
-  return Object.assign(get, { drop: (key: string) => void known.delete(key) });
 }
 
 function currentBundles(store: CaseFile): readonly BundleRow[] {

@@ -1,3 +1,4 @@
+import { kept } from '../core/kept.ts';
 import { type Addr, formatAddr } from './addr.ts';
 import type { Reason } from './doubt.ts';
 import { type Face, type Faceless, UNREAD } from './face.ts';
@@ -42,20 +43,16 @@ export function lazyCluster(
 ): NetCluster {
   const ids = digests.map((d) => d.id);
   const known = new Set(ids);
-  const nodes = new Map<string, NetNode | undefined>();
+  const opened = kept(open);
   const addresses = new Lookup(digests, (device) => device.slice(2));
   const macs = new Lookup(digests, (device) => (device[1] === '' ? [] : [device[1]]));
   let gaps: NetCluster['gaps'] | undefined;
   const byId = new Map(digests.map((d) => [d.id, d.digest]));
   return {
     ids,
-    node(id) {
-      if (!known.has(id)) return undefined;
-      if (!nodes.has(id)) nodes.set(id, open(id));
-      return nodes.get(id);
-    },
+    node: (id) => (known.has(id) ? opened(id) : undefined),
     forget(id) {
-      if (nodes.delete(id)) close(id);
+      if (opened.drop(id)) close(id);
     },
     owners: (addr) => addresses.find(formatAddr(addr)),
     macOwners: (mac) => macs.find(mac),

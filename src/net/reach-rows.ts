@@ -1,3 +1,4 @@
+import { kept } from '../core/kept.ts';
 import type { Addr } from './addr.ts';
 import { formatAddr } from './addr.ts';
 import type { NetCluster } from './cluster.ts';
@@ -113,19 +114,6 @@ export function fillRow(
 }
 
 const likeOne = (a: Outward | null, b: Outward | null): boolean => a !== null && b !== null && alike(a, b);
-
-/** Asks once for each address. */
-function kept<V>(of: (addr: Addr) => V): (addr: Addr) => V {
-  const known = new Map<Addr, V>();
-  return (addr) => {
-    let value = known.get(addr);
-    if (value === undefined) {
-      value = of(addr);
-      known.set(addr, value);
-    }
-    return value;
-  };
-}
 
 /** From the lowest to the highest address of pods, and of nodes. */
 function rangesOf(faces: readonly (NodeFace | null)[]): readonly (readonly [number, number])[] {

@@ -1,4 +1,5 @@
 import type { Database, Statement } from 'better-sqlite3';
+import { kept } from '../core/kept.ts';
 import type { CaseEvent } from './event-types.ts';
 
 /** Tables computed from events. Another `version` than the file's means: reset and replay. */
@@ -56,17 +57,8 @@ export class Words {
 const MOST_WORDS = 50_000;
 
 /** Prepared statements by their text. */
-export function statements(db: Database): (text: string) => Statement<unknown[]> {
-  const known = new Map<string, Statement<unknown[]>>();
-  return (text) => {
-    let statement = known.get(text);
-    if (statement === undefined) {
-      statement = db.prepare<unknown[]>(text);
-      known.set(text, statement);
-    }
-    return statement;
-  };
-}
+export const statements = (db: Database): ((text: string) => Statement<unknown[]>) =>
+  kept((text) => db.prepare<unknown[]>(text));
 
 type Json = Record<string, unknown>;
 const isObject = (v: unknown): v is Json => typeof v === 'object' && v !== null && !Array.isArray(v);
