@@ -1,3 +1,4 @@
+import { whyDown } from './devices.ts';
 import { ingressDoubt } from './hook.ts';
 import { end, type Frame, lost, type Run } from './run.ts';
 import { type End, fork, type Way } from './way.ts';
@@ -14,8 +15,8 @@ export function receive(run: Run, way: Way, port: Port, frame: Frame): readonly 
       device.cite,
     ]);
   const counted = { ...way, passed: way.passed + 1 };
-  if (device.up === false)
-    return end(counted, 'dropped', `${device.name} is down`, space, packet, `link ${device.name}`, [device.cite]);
+  const down = whyDown(device);
+  if (down !== null) return end(counted, 'dropped', down, space, packet, `link ${device.name}`, [device.cite]);
   const ingress = ingressDoubt(space, device.name);
   if (ingress !== null) {
     const { holds, fails } = fork(counted, ingress.key, ingress);

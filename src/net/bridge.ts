@@ -1,5 +1,5 @@
 import { type Addr, formatAddr } from './addr.ts';
-import type { Device } from './devices.ts';
+import { type Device, whyDown } from './devices.ts';
 import type { Cite, Reason } from './doubt.ts';
 import { bridgeFdb } from './fdb.ts';
 import { throughIpvs } from './ipvs.ts';
@@ -154,8 +154,8 @@ function fragmentsOnUnequalPorts(
 }
 
 function deliverPort(run: Run, way: Way, space: Space, bridge: Device, out: Device, frame: Frame): readonly End[] {
-  if (out.up === false)
-    return end(way, 'dropped', `${out.name} is down`, space, frame.packet, `link ${out.name}`, [out.cite]);
+  const down = whyDown(out);
+  if (down !== null) return end(way, 'dropped', down, space, frame.packet, `link ${out.name}`, [out.cite]);
   if (out.mtu !== null && frame.packet.size > out.mtu + 4 && (frame.packet.df || (bridge.mtu ?? 0) > out.mtu)) {
     const because = `${frame.packet.size} bytes do not fit the MTU ${out.mtu} of the port ${out.name}, and a bridge sends no error`;
     return end(way, 'dropped', because, space, frame.packet, `mtu ${out.name}`, [out.cite]);
@@ -207,7 +207,7 @@ function egress(run: Run, space: Space, bridge: Device, frame: Frame): Egress {
   let open: Reason | null = null;
   let uplink: Device | null = null;
   for (const p of ports) {
-    if (p.up === false) continue;
+    if (whyDown(p) !== null) continue;
     const segment = segmentOf({ space, device: p });
     const here = segment.ends.some((e) =>
       to !== null ? e.space === to.space && e.device === to.device : mac !== null && e.device.mac === mac,

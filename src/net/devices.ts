@@ -24,6 +24,8 @@ export interface Device {
   readonly kind: string;
   /** null: the flags were not printed. */
   readonly up: boolean | null;
+  /** Something is at the other end of its wire; without that it sends nothing (dev_deactivate). */
+  readonly carrier: boolean | null;
   readonly mtu: number | null;
   readonly mac: string | null;
   readonly master: string | null;
@@ -152,6 +154,7 @@ function deviceOf(
     index: parts.find((p) => p.ifindex > 0)?.ifindex ?? 0,
     kind,
     up: flags.length === 0 ? null : flags.includes('UP'),
+    carrier: flags.length === 0 ? null : !flags.includes('NO-CARRIER'),
     mtu: first(parts, 'mtu'),
     mac: first(parts, 'mac'),
     master: first(parts, 'master'),
@@ -207,4 +210,10 @@ function portAttributes(space: Space): Ports {
     }
   }
   return { port, bridge };
+}
+
+/** Why nothing leaves or comes by the device: `eth0 is down`, `eth0 has no carrier`; null: nothing stands in the way. */
+export function whyDown({ name, up, carrier }: Device): string | null {
+  if (up === false) return `${name} is down`;
+  return carrier === false ? `${name} has no carrier: nothing is at the other end of its wire, or that is down` : null;
 }

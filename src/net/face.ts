@@ -1,4 +1,5 @@
 import { formatAddr, parseAddr } from './addr.ts';
+import { whyDown } from './devices.ts';
 import type { NetNode } from './model.ts';
 import { representativeOf } from './representative.ts';
 import { isUplink } from './wire.ts';
@@ -37,7 +38,7 @@ export function faceOf(node: NetNode): Face | Faceless {
   if (typeof found === 'string') return { because: found };
   const { host } = node;
   const underlay = host.devices.list.flatMap((d) =>
-    isUplink({ space: host, device: d }) && d.up !== false
+    isUplink({ space: host, device: d }) && whyDown(d) === null
       ? d.addresses.flatMap((a) => (typeof a.addr === 'number' ? [[a.addr, d.mac ?? ''] as const] : []))
       : [],
   );

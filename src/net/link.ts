@@ -1,4 +1,5 @@
 import { type Addr, formatAddr } from './addr.ts';
+import { whyDown } from './devices.ts';
 import { askerOf, neighbourEntry, type Resolved, resolve } from './neighbour.ts';
 import { leaveEvidence } from './outside.ts';
 import { offTheWire, type Packet } from './packet.ts';
@@ -21,8 +22,8 @@ export function transmit(
   inner: Inner | null,
 ): readonly End[] {
   const { space, device } = port;
-  if (device.up === false)
-    return end(way, 'dropped', `${device.name} is down`, space, packet, `link ${device.name}`, [device.cite]);
+  const down = whyDown(device);
+  if (down !== null) return end(way, 'dropped', down, space, packet, `link ${device.name}`, [device.cite]);
   if (device.kind === 'lo' || device.name === 'lo') return run.receivePacket(way, port, packet, inner, false);
   if (device.noArp || (UNFOLLOWED.has(device.kind) && !isUplink(port))) {
     const because = `what ${device.name} (${device.kind || 'a device without ARP'}) of ${space.label} does with packets is not followed`;
@@ -99,8 +100,8 @@ function towards(
 
 export function emit(run: Run, way: Way, port: Port, frame: Frame): readonly End[] {
   const { space, device } = port;
-  if (device.up === false)
-    return end(way, 'dropped', `${device.name} is down`, space, frame.packet, `link ${device.name}`, [device.cite]);
+  const down = whyDown(device);
+  if (down !== null) return end(way, 'dropped', down, space, frame.packet, `link ${device.name}`, [device.cite]);
   const { kinds } = space.devices;
   if (kinds !== null && device.kind === '') return lost(way, kinds, space, frame.packet, `link ${device.name}`);
   if (isUplink(port)) return emitUplink(run, way, port, frame);

@@ -1,11 +1,12 @@
 import { type Addr, formatAddr, isMulticast, parseAddr } from './addr.ts';
+import { answersFor } from './arp.ts';
 import type { NetCluster } from './cluster.ts';
-import type { Device } from './devices.ts';
+import { type Device, whyDown } from './devices.ts';
 import { discovers } from './discovery.ts';
 import { type Absence, type Cite, cite, type Reason } from './doubt.ts';
 import { floodRemotes } from './fdb.ts';
 import { factOf } from './instance.ts';
-import { answersFor, type Judged } from './source.ts';
+import type { Judged } from './source.ts';
 import type { Space } from './space.ts';
 import { bridgeOf, isUplink, type Port, parentOrChild, peerOf, portsOf, uplinkOwners } from './wire.ts';
 
@@ -128,7 +129,7 @@ class Flood {
   }
 
   #arrive(port: Port, depth: number): void {
-    if (port.device.up === false) return;
+    if (whyDown(port.device) !== null) return;
     const bridge = bridgeOf(port);
     if (bridge === null) {
       this.ends.push(port);
@@ -149,7 +150,7 @@ class Flood {
       return;
     }
     for (const to of portsOf(space, bridge.name)) {
-      if (to === from || to.up === false || !forwardsFrames(to)) continue;
+      if (to === from || whyDown(to) !== null || !forwardsFrames(to)) continue;
       if (from?.port.isolated === true && to.port.isolated === true) continue;
       this.send({ space, device: to }, depth + 1);
     }

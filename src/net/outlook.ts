@@ -1,6 +1,6 @@
 import type { VxlanAttributes } from '../facts/index.ts';
 import { type Addr, parseAddr } from './addr.ts';
-import type { Device } from './devices.ts';
+import { type Device, whyDown } from './devices.ts';
 import type { NodeFace } from './face.ts';
 import { type DeviceFdb, fdbOf } from './fdb.ts';
 import { neighbourEntry } from './neighbour.ts';
@@ -75,7 +75,7 @@ export class Outlook {
     if (fromPod === null || this.#bridge === null) return null;
     const onHost = hopTo(host, target.pod, addr, this.#bridge);
     const device = onHost === null ? undefined : host.device(onHost.dev);
-    if (onHost === null || device === undefined || device.up === false) return null;
+    if (onHost === null || device === undefined || whyDown(device) !== null) return null;
     const nexthop = onHost.via ?? target.pod;
     if (device.kind === 'vxlan') {
       const own = this.#tunnel(device);
@@ -139,7 +139,7 @@ function tunnelTo(host: Space, own: TunnelDevice, nexthop: Addr, target: NodeFac
   if (typeof dst !== 'number') return null;
   const under = hopTo(host, dst, local, 'lo');
   const lower = under === null ? undefined : host.device(under.dev);
-  if (under === null || lower === undefined || lower.up === false) return null;
+  if (under === null || lower === undefined || whyDown(lower) !== null) return null;
   const uplink = { space: host, device: lower };
   if (!isUplink(uplink) || !reaches(uplink, under.via ?? dst, target) || !target.underlay.some(([a]) => a === dst))
     return null;

@@ -1,8 +1,6 @@
-import { type Addr, formatAddr, isLoopback, isMulticast } from './addr.ts';
-import type { OwnAddress } from './devices.ts';
+import { type Addr, isLoopback, isMulticast } from './addr.ts';
 import type { Cite, Reason, Truth } from './doubt.ts';
 import { ICMP, makePacket, type Packet } from './packet.ts';
-import { keyTo } from './policy.ts';
 import type { Setting, Space } from './space.ts';
 
 /** An answer with what it rests on. `because` says why not, as a clause. */
@@ -14,19 +12,24 @@ export interface Judged {
 }
 
 const NO_REASON: Reason = { because: '', evidence: [] };
-const yes = (cites: readonly Cite[] = []): Judged => ({ truth: 1, because: '', cites, reason: NO_REASON });
-const no = (because: string, cites: readonly Cite[]): Judged => ({ truth: 0, because, cites, reason: NO_REASON });
-const open = (reason: Reason): Judged => ({ truth: null, because: reason.because, cites: [], reason });
+export const yes = (cites: readonly Cite[] = []): Judged => ({ truth: 1, because: '', cites, reason: NO_REASON });
+export const no = (because: string, cites: readonly Cite[]): Judged => ({
+  truth: 0,
+  because,
+  cites,
+  reason: NO_REASON,
+});
+export const open = (reason: Reason): Judged => ({ truth: null, because: reason.because, cites: [], reason });
 
 /** `conf.all` or the device's own, whichever is larger: how the kernel joins most of them. Null: one that could matter is missing. */
-function joined(space: Space, dev: string, name: string): { value: number | null; setting: Setting } {
+export function joined(space: Space, dev: string, name: string): { value: number | null; setting: Setting } {
   const own = space.sysctl(`net/ipv4/conf/${dev}/${name}`);
   const all = space.sysctl(`net/ipv4/conf/all/${name}`);
   if (own.value === null || all.value === null) return { value: null, setting: own.value === null ? own : all };
   return own.value >= all.value ? { value: own.value, setting: own } : { value: all.value, setting: all };
 }
 
-const present = (cite: Cite | null): readonly Cite[] => (cite === null ? [] : [cite]);
+export const present = (cite: Cite | null): readonly Cite[] => (cite === null ? [] : [cite]);
 
 /** May the packet have come in by the device with this source (fib_validate_source)? `oif`: where it goes on; null: it is delivered here. */
 export function sourceIsValid(space: Space, dev: string, packet: Packet, oif: string | null): Judged {
@@ -119,43 +122,3 @@ export function bridgeCallsIptables(space: Space, bridge: string, family: 4 | 6)
   if (space.sysctlsClosed) return no('br_netfilter is not loaded', []);
   return open(setting.reason);
 }
-
-/** Does the namespace answer ARP or NDP on the device for an address (arp_process)? */
-export function answersFor(space: Space, dev: string, addr: Packet['src'], asker: Packet['src'] | null): Judged {
-  const device = space.device(dev);
-  const family = typeof addr === 'number' ? 4 : 6;
-  const own = space.devices.own.get(addr);
-  if (device === undefined || device.up === false)
-    return no(`${dev} is down`, device === undefined ? [] : [device.cite]);
-  if (own !== undefined) {
-    if (family === 6) return answersNdp(own, dev);
-    const ignore = joined(space, dev, 'arp_ignore');
-    if ((ignore.value ?? 0) >= 1 && own.dev !== dev)
-      return no(`arp_ignore keeps ${dev} silent`, present(ignore.setting.cite));
-    if (asker !== null && typeof asker === 'number') {
-      const valid = sourceIsValid(space, dev, { ...ARP, src: asker, dst: addr } as Packet, null);
-      if (valid.truth === 0) return no(`the asker is refused: ${valid.because}`, valid.cites);
-    }
-    return yes([own.cite]);
-  }
-  if (family === 4) {
-    const proxy = joined(space, dev, 'proxy_arp');
-    if ((proxy.value ?? 0) > 0) {
-      const [route] = space.routing(4).lookup({ ...keyTo(addr), iif: dev });
-      if (route?.type === 'unicast' && route.dev !== dev) return yes(present(proxy.setting.cite));
-    }
-  }
-  return no('the address is not there', []);
-}
-
-/** ndisc_recv_ns(): an address is answered for where it is, and once nobody else turned out to have it. */
-function answersNdp(own: OwnAddress, dev: string): Judged {
-  if (own.dev !== dev) return no('the address is on another device', [own.cite]);
-  if (own.dad === null) return yes([own.cite]);
-  const address = `${formatAddr(own.addr)} on ${dev}`;
-  return own.dad === 'dadfailed'
-    ? no(`somebody else has the address ${address} too (dadfailed): it is not used`, [own.cite])
-    : open({ because: `whether ${address} is in use yet (tentative) is not known`, evidence: [] });
-}
-
-const ARP = { mark: 0, tos: 0, proto: 0 };

@@ -1,5 +1,5 @@
 import type { NetCluster } from './cluster.ts';
-import type { Device } from './devices.ts';
+import { type Device, whyDown } from './devices.ts';
 import type { Reason } from './doubt.ts';
 import type { Space } from './space.ts';
 
@@ -168,7 +168,7 @@ function uplink({ space, device }: Port): boolean {
       return false;
     case 'macvlan': {
       const parent = device.macvlanMode === 'bridge' ? parentOf({ space, device }) : null;
-      if (parent === null || parent.device.up === false || parent.device.master !== null) return false;
+      if (parent === null || whyDown(parent.device) !== null || parent.device.master !== null) return false;
       return parent.device.kind !== 'bridge' && isUplink(parent);
     }
     case 'bridge':
