@@ -9,6 +9,8 @@ export interface InterfaceAddress extends Span {
   readonly secondary: boolean;
   readonly label?: string;
   readonly peer?: string;
+  /** IPv6, past its preferred lifetime: not chosen as a source while there is another. */
+  readonly deprecated?: boolean;
   /** Duplicate address detection of IPv6 has not ended, or found somebody else: the kernel does not use the address. */
   readonly dad?: 'tentative' | 'dadfailed';
 }

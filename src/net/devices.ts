@@ -10,6 +10,8 @@ export interface OwnAddress {
   readonly net: Net;
   readonly secondary: boolean;
   readonly scope: string;
+  /** IPv6: not chosen for what begins here while there is another. */
+  readonly deprecated: boolean;
   /** Not in use: see InterfaceAddress. */
   readonly dad: 'tentative' | 'dadfailed' | null;
   readonly dev: string;
@@ -144,6 +146,7 @@ function deviceOf(
       net: { base: networkOf(onLink, a.prefixLength), length: a.prefixLength },
       secondary: a.secondary,
       scope: a.scope,
+      deprecated: a.deprecated === true,
       dad: a.dad ?? null,
       dev: name,
       cite: cite(fact, a),

@@ -250,7 +250,7 @@ export function resolve(cluster: NetCluster, port: Port, nexthop: Addr, asker: A
  */
 export function askerOf({ space, device }: Port, src: Addr, nexthop: Addr): Addr | null {
   if (typeof nexthop === 'bigint') return device.addresses.some((a) => a.addr === src) ? src : null;
-  return space.devices.own.has(src) ? src : space.routing(4).sourceAddress(device.name, nexthop).addr;
+  return space.devices.own.has(src) ? src : space.routing(4).sourceAddress(device.name, nexthop, nexthop).addr;
 }
 
 /** flannel writes neighbours of its tunnel itself: what is not there is asked for in the tunnel, where nobody answers [V28]. */

@@ -88,7 +88,7 @@ function sourceFor(
   if (answer.type === 'local') return { addr: dst, cites: [], reason: null };
   return space
     .routing(typeof dst === 'number' ? 4 : 6)
-    .sourceAddress(answer.dev, answer.via ?? dst, answer.via === null);
+    .sourceAddress(answer.dev, dst, answer.via ?? dst, answer.via === null);
 }
 
 function output(

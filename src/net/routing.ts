@@ -246,8 +246,8 @@ export class Routing {
   }
 
   /** What MASQUERADE and senders without a preferred source take for a device and next hop. */
-  sourceAddress(oif: string, nexthop: Addr | null, onLink = false): SourceAddress {
-    return selectSource(this.space, this.family, oif, nexthop, onLink);
+  sourceAddress(oif: string, dst: Addr, nexthop: Addr, onLink = false): SourceAddress {
+    return selectSource(this.space, oif, dst, nexthop, onLink);
   }
 
   /** Is the packet's source one that the namespace would answer through `iif`? `mark`: the lookup uses the packet's mark. */

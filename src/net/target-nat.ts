@@ -109,7 +109,7 @@ export function translate(
 export function masquerade(state: State, site: Site, rule: PreparedRule, to: NatRange): readonly Outcome[] {
   const p = state.packet;
   const routing = site.run.space.routing(typeof p.dst === 'number' ? 4 : 6);
-  const { addr, cites, reason } = routing.sourceAddress(p.oif, p.nexthop);
+  const { addr, cites, reason } = routing.sourceAddress(p.oif, p.dst, p.nexthop ?? p.dst);
   if (addr !== null) return translate(state, site, rule, 'masquerade', { ...to, addresses: [addr, addr] }, cites);
   if (reason !== null) return [lost(state, ruleKey(site, rule, p, 'masquerade'), ruleReason(site, rule, reason))];
   const because = `${p.oif} has no address to masquerade with`;

@@ -66,6 +66,7 @@ function addressOf(entry: JsonRecord): InterfaceAddress | null {
     secondary: entry.flag('secondary') ?? false,
     label: entry.text('label'),
     peer: entry.text('address'),
+    deprecated: entry.flag('deprecated') === true ? true : undefined,
     dad: ip.family === 4 ? undefined : dadOf((flag) => entry.flag(flag) === true),
     ...entry.span,
   });

@@ -119,6 +119,7 @@ function readAddress(words: readonly string[], line: number): Writable<Interface
     secondary: bare.includes('secondary'),
     label: ip.family === 4 && label !== undefined && !addressFlags.test(label) ? label : undefined,
     peer: peer === '' ? undefined : peer,
+    deprecated: bare.includes('deprecated') ? true : undefined,
     dad: ip.family === 4 ? undefined : dadOf((flag) => bare.includes(flag)),
     line,
     endLine: line,
