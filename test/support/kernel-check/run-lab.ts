@@ -56,6 +56,7 @@ export class PlannedLab {
       if (plan.ipv6) await addIpv6(lab);
       if (plan.twoNetworks) await addSecondNetwork(plan, lab);
       const places = new Map<string, Place>(lab.places().map((place) => [place.id, place]));
+      await forgetNeighbours(places);
       return new PlannedLab(plan, lab, places, await applySteps(plan, places));
     } catch (e) {
       await lab.destroy();
@@ -161,6 +162,11 @@ async function addIpv6(lab: Lab): Promise<void> {
 }
 
 /** Place by place in their order; one that fails has no effect and does not end the others. */
+/** What was learned while the lab was built would hide for a while what the steps break. */
+async function forgetNeighbours(places: ReadonlyMap<string, Place>): Promise<void> {
+  await Promise.all([...places.values()].map((place) => place.run('ip neigh flush all')));
+}
+
 async function applySteps(plan: Plan, places: ReadonlyMap<string, Place | LabPod>): Promise<string[]> {
   const byPlace = Map.groupBy(plan.steps, (step) => step.at);
   const ran = await Promise.all(
