@@ -157,7 +157,8 @@ function deviceOf(
     index: parts.find((p) => p.ifindex > 0)?.ifindex ?? 0,
     kind,
     up: flags.length === 0 ? null : flags.includes('UP'),
-    carrier: flags.length === 0 ? null : !flags.includes('NO-CARRIER'),
+    // NO-CARRIER follows by up to a second (linkwatch), LOWER_UP at once
+    carrier: flags.length === 0 ? null : flags.includes('LOWER_UP') || !flags.includes('NO-CARRIER'),
     mtu: first(parts, 'mtu'),
     mac: first(parts, 'mac'),
     master: first(parts, 'master'),

@@ -54,17 +54,18 @@ export function discovers(
       const calls = port.space === between?.space ? between.calls : null;
       if (calls?.truth === null) return { passes: null, because, reason: calls.reason };
       if (!asksFirst(target, asker, addr, own)) return { passes: 0, because, reason: none };
-      return {
-        passes: null,
-        because,
-        reason: { because: `${because}; it is known for a while once it asks itself`, evidence: [] },
-      };
+      return { passes: null, because, reason: knownWhenItAsks(because) };
     }
     if (dropped.length > 0 || ways.some((w) => w.verdict === 'unknown')) doubt ??= ways.flatMap((w) => w.doubts)[0];
   }
   if (doubt === undefined) return { passes: 1, because: '', reason: none };
   return { passes: null, because: doubt.because, reason: { because: doubt.because, evidence: doubt.evidence } };
 }
+
+export const knownWhenItAsks = (because: string): Reason => ({
+  because: `${because}; it is known for a while once it asks itself`,
+  evidence: [],
+});
 
 /** The hooks that the question for an address passes. */
 function question(asker: Port, target: Port, source: Addr, addr: bigint, between: Between | null): readonly Stage[] {

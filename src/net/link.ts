@@ -29,8 +29,9 @@ export function transmit(
     const because = `what ${device.name} (${device.kind || 'a device without ARP'}) of ${space.label} does with packets is not followed`;
     return lost(way, { because, evidence: [] }, space, packet, `link ${device.name}`);
   }
-  const found = resolve(run.cluster, port, nexthop, askerOf(port, packet.src, nexthop));
-  if (found.length === 1) return towards(run, way, port, packet, nexthop, inner, found[0] as Resolved);
+  const found = neighbours(run, way, port, packet, nexthop);
+  if (found.length === 1 && found[0] !== undefined)
+    return towards(run, found[0].way, port, packet, nexthop, inner, found[0].to);
   // the same address twice: who answers first is not in the evidence
   const [first, ...rest] = found;
   const because = `${formatAddr(nexthop)} is on ${found.length} devices of the wire of ${device.name} of ${space.label}; which one answers is not known`;
@@ -39,11 +40,33 @@ export function transmit(
     evidence: ['ip.neigh'],
   });
   return [
-    ...(holds === undefined || first === undefined ? [] : towards(run, holds, port, packet, nexthop, inner, first)),
+    ...(holds === undefined || first === undefined ? [] : towards(run, holds, port, packet, nexthop, inner, first.to)),
     ...(fails === undefined
       ? []
-      : rest.slice(0, 1).flatMap((r) => towards(run, fails, port, packet, nexthop, inner, r))),
+      : rest.slice(0, 1).flatMap((r) => towards(run, fails, port, packet, nexthop, inner, r.to))),
   ];
+}
+
+/** Who is at a next hop. A neighbour that keeps silent is known all the same when it asked before, on this very way. */
+function neighbours(
+  run: Run,
+  way: Way,
+  port: Port,
+  packet: Packet,
+  nexthop: Addr,
+): readonly { readonly to: Resolved; readonly way: Way }[] {
+  const asker = askerOf(port, packet.src, nexthop);
+  const found = resolve(run.cluster, port, nexthop, asker);
+  const met = way.met.find((m) => m.knows === port.space && m.on === port.device.name && m.addr === nexthop);
+  if (met !== undefined && found.every((r) => r.kind === 'nobody' || r.kind === 'unknown'))
+    return [{ to: { kind: 'port', port: met.at, cites: [] }, way }];
+  return found.map((to) => {
+    if (to.kind !== 'port' || asker === null) return { to, way };
+    return {
+      to,
+      way: { ...way, met: [...way.met, { knows: to.port.space, on: to.port.device.name, addr: asker, at: port }] },
+    };
+  });
 }
 
 const UNFOLLOWED = new Set([

@@ -2,7 +2,7 @@ import { type Addr, formatAddr, isMulticast, parseAddr } from './addr.ts';
 import { answersFor } from './arp.ts';
 import type { NetCluster } from './cluster.ts';
 import { type Device, whyDown } from './devices.ts';
-import { discovers } from './discovery.ts';
+import { discovers, knownWhenItAsks } from './discovery.ts';
 import { type Absence, type Cite, cite, type Reason } from './doubt.ts';
 import { floodRemotes } from './fdb.ts';
 import { factOf } from './instance.ts';
@@ -192,13 +192,11 @@ export function resolve(cluster: NetCluster, port: Port, nexthop: Addr, asker: A
   const answering: Port[] = [];
   const silent: { because: string; cites: readonly Cite[] }[] = [];
   const answers = (end: Port): Judged => {
-    const own = answersFor(end.space, end.device.name, nexthop, asker);
-    if (own.truth !== 1) return own;
-    const { passes, because, reason } = discovers(port, end, nexthop, asker);
-    if (passes === 1) return own;
+    const judged = answersOn(port, end, nexthop, asker);
     // what the rules leave open the neighbour table has seen
-    if (failed !== null) return { truth: 0, because, cites: [failed.cite], reason };
-    return { truth: passes, because, cites: [], reason };
+    return judged.truth === null && failed !== null
+      ? { ...judged, truth: 0, cites: [...judged.cites, failed.cite] }
+      : judged;
   };
   for (const end of segment.ends) {
     const answer = answers(end);
@@ -242,6 +240,19 @@ export function resolve(cluster: NetCluster, port: Port, nexthop: Addr, asker: A
       cites: [device.cite, ...cites],
     },
   ];
+}
+
+/** Does somebody on the wire answer for the address, or is he known without that? */
+function answersOn(port: Port, end: Port, addr: Addr, asker: Addr | null): Judged {
+  const own = answersFor(end.space, end.device.name, addr, asker);
+  if (own.truth === 0 && typeof asker === 'number' && end.space.devices.own.has(addr) && whyDown(end.device) === null) {
+    // arp_process(): who answers a question knows its sender from then on, who keeps silent himself may ask all the same
+    const heard = answersFor(port.space, port.device.name, asker, addr);
+    return heard.truth === 0 ? own : { ...own, truth: null, reason: knownWhenItAsks(own.because) };
+  }
+  if (own.truth !== 1) return own;
+  const { passes, because, reason } = discovers(port, end, addr, asker);
+  return passes === 1 ? own : { truth: passes, because, cites: [], reason };
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Addr } from './addr.ts';
+import type { Device } from './devices.ts';
 import type { Absence, Cite, Doubt, Reason, Truth } from './doubt.ts';
 import { type CtView, type Packet, type Port, type Tuple, tupleOf } from './packet.ts';
 import type { Space } from './space.ts';
@@ -36,6 +37,16 @@ interface Peer {
   readonly port: Port | null;
 }
 
+/** Who answers a question for its hardware address knows from then on who asked (arp_process, ndisc_recv_ns). */
+interface Met {
+  readonly knows: Space;
+  /** On which of its devices. */
+  readonly on: string;
+  readonly addr: Addr;
+  /** The device that asked. */
+  readonly at: { readonly space: Space; readonly device: Device };
+}
+
 interface Trail {
   readonly step: Step;
   readonly before: Trail | null;
@@ -50,6 +61,8 @@ export interface Way {
   readonly balanced: readonly Balanced[];
   /** Its share is not known: a scheduler chose by what is not in the evidence. */
   readonly uneven: boolean;
+  /** Questions for hardware addresses that were answered on this way. */
+  readonly met: readonly Met[];
   /** Devices passed: the guard against loops that no TTL ends. */
   readonly passed: number;
   /** Connections of the request: the last one is on its way, a proxy ended the others. */
@@ -69,6 +82,7 @@ export const START: Way = {
   flows: [],
   balanced: [],
   uneven: false,
+  met: [],
   passed: 0,
   legs: [],
   answering: null,
