@@ -71,6 +71,7 @@ export interface FactTypes {
   legacyTables6: TableNames;
   nftJson: NftJson;
   nftText: NftText;
+  ebtables: TextLines;
   ipsets: IpSets;
   ipvs: IpvsServices;
   sockets: Sockets;
@@ -173,6 +174,7 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   legacyTables6: ['fw.ip6-tables-names'],
   nftJson: ['fw.nft-json'],
   nftText: ['fw.nft'],
+  ebtables: ['fw.ebtables-save'],
   ipsets: ['fw.ipset-save'],
   ipvs: ['fw.ipvs'],
   sockets: ['sock.ss-listen'],

@@ -1,4 +1,5 @@
 import { type Addr, formatAddr } from './addr.ts';
+import { bridgeFilters } from './bridge-filters.ts';
 import { type Device, whyDown } from './devices.ts';
 import type { Cite, Reason } from './doubt.ts';
 import { bridgeFdb } from './fdb.ts';
@@ -235,29 +236,4 @@ function egress(run: Run, space: Space, bridge: Device, frame: Frame): Egress {
     kind: 'nobody',
     because: `no device behind ${bridge.name} has the hardware address ${mac ?? 'of ' + formatAddr(frame.nexthop)}`,
   };
-}
-
-/** Filters of the bridge itself, which are not followed; null: there are none. */
-function bridgeFilters(space: Space, bridge: Device): Reason | null {
-  if (bridge.bridge.vlanFiltering === true)
-    return {
-      because: `VLAN filtering of ${bridge.name} on ${space.label} is not followed`,
-      evidence: ['bridge.vlan-json'],
-    };
-  if (space.inode !== null) return null;
-  const known = space.memo.get('bridge filters') as Reason | null | undefined;
-  if (known !== undefined) return known;
-  const json = space.node.facts.get('nftJson');
-  let found: Reason | null = null;
-  if (!json.missing) {
-    const base = json.value.chains.filter((c) => c.family === 'bridge' && c.hook !== undefined);
-    const rules = json.value.rules.filter((r) => r.family === 'bridge');
-    if (base.some((c) => c.policy === 'drop') || (base.length > 0 && rules.length > 0))
-      found = {
-        because: `nft rules of the bridge family (${base[0]?.table ?? ''}) of ${space.label} are not followed`,
-        evidence: [json.evidence],
-      };
-  }
-  space.memo.set('bridge filters', found);
-  return found;
 }

@@ -95,5 +95,6 @@ export const parsers = [
   }),
   defineParser({ fact: 'netnsNftTables', evidence: ['netns.nft-tables'], version: 1, parse: readNftTables }),
   defineParser({ fact: 'iptablesVersion', evidence: ['fw.iptables-version'], version: 1, parse: readVersion }),
+  defineParser({ fact: 'ebtables', evidence: ['fw.ebtables-save'], version: 1, parse: readLines }),
   defineParser({ fact: 'cniLeases', evidence: ['cni.ipam'], version: 1, parse: readLeases }),
 ];

@@ -1,0 +1,53 @@
+import type { Fact } from '../facts/index.ts';
+import type { Device } from './devices.ts';
+import type { Reason } from './doubt.ts';
+import type { Space } from './space.ts';
+
+/** Filters of the bridge itself, which are not followed; null: there are none. */
+export function bridgeFilters(space: Space, bridge: Device): Reason | null {
+  if (bridge.bridge.vlanFiltering === true)
+    return {
+      because: `VLAN filtering of ${bridge.name} on ${space.label} is not followed`,
+      evidence: ['bridge.vlan-json'],
+    };
+  if (space.inode !== null) return null;
+  const known = space.memo.get('bridge filters') as Reason | null | undefined;
+  if (known !== undefined) return known;
+  const found = nftFilters(space) ?? ebtables(space);
+  space.memo.set('bridge filters', found);
+  return found;
+}
+
+/** Tables of the bridge family, of the text form where there is no other. */
+function nftFilters(space: Space): Reason | null {
+  const json = space.node.facts.get('nftJson');
+  const fact: Fact<'nftJson' | 'nftText'> | null = json.missing ? nftText(space) : json;
+  if (fact === null) return null;
+  const base = fact.value.chains.filter((c) => c.family === 'bridge' && c.hook !== undefined);
+  const rules = fact.value.rules.some((r) => r.family === 'bridge');
+  if (!base.some((c) => c.policy === 'drop') && (base.length === 0 || !rules)) return null;
+  return {
+    because: `nft rules of the bridge family (${base[0]?.table ?? ''}) of ${space.label} are not followed`,
+    evidence: [fact.evidence],
+  };
+}
+
+function nftText(space: Space): Fact<'nftText'> | null {
+  const text = space.node.facts.get('nftText');
+  return text.missing ? null : text;
+}
+
+/** ebtables-save: what lets every frame pass as it is says nothing. */
+function ebtables(space: Space): Reason | null {
+  const fact = space.node.facts.get('ebtables');
+  if (fact.missing) return null;
+  const line = fact.value.lines.find(({ text }) => /^:\S+ DROP\b/.test(text) || isRule(text));
+  if (line === undefined) return null;
+  return {
+    because: `ebtables rules of ${space.label} are not followed (${fact.path}:${line.line})`,
+    evidence: [fact.evidence],
+  };
+}
+
+const isRule = (text: string): boolean =>
+  /^(\[\d+:\d+\] )?-A \S/.test(text) && !/ -j (ACCEPT|CONTINUE)( |$)/.test(text);
