@@ -1,4 +1,4 @@
-import { type Addr, formatAddr } from './addr.ts';
+import { type Addr, contains, formatAddr } from './addr.ts';
 import { whyDown } from './devices.ts';
 import { askerOf, neighbourEntry, type Resolved, resolve } from './neighbour.ts';
 import { leaveEvidence } from './outside.ts';
@@ -180,6 +180,10 @@ function emitUplink(run: Run, way: Way, port: Port, frame: Frame): readonly End[
     const failed = entry !== undefined && (entry.state === 'FAILED' || entry.state === 'INCOMPLETE') ? entry : null;
     return leaveEvidence(run, way, port, frame.packet, frame.nexthop, frame.inner, failed);
   }
+  if (target === 'twins') {
+    const because = `more than one node has the hardware address ${frame.mac} on the network of ${port.device.name} of ${port.space.label}: which of them gets its frames is not known`;
+    return lost(way, { because, evidence: [] }, port.space, frame.packet, `neighbour ${port.device.name}`);
+  }
   if (target === 'stranger') {
     const because = `${frame.mac} (${formatAddr(frame.nexthop)} in the neighbour table of ${port.space.label}) is no device of the evidence`;
     return lost(way, { because, evidence: ['ip.link'] }, port.space, frame.packet, `neighbour ${port.device.name}`);
@@ -194,11 +198,12 @@ function entrance(port: Port): Port {
   return door === undefined ? port : { space: port.space, device: door };
 }
 
-function uplinkTarget(run: Run, port: Port, frame: Frame): Port | 'outside' | 'stranger' {
+function uplinkTarget(run: Run, port: Port, frame: Frame): Port | 'outside' | 'stranger' | 'twins' {
+  const byMac = frame.mac === null ? [] : uplinkMacs(run.cluster, frame.mac, port);
+  if (areTwins(byMac, port, frame)) return 'twins';
   if (frame.to !== null) return frame.to;
   const byAddress = uplinkOwners(run.cluster, frame.nexthop, port);
   if (frame.mac === null) return byAddress[0] ?? 'outside';
-  const byMac = uplinkMacs(run.cluster, frame.mac, port);
   const both = byMac.find((m) => byAddress.some((a) => a.space === m.space));
   if (both !== undefined) return both;
   if (byMac[0] !== undefined) return byMac[0];
@@ -206,6 +211,14 @@ function uplinkTarget(run: Run, port: Port, frame: Frame): Port | 'outside' | 's
   const blank = byAddress.find((a) => a.device.mac === null);
   if (blank !== undefined) return blank;
   return byAddress.length > 0 ? 'stranger' : 'outside';
+}
+
+/** A cloned machine: the switch gives the frames to whoever was heard last. VRRP shares its addresses on purpose (RFC 5798). */
+function areTwins(others: readonly Port[], own: Port, { mac, nexthop }: Frame): boolean {
+  const ports = mac === own.device.mac ? [own, ...others] : others;
+  if (ports.length < 2 || mac?.startsWith('00:00:5e:00:0') === true) return false;
+  const near = ports.filter((p) => p === own || p.device.addresses.some((a) => contains(a.net, nexthop)));
+  return new Set(near.map((p) => p.space.node)).size > 1;
 }
 
 /** The packet comes from outside the evidence to the namespace that has the address on an uplink. */

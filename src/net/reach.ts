@@ -78,7 +78,18 @@ export function surveyOf(cluster: NetCluster): Survey {
       face: typeof addr === 'number' ? { id: node, pod: addr, place, underlay, vteps } : null,
     });
   }
-  return { pods, skipped };
+  return { pods: twinsApart(pods), skipped };
+}
+
+/** What is learned of a node holds for addresses that are its own: pairs with one that shares its with another are followed one by one. */
+function twinsApart(pods: readonly Pod[]): readonly Pod[] {
+  const owners = new Map<string | number, Set<string>>();
+  const namesOf = ({ face }: Pod) =>
+    face === null ? [] : [face.pod, ...face.underlay.flat().filter((name) => name !== '')];
+  for (const pod of pods)
+    for (const name of namesOf(pod)) owners.set(name, (owners.get(name) ?? new Set()).add(pod.node));
+  const twin = (pod: Pod) => namesOf(pod).some((name) => (owners.get(name)?.size ?? 0) > 1);
+  return pods.map((pod) => (twin(pod) ? { ...pod, face: null } : pod));
 }
 
 /** What a few traces a node tell of all its pairs, of the pods from `from` up to `to`. */

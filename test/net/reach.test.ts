@@ -37,6 +37,26 @@ describe('reach', () => {
     expect(groups[0]?.blocks).toEqual([{ from: ['node-a', 'node-c'], to: ['node-b'] }]);
   });
 
+  // a cloned machine: the same hardware address, or the same address altogether
+  it.each(['hardware address', 'address'])('twins with one %s are not known by what another learned', async (what) => {
+    const plain = await recordedNodes('healthy-vxlan');
+    const macOf = (id: string) => plain.find((n) => n.id === id)?.host.device('eth0')?.mac ?? '';
+    const [b, c] = [macOf('node-b'), macOf('node-c')];
+    expect(b).toMatch(/^[0-9a-f:]{17}$/);
+    const nodes = await recordedNodes('healthy-vxlan', (node, _path, text) =>
+      what === 'address'
+        ? node === 'node-c'
+          ? text.replaceAll('192.168.50.13', '192.168.50.12')
+          : text
+        : text.replaceAll(c, b),
+    );
+    const [followed, learned] = [reach(clusterOf(nodes), 1000), reach(clusterOf(nodes), 0)];
+    const said = ({ groups }: typeof followed) =>
+      groups.map(({ verdict, because, blocks }) => [verdict, because, blocks]);
+    expect(said(learned)).toEqual(said(followed));
+    expect(learned.groups.map((g) => g.verdict)).not.toContain('delivered');
+  });
+
   it('says which nodes it cannot follow', async () => {
     const { pods, skipped } = reach(clusterOf(await recordedNodes('healthy-docker')));
     expect(pods).toEqual([]);
