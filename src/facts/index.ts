@@ -17,7 +17,7 @@ import type {
   Ruleset,
   TableNames,
 } from './firewall.ts';
-import type { BridgePorts, Bridges, Fdb, Links, Neighbours, NetnsIds, SysfsAttributes } from './links.ts';
+import type { BridgePorts, Bridges, Fdb, Links, Neighbours, NetnsIds, Qdiscs, SysfsAttributes } from './links.ts';
 import type { PolicyRules, Routes } from './routes.ts';
 import type {
   Cgroup,
@@ -57,6 +57,7 @@ export interface FactTypes {
   rules6: PolicyRules;
   neighbours: Neighbours;
   fdb: Fdb;
+  qdiscs: Qdiscs;
   bridgePorts: BridgePorts;
   bridges: Bridges;
   sysfs: SysfsAttributes;
@@ -160,6 +161,7 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   rules6: ['ip.rule6', 'ip.rule6-json'],
   neighbours: ['ip.neigh', 'ip.neigh-json', 'proc.arp'],
   fdb: ['bridge.fdb', 'bridge.fdb-json'],
+  qdiscs: ['tc.qdisc-json'],
   bridgePorts: ['bridge.link', 'bridge.link-json'],
   bridges: ['bridge.brctl-show'],
   sysfs: ['bridge.sysfs'],

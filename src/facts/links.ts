@@ -76,6 +76,8 @@ export interface LinkDevice extends Span {
   readonly port?: BridgePortAttributes;
   readonly vlanId?: number;
   readonly macvlanMode?: string;
+  /** An XDP program is attached. */
+  readonly xdp?: boolean;
   readonly addresses: readonly InterfaceAddress[];
 }
 
@@ -87,6 +89,11 @@ export interface Links {
 /** `ip -j netns list-id`: how this namespace numbers its peers. */
 export interface NetnsIds {
   readonly ids: readonly (Span & { readonly nsid: number; readonly name?: string })[];
+}
+
+/** `tc qdisc`: what shapes, loses or hands packets to programs. */
+export interface Qdiscs {
+  readonly entries: readonly (Span & { readonly dev: string; readonly kind: string })[];
 }
 
 export interface Neighbours {

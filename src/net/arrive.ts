@@ -1,7 +1,7 @@
+import { passDevice } from './device-hooks.ts';
 import { whyDown } from './devices.ts';
-import { ingressDoubt } from './hook.ts';
 import { end, type Frame, lost, type Run } from './run.ts';
-import { type End, fork, type Way } from './way.ts';
+import type { End, Way } from './way.ts';
 import { bridgeOf, type Port } from './wire.ts';
 
 const MAX_PASSED = 200;
@@ -17,18 +17,7 @@ export function receive(run: Run, way: Way, port: Port, frame: Frame): readonly 
   const counted = { ...way, passed: way.passed + 1 };
   const down = whyDown(device);
   if (down !== null) return end(counted, 'dropped', down, space, packet, `link ${device.name}`, [device.cite]);
-  const ingress = ingressDoubt(space, device.name);
-  if (ingress !== null) {
-    const { holds, fails } = fork(counted, ingress.key, ingress);
-    const rest = fails === undefined ? [] : arrive(run, fails, port, frame);
-    return [
-      ...(holds === undefined
-        ? []
-        : end(holds, 'dropped', ingress.because, space, packet, `nft ingress ${device.name}`)),
-      ...rest,
-    ];
-  }
-  return arrive(run, counted, port, frame);
+  return passDevice(counted, port, packet, 'ingress', (w) => arrive(run, w, port, frame));
 }
 
 function arrive(run: Run, way: Way, port: Port, frame: Frame): readonly End[] {

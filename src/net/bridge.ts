@@ -6,7 +6,7 @@ import { bridgeFdb } from './fdb.ts';
 import { throughIpvs } from './ipvs.ts';
 import { familyOf, keyOf, perAnswer } from './layer3.ts';
 import { askerOf, forwardsFrames, resolve, segmentOf } from './neighbour.ts';
-import type { Packet } from './packet.ts';
+import { type Packet, pieceOf } from './packet.ts';
 import { confirm, end, type Frame, hooked, lost, type Run, restoreDestination, restoreSource } from './run.ts';
 import { bridgeCallsIptables, forwards } from './source.ts';
 import type { Space } from './space.ts';
@@ -157,8 +157,10 @@ function fragmentsOnUnequalPorts(
 function deliverPort(run: Run, way: Way, space: Space, bridge: Device, out: Device, frame: Frame): readonly End[] {
   const down = whyDown(out);
   if (down !== null) return end(way, 'dropped', down, space, frame.packet, `link ${out.name}`, [out.cite]);
-  if (out.mtu !== null && frame.packet.size > out.mtu + 4 && (frame.packet.df || (bridge.mtu ?? 0) > out.mtu)) {
-    const because = `${frame.packet.size} bytes do not fit the MTU ${out.mtu} of the port ${out.name}, and a bridge sends no error`;
+  const { packet } = frame;
+  const size = packet.df ? packet.size : Math.min(pieceOf(packet), bridge.mtu ?? Number.POSITIVE_INFINITY);
+  if (out.mtu !== null && size > out.mtu + 4) {
+    const because = `${packet.size} bytes do not fit the MTU ${out.mtu} of the port ${out.name}, and a bridge sends no error`;
     return end(way, 'dropped', because, space, frame.packet, `mtu ${out.name}`, [out.cite]);
   }
   return run.emit(way, { space, device: out }, frame);

@@ -36,6 +36,8 @@ export interface Device {
   readonly netnsId: number | null;
   readonly netnsName: string | null;
   readonly macvlanMode: string | null;
+  /** A program sees what comes in before anything else does. */
+  readonly xdp: boolean;
   readonly vxlan: VxlanAttributes | null;
   readonly bridge: BridgeAttributes;
   readonly port: BridgePortAttributes;
@@ -167,6 +169,7 @@ function deviceOf(
     netnsId: first(parts, 'linkNetnsId'),
     netnsName: first(parts, 'linkNetnsName'),
     macvlanMode: first(parts, 'macvlanMode'),
+    xdp: parts.some((p) => p.xdp === true),
     vxlan,
     bridge: { ...ports.bridge.get(name), ...first(parts, 'bridge') },
     port: { ...ports.port.get(name), ...first(parts, 'port') },

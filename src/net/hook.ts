@@ -1,4 +1,3 @@
-import type { Fact, MissingFact, NftJson } from '../facts/index.ts';
 import { type End, fork, lost, type Run, type State } from './chain.ts';
 import { mergeEnds, mergeStates } from './chain-merge.ts';
 import type { Doubt, Reason } from './doubt.ts';
@@ -232,33 +231,4 @@ function asksNat(s: State, hook: Hook): boolean {
   if (hook === 'prerouting' || hook === 'output')
     return !ct.dnat && ct.dstDone !== true && !(hook === 'prerouting' && iif === 'lo');
   return !ct.snat && ct.srcDone !== true && !(hook === 'input' && iif === 'lo');
-}
-
-/** What an nft ingress chain on the device could do to packets; null: there is none. */
-export function ingressDoubt(space: Space, dev: string): Doubt | null {
-  if (space.inode !== null) return null;
-  const { facts } = space.node;
-  const json = facts.get('nftJson');
-  const name = json.missing ? textIngress(facts.get('nftText')) : jsonIngress(json.value, dev);
-  if (name === null) return null;
-  const because = `nft chain ${name} sees packets on ${dev} before all others`;
-  return { key: `${space.id} ingress ${dev}`, because, evidence: ['fw.nft-json'], holds: true };
-}
-
-const nameOf = (c: { family: string; table: string; name: string }): string => `${c.family} ${c.table} ${c.name}`;
-
-function jsonIngress({ chains, rules }: NftJson, dev: string): string | null {
-  const chain = chains.find(
-    (c) =>
-      c.hook === 'ingress' &&
-      (c.dev ?? dev).split(',').includes(dev) &&
-      (c.policy === 'drop' || rules.some((r) => r.chain === c.name && r.table === c.table && r.family === c.family)),
-  );
-  return chain === undefined ? null : nameOf(chain);
-}
-
-/** The text form does not say which device. */
-function textIngress(fact: Fact<'nftText'> | MissingFact): string | null {
-  const chain = fact.missing ? undefined : fact.value.chains.find((c) => c.hook === 'ingress');
-  return chain === undefined ? null : nameOf(chain);
 }

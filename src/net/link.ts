@@ -1,8 +1,9 @@
 import { type Addr, contains, formatAddr } from './addr.ts';
+import { passDevice } from './device-hooks.ts';
 import { whyDown } from './devices.ts';
 import { askerOf, neighbourEntry, type Resolved, resolve } from './neighbour.ts';
 import { leaveEvidence } from './outside.ts';
-import { offTheWire, type Packet } from './packet.ts';
+import { offTheWire, type Packet, pieceOf } from './packet.ts';
 import { end, type Frame, type Inner, lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
 import { add, type End, fork, step, type Way } from './way.ts';
@@ -17,11 +18,12 @@ export function transmit(
   run: Run,
   way: Way,
   port: Port,
-  packet: Packet,
+  whole: Packet,
   nexthop: Addr,
   inner: Inner | null,
 ): readonly End[] {
   const { space, device } = port;
+  const packet = cut(whole, device.mtu);
   const down = whyDown(device);
   if (down !== null) return end(way, 'dropped', down, space, packet, `link ${device.name}`, [device.cite]);
   if (device.kind === 'lo' || device.name === 'lo') return run.receivePacket(way, port, packet, inner, false);
@@ -46,6 +48,10 @@ export function transmit(
       : rest.slice(0, 1).flatMap((r) => towards(run, fails, port, packet, nexthop, inner, r.to))),
   ];
 }
+
+/** What does not fit is sent in pieces, if it may be. */
+const cut = (packet: Packet, mtu: number | null): Packet =>
+  packet.df || mtu === null || pieceOf(packet) <= mtu ? packet : { ...packet, piece: mtu };
 
 /** Who is at a next hop. A neighbour that keeps silent is known all the same when it asked before, on this very way. */
 function neighbours(
@@ -110,12 +116,13 @@ function towards(
         found.kind === 'mac'
           ? { packet, mac: found.mac, to: null, nexthop, inner }
           : { packet, mac: found.port.device.mac, to: found.port, nexthop, inner };
-      if (device.kind === 'bridge') return run.bridgeTransmit(way, port, frame);
+      const leaving = (w: Way, next: (w: Way) => readonly End[]) => passDevice(w, port, packet, 'egress', next);
+      if (device.kind === 'bridge') return leaving(way, (w) => run.bridgeTransmit(w, port, frame));
       const cited =
         found.cites.length === 0
           ? way
           : add(way, step(space, place, 'resolve', `${formatAddr(nexthop)} is ${frame.mac}`, found.cites));
-      if (device.kind === 'vxlan') return run.tunnel(cited, port, frame);
+      if (device.kind === 'vxlan') return leaving(cited, (w) => run.tunnel(w, port, frame));
       return run.emit(cited, port, frame);
     }
   }
@@ -125,6 +132,11 @@ export function emit(run: Run, way: Way, port: Port, frame: Frame): readonly End
   const { space, device } = port;
   const down = whyDown(device);
   if (down !== null) return end(way, 'dropped', down, space, frame.packet, `link ${device.name}`, [device.cite]);
+  return passDevice(way, port, frame.packet, 'egress', (w) => emitFrame(run, w, port, frame));
+}
+
+function emitFrame(run: Run, way: Way, port: Port, frame: Frame): readonly End[] {
+  const { space, device } = port;
   const { kinds } = space.devices;
   if (kinds !== null && device.kind === '') return lost(way, kinds, space, frame.packet, `link ${device.name}`);
   if (isUplink(port)) return emitUplink(run, way, port, frame);
@@ -149,8 +161,8 @@ export function emit(run: Run, way: Way, port: Port, frame: Frame): readonly End
 /** From one device to another on the same wire: marks and connection tracking stay behind where the namespace changes [V88]. */
 function cross(run: Run, way: Way, from: Port, to: Port, frame: Frame): readonly End[] {
   const { mtu } = to.device;
-  const size =
-    frame.packet.df || from.device.mtu === null ? frame.packet.size : Math.min(frame.packet.size, from.device.mtu);
+  const { packet: sent } = frame;
+  const size = sent.df ? sent.size : Math.min(pieceOf(sent), from.device.mtu ?? Number.POSITIVE_INFINITY);
   if (mtu !== null && size > mtu + VLAN_TAG) {
     const because = `${size} bytes arrive at ${to.device.name} of ${to.space.label}, whose MTU is ${mtu}`;
     if (to.device.kind === 'veth')

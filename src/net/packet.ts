@@ -39,6 +39,8 @@ export interface Packet extends Tuple {
   readonly tcp: 'syn' | 'synack' | 'ack' | null;
   /** Bytes of the IP packet. */
   readonly size: number;
+  /** The largest fragment, once a sender or router has made some: who puts them together again makes none larger (frag_max_size). */
+  readonly piece?: number;
   /** The size is only a guess: rules that look at it cannot be answered. */
   readonly anySize?: boolean;
   readonly df: boolean;
@@ -61,6 +63,9 @@ export interface Packet extends Tuple {
   /** ipvs has had it in this namespace and takes it no more (skb->ipvs_property). */
   readonly balanced?: boolean;
 }
+
+/** Bytes of the largest part in which it travels. */
+export const pieceOf = ({ size, piece }: Packet): number => Math.min(size, piece ?? size);
 
 /** Why a rule about a packet's size has no answer. */
 export const UNSIZED = 'how large the packet is is not known';

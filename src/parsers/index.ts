@@ -20,6 +20,7 @@ import { parsers as nftJson } from './nft-json.ts';
 import { parsers as nftText } from './nft-text.ts';
 import { parsers as plainLines } from './plain-lines.ts';
 import { parsers as processArgs } from './process-args.ts';
+import { parsers as qdiscs } from './qdiscs.ts';
 import { parsers as resolvConf } from './resolv-conf.ts';
 import { parsers as routes } from './routes.ts';
 import { parsers as rules } from './rules.ts';
@@ -46,6 +47,7 @@ export const PARSERS: readonly AnyParser[] = [
   ...links,
   ...neighbours,
   ...nftJson,
+  ...qdiscs,
   ...nftText,
   ...plainLines,
   ...processArgs,

@@ -43,6 +43,7 @@ function deviceOf(record: JsonRecord, skipped: Skipped[]): LinkDevice | null {
     mtu: record.number('mtu'),
     state: record.text('operstate'),
     master: record.text('master'),
+    xdp: record.record('xdp') === undefined ? undefined : true,
     mac: parseMac(record.text('address') ?? '') ?? undefined,
     ...(kind === undefined ? {} : detailsOfRecord(kind, info?.record('info_data'))),
     port: slave === undefined ? undefined : portOfRecord(slave),

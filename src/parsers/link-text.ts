@@ -59,10 +59,12 @@ function readHead(part: string, words: string[], last: OpenDevice | undefined, l
   if (flags === undefined) return null;
   const device = newDevice(ifindex, label, line);
   device.flags = flags.split(',').filter((f) => f !== '');
-  const { values } = readKeyed(words.slice(2), headKeys);
+  const { values, bare } = readKeyed(words.slice(2), headKeys);
+  // xdp, xdpgeneric, xdpoffload, xdpmulti
+  const xdp = bare.some((word) => /^xdp[a-z]*$/.test(word)) || undefined;
   Object.assign(
     device,
-    present({ mtu: count(values.get('mtu')), state: values.get('state'), master: values.get('master') }),
+    present({ mtu: count(values.get('mtu')), state: values.get('state'), master: values.get('master'), xdp }),
   );
   return device;
 }

@@ -20,6 +20,7 @@ export const NETWORK_KINDS = [
   'rules6',
   'neighbours',
   'fdb',
+  'qdiscs',
   'bridgePorts',
   'bridges',
   'sysfs',

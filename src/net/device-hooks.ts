@@ -1,0 +1,83 @@
+import type { Fact, MissingFact, NftJson } from '../facts/index.ts';
+import type { Device } from './devices.ts';
+import type { Doubt } from './doubt.ts';
+import type { Packet } from './packet.ts';
+import { end } from './run.ts';
+import type { Space } from './space.ts';
+import { type End, fork, type Way } from './way.ts';
+import type { Port } from './wire.ts';
+
+/** Where a packet comes in by a device or leaves by it, before and behind everything else. */
+type Side = 'ingress' | 'egress';
+
+/** Goes on past what sits on the device itself, which is not followed: it may drop the packet, or not. */
+export function passDevice(
+  way: Way,
+  { space, device }: Port,
+  packet: Packet,
+  side: Side,
+  next: (way: Way) => readonly End[],
+): readonly End[] {
+  const doubt = deviceDoubt(space, device, side);
+  if (doubt === null) return next(way);
+  const { holds, fails } = fork(way, doubt.key, doubt);
+  return [
+    ...(holds === undefined ? [] : end(holds, 'dropped', doubt.because, space, packet, `${side} ${device.name}`)),
+    ...(fails === undefined ? [] : next(fails)),
+  ];
+}
+
+function deviceDoubt(space: Space, device: Device, side: Side): Doubt | null {
+  if (space.inode !== null) return null;
+  const found = nftDoubt(space, device.name, side) ?? tcDoubt(space, device.name, side) ?? xdpDoubt(device, side);
+  return found === null ? null : { key: `${space.id} ${side} ${device.name}`, ...found, holds: true };
+}
+
+type Found = Pick<Doubt, 'because' | 'evidence'> | null;
+
+function nftDoubt({ node: { facts } }: Space, dev: string, side: Side): Found {
+  const json = facts.get('nftJson');
+  const name = json.missing ? textChain(facts.get('nftText'), side) : jsonChain(json.value, dev, side);
+  const where = side === 'ingress' ? 'before' : 'behind';
+  return name === null
+    ? null
+    : { because: `nft chain ${name} sees packets on ${dev} ${where} all others`, evidence: ['fw.nft-json'] };
+}
+
+const nameOf = (c: { family: string; table: string; name: string }): string => `${c.family} ${c.table} ${c.name}`;
+
+function jsonChain({ chains, rules }: NftJson, dev: string, side: Side): string | null {
+  const chain = chains.find(
+    (c) =>
+      c.hook === side &&
+      (c.dev ?? dev).split(',').includes(dev) &&
+      (c.policy === 'drop' || rules.some((r) => r.chain === c.name && r.table === c.table && r.family === c.family)),
+  );
+  return chain === undefined ? null : nameOf(chain);
+}
+
+/** The text form does not say which device. */
+function textChain(fact: Fact<'nftText'> | MissingFact, side: Side): string | null {
+  const chain = fact.missing ? undefined : fact.value.chains.find((c) => c.hook === side);
+  return chain === undefined ? null : nameOf(chain);
+}
+
+/** Filters and programs hang on these (tc-bpf(8)); netem loses packets by intent. Shapers only delay. */
+const KINDS: Readonly<Record<Side, ReadonlySet<string>>> = {
+  ingress: new Set(['clsact', 'ingress']),
+  egress: new Set(['clsact', 'netem']),
+};
+
+function tcDoubt({ node: { facts }, label }: Space, dev: string, side: Side): Found {
+  const fact = facts.get('qdiscs');
+  if (fact.missing) return null;
+  const entry = fact.value.entries.find((e) => e.dev === dev && KINDS[side].has(e.kind));
+  if (entry === undefined) return null;
+  const because = `what traffic control does to packets on ${dev} of ${label} is not followed (${entry.kind}, ${fact.path}:${entry.line})`;
+  return { because, evidence: [fact.evidence] };
+}
+
+const xdpDoubt = (device: Device, side: Side): Found =>
+  side === 'ingress' && device.xdp
+    ? { because: `what the XDP program on ${device.name} does to packets is not followed`, evidence: [] }
+    : null;
