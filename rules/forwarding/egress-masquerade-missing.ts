@@ -2,7 +2,15 @@ import { formatPrefix, isGlobal, parseIp, parsePrefix, prefixCovers } from '../.
 import { isNonEmpty } from '../../src/core/span.ts';
 import { attachedBridges, type Source } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
-import { defaultDevice, OUTSIDE, POD_KINDS, POD_PROBES, type PodNetwork, podNetworks } from '../../src/derive/pods.ts';
+import {
+  defaultDevice,
+  OUTSIDE,
+  outward,
+  POD_KINDS,
+  POD_PROBES,
+  type PodNetwork,
+  podNetworks,
+} from '../../src/derive/pods.ts';
 import { setting } from '../../src/derive/settings.ts';
 import {
   askEgress,
@@ -11,7 +19,7 @@ import {
   hookNode,
   type NatAnswer,
   RULESET_KINDS,
-  routeTo,
+  routeThrough,
 } from '../../src/net/index.ts';
 import type { Cite, Finding, Undecided } from '../../src/rule/index.ts';
 import { absent, cite, defineClusterRule, isClosed } from '../../src/rule/index.ts';
@@ -19,6 +27,8 @@ import { REF } from '../../src/rule/references.ts';
 
 interface Candidate {
   readonly subnet: string;
+  /** The router that its packets to the outside go to. */
+  readonly gateway: string | null;
   readonly finding: Finding;
 }
 
@@ -28,8 +38,7 @@ interface Egress {
   readonly passes: readonly Cite[];
   readonly unknown: readonly Undecided[];
   readonly because: string;
-  /** The node's default gateway, its own addresses, and the subnets it routes and by whom. */
-  readonly gateway: string | null;
+  /** The node's own addresses, and the subnets it routes and by whom. */
   readonly own: readonly string[];
   readonly routes: readonly (readonly [dst: string, via: string])[];
 }
@@ -63,28 +72,28 @@ export const rule = defineClusterRule({
     const passes: Cite[] = [];
     const unknown: Undecided[] = [];
     const host = hookNode(source);
-    const out = routeTo(host, OUTSIDE);
     const base = {
-      gateway: out === null || out.via === null ? null : formatAddr(out.via),
       own: facts.addresses.value.devices.flatMap((d) => d.addresses.map((a) => a.address)),
       routes: routes.flatMap((r): [string, string][] => (r.via === undefined ? [] : [[r.dst, r.via]])),
     };
     const nothing = (because: string): Egress => ({ ...base, candidates, passes, unknown, because });
     const { doubt } = attachedBridges(source);
     if (doubt !== null) unknown.push({ nodes: [node.id], because: doubt, evidence: ['ip.addr', 'bridge.brctl-show'] });
-    if (out === null) {
-      const way = defaultDevice(source);
-      if (way === null) return nothing('no route to the outside on this node');
-      const because = `which way packets to the outside leave: there is a default route by ${way}, but policy rules that could send them elsewhere were not read`;
-      if (podNetworks(source).length > 0) unknown.push({ nodes: [node.id], because, evidence: ['ip.rule4'] });
-      return nothing('no container network with a port on this node');
-    }
     const rulesOff = wants.daemonJson.missing ? undefined : setting(wants.daemonJson.value, 'iptables');
     const announcer = routes.find((r) => /^(bird|bgp|zebra|eigrp|isis|ospf|186|188|189|191|192)$/.test(r.proto ?? ''));
     let reason = 'no container network with a port on this node';
     for (const net of podNetworks(source)) {
       const subnet = formatPrefix(net.prefix);
       const sample = parseIp(net.sample);
+      const out = routeThrough(host, outward(net));
+      if (out === null) {
+        const way = defaultDevice(source);
+        reason = 'no route to the outside on this node';
+        if (way === null) continue;
+        const because = `which way packets of ${net.bridge.name} to the outside leave: there is a default route by ${way}, but policy rules that could send them elsewhere were not read`;
+        unknown.push({ nodes: [node.id], because, evidence: ['ip.rule4'] });
+        continue;
+      }
       const network = wants.dockerNetworks.missing
         ? undefined
         : wants.dockerNetworks.value.networks.find((n) => n.bridge === net.bridge.name);
@@ -113,7 +122,8 @@ export const rule = defineClusterRule({
         else if (bare.length > 0) {
           const told = rulesOff?.value === false && !net.clustered && !wants.daemonJson.missing;
           const why = told ? cite(wants.daemonJson, rulesOff) : null;
-          candidates.push({ subnet, finding: untranslated(node.id, net, out, bare, source, why) });
+          const gateway = out.via === null ? null : formatAddr(out.via);
+          candidates.push({ subnet, gateway, finding: untranslated(node.id, net, out, bare, source, why) });
         } else if (open !== undefined)
           unknown.push({ nodes: [node.id], because: `${because}: ${open.because}`, evidence: open.evidence });
         else passes.push(...asked.flatMap((r) => r.deciders.slice(0, 1).map((d) => cite(d.fact, d))));
@@ -130,9 +140,9 @@ export const rule = defineClusterRule({
     for (const d of digests) for (const a of d.digest.own) if (!a.startsWith('127.')) owner.set(a, d.digest);
     for (const d of digests) {
       const { candidates, because } = d.digest;
-      const router = d.digest.gateway === null ? undefined : owner.get(d.digest.gateway);
       // the collected gateway itself may route the subnet back by this node: then nothing needs translation
-      const routed = (subnet: string) => {
+      const routed = ({ subnet, gateway }: Candidate) => {
+        const router = gateway === null ? undefined : owner.get(gateway);
         const inner = parsePrefix(subnet);
         return router?.routes.some(([dst, via]) => {
           const outer = parsePrefix(dst);
@@ -145,7 +155,7 @@ export const rule = defineClusterRule({
           );
         });
       };
-      const real = candidates.filter((c) => routed(c.subnet) !== true);
+      const real = candidates.filter((c) => routed(c) !== true);
       findings.push(...real.map((c) => c.finding));
       unknown.push(...d.digest.unknown);
       if (real.length > 0 || d.digest.unknown.length > 0) continue;
@@ -163,7 +173,7 @@ export const rule = defineClusterRule({
 function untranslated(
   node: string,
   net: PodNetwork,
-  out: NonNullable<ReturnType<typeof routeTo>>,
+  out: NonNullable<ReturnType<typeof routeThrough>>,
   bare: readonly (NatAnswer & { readonly proto: string })[],
   source: Source<'iptables' | 'flannelEnv'>,
   told: Cite | null,

@@ -2,9 +2,17 @@ import { isNonEmpty } from '../../src/core/span.ts';
 import { acceptRange } from '../../src/derive/accept-range.ts';
 import { attachedBridges } from '../../src/derive/devices.ts';
 import type { PodFlow } from '../../src/derive/pods.ts';
-import { OUTSIDE, POD_KINDS, POD_PROBES, podFlows } from '../../src/derive/pods.ts';
+import { outward, POD_KINDS, POD_PROBES, podFlows } from '../../src/derive/pods.ts';
 import type { Decider } from '../../src/net/index.ts';
-import { askForward, decidedBy, HOOK_WANTS, hookNode, isPolicy, RULESET_KINDS, routeTo } from '../../src/net/index.ts';
+import {
+  askForward,
+  decidedBy,
+  HOOK_WANTS,
+  hookNode,
+  isPolicy,
+  RULESET_KINDS,
+  routeThrough,
+} from '../../src/net/index.ts';
 import type { Finding } from '../../src/rule/index.ts';
 import { cite, defineNodeRule, notApplicable, unknown } from '../../src/rule/index.ts';
 import { NodeTally } from '../../src/rule/node-tally.ts';
@@ -39,7 +47,7 @@ export const rule = defineNodeRule({
   explains: ['forward-drops-replies', 'trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, source }) {
     const net = hookNode(source);
-    const flows = podFlows(source, routeTo(net, OUTSIDE)?.dev);
+    const flows = podFlows(source, (pods) => routeThrough(net, outward(pods))?.dev);
     if (!isNonEmpty(flows)) {
       const { doubt } = attachedBridges(source);
       if (doubt !== null) return unknown(node.id, doubt, ['ip.addr', 'bridge.brctl-show']);

@@ -1,7 +1,7 @@
 import { isNonEmpty } from '../../src/core/span.ts';
 import { acceptAnswers } from '../../src/derive/accept-range.ts';
 import { attachedBridges } from '../../src/derive/devices.ts';
-import { OUTSIDE, POD_KINDS, POD_PROBES, podFlows } from '../../src/derive/pods.ts';
+import { outward, POD_KINDS, POD_PROBES, podFlows } from '../../src/derive/pods.ts';
 import {
   askForward,
   type Decider,
@@ -9,7 +9,7 @@ import {
   HOOK_WANTS,
   hookNode,
   RULESET_KINDS,
-  routeTo,
+  routeThrough,
 } from '../../src/net/index.ts';
 import type { Finding } from '../../src/rule/index.ts';
 import { cite, defineNodeRule, notApplicable, unknown } from '../../src/rule/index.ts';
@@ -40,7 +40,7 @@ export const rule = defineNodeRule({
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, source }) {
     const net = hookNode(source);
-    const flows = podFlows(source, routeTo(net, OUTSIDE)?.dev);
+    const flows = podFlows(source, (pods) => routeThrough(net, outward(pods))?.dev);
     if (!isNonEmpty(flows)) {
       const { doubt } = attachedBridges(source);
       if (doubt !== null) return unknown(node.id, doubt, ['ip.addr', 'bridge.brctl-show']);

@@ -141,8 +141,15 @@ export interface PodFlow {
   readonly line: number;
 }
 
-/** An address that stands for everything outside (TEST-NET-3). */
-export const OUTSIDE = '203.0.113.7';
+/**
+ * An address that stands for everything outside: a.root-servers.net. One of a documentation range would not do: ip-masq-agent leaves those
+ * untranslated, and firewalls drop them as bogons.
+ */
+export const OUTSIDE = '198.41.0.4';
+
+/** A new connection from a container to the outside. */
+export const outward = (net: PodNetwork) =>
+  ({ src: net.sample, dst: OUTSIDE, iif: net.bridge.name, proto: 'tcp', dport: 443 }) as const;
 
 /** The device of the default route that wins by the main table alone: what is left to go by when policy rules were not collected. */
 export function defaultDevice(source: Source<'routes4'>): string | null {
@@ -151,16 +158,17 @@ export function defaultDevice(source: Source<'routes4'>): string | null {
 }
 
 /**
- * New connections of containers: to and from other nodes' pods, and to the outside by the device `decided` that routing chose. Where routing could
- * not decide (policy rules were not collected) the main table's default route stands in, and the flow counts as an assumed one.
+ * New connections of containers: to and from other nodes' pods, and to the outside by the device that `decide` says routing chooses for `outward`.
+ * Where routing could not decide (policy rules were not collected) the main table's default route stands in, and the flow counts as an assumed one.
  */
-export function podFlows(source: LiveSource, decided: string | undefined): readonly PodFlow[] {
-  const out = decided ?? defaultDevice(source);
+export function podFlows(source: LiveSource, decide: (net: PodNetwork) => string | undefined): readonly PodFlow[] {
   const cluster = flannelLease(source)?.network?.prefix ?? null;
   const routes = source.get('routes4');
   const [peer] = peerRoutes(source);
   return podNetworks(source).flatMap((net): PodFlow[] => {
     const { name } = net.bridge;
+    const decided = decide(net);
+    const out = decided ?? defaultDevice(source);
     const range = formatPrefix(net.clustered && cluster !== null ? cluster : net.prefix);
     const flows: PodFlow[] = [];
     if (net.clustered && peer !== undefined && !routes.missing) {

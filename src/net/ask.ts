@@ -3,7 +3,7 @@ import type { AnyFact, Cite, Doubt } from './doubt.ts';
 import { runHook } from './hook.ts';
 import type { NetNode } from './model.ts';
 import { type CtView, ICMP, inverse, makePacket, type Packet, TCP, tupleOf, UDP } from './packet.ts';
-import { keyTo } from './policy.ts';
+import { keyTo, type RouteKey } from './policy.ts';
 import type { RouteAnswer } from './routing.ts';
 import type { HookContext, HookWay, Step } from './step.ts';
 import { newConnection } from './way.ts';
@@ -254,16 +254,30 @@ function stepDeciders(s: Step): Decider[] {
   return cites.slice(0, 1).map((c) => ({ fact: c.fact, line: c.line, text: s.text, place: s.place }));
 }
 
-/** The host's route to an address that no rule or table singles out; null: none, or not known. */
-export function routeTo(
-  node: NetNode,
-  dst: string,
-  from?: { readonly src: string; readonly iif: string },
-): RouteAnswer | null {
+/** The host's own route to an address that no rule or table singles out; null: none, or not known. */
+export function routeTo(node: NetNode, dst: string): RouteAnswer | null {
   const addr = parseAddr(dst);
-  const src = from === undefined ? null : parseAddr(from.src);
-  if (addr === null) return null;
-  const key = { ...keyTo(addr), src, iif: from?.iif ?? 'lo', proto: TCP };
-  const [answer] = node.host.routing(typeof addr === 'number' ? 4 : 6).lookup(key);
+  return addr === null ? null : unicastTo(node, { ...keyTo(addr), proto: TCP });
+}
+
+function unicastTo(node: NetNode, key: RouteKey): RouteAnswer | null {
+  const [answer] = node.host.routing(typeof key.dst === 'number' ? 4 : 6).lookup(key);
   return answer?.type === 'unicast' ? answer : null;
+}
+
+/**
+ * The route that a new connection takes which comes in by `iif`: policy rules may choose by its source, its device, or a mark that PREROUTING
+ * sets. null: none, not known, or not one for all that rules may do with it.
+ */
+export function routeThrough(node: NetNode, sample: Omit<Sample, 'oif'>): RouteAnswer | null {
+  const packet = packetOf({ ...sample, oif: '' });
+  if (packet === null) return null;
+  const { src, dst, tos, proto } = packet;
+  const { iif } = sample;
+  const ways = runHook(node.host, 'prerouting', packet, [], { track: tracked, maxWays: MAX_WAYS });
+  const passed = ways.filter((w) => w.verdict === 'accept' || w.verdict === 'unknown');
+  const marks = new Set(passed.length === 0 ? [packet.mark] : passed.map((w) => w.packet.mark));
+  const routes = [...marks].map((mark) => unicastTo(node, { ...keyTo(dst), src, iif, mark, tos, proto }));
+  const [first] = routes;
+  return first !== undefined && routes.every((r) => r?.dev === first?.dev) ? first : null;
 }

@@ -1,5 +1,14 @@
 export { formatAddr } from './addr.ts';
-export { askEgress, askForward, askInput, type Decider, decidedBy, type NatAnswer, routeTo } from './ask.ts';
+export {
+  askEgress,
+  askForward,
+  askInput,
+  type Decider,
+  decidedBy,
+  type NatAnswer,
+  routeThrough,
+  routeTo,
+} from './ask.ts';
 export { clusterOf, lazyCluster, type NetCluster } from './cluster.ts';
 export { fleetOf } from './fleet.ts';
 export { buildNode, HOOK_KINDS, HOOK_WANTS, hookNode, type NetNode, RULESET_KINDS } from './model.ts';

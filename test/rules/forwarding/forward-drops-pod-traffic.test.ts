@@ -10,6 +10,7 @@ import {
   podAddr,
   podNode,
   podNodeWithout,
+  policyRouted,
 } from './nodes.ts';
 
 const ACCEPTS = /^.*FLANNEL-FWD.*\n/gm;
@@ -242,6 +243,7 @@ COMMIT
     },
   },
   passes: {
+    'a policy rule sends containers by a device that is accepted': { nodes: { a: policyRouted() } },
     'policy DROP, flannel accepts (S01): healthy': { nodes: { a: podNode() } },
     'docker’s own rules, policy DROP': { nodes: { a: dockerNode(DOCKER_SAVE) } },
     'no rule and policy ACCEPT': {

@@ -1,6 +1,15 @@
 import { rule } from '../../../rules/forwarding/forward-drops-replies.ts';
 import { testRule } from '../../support/rule-table.ts';
-import { DOCKER_SAVE, DOCKER0, dockerNode, firewalld, legacyUnknown, podNode, podNodeWithout } from './nodes.ts';
+import {
+  DOCKER_SAVE,
+  DOCKER0,
+  dockerNode,
+  firewalld,
+  legacyUnknown,
+  podNode,
+  podNodeWithout,
+  policyRouted,
+} from './nodes.ts';
 
 const noAccepts = (t: string) => t.replace(/^.*FLANNEL-FWD.*\n/gm, '');
 const noReplies = DOCKER_SAVE.replace(/^.*-o docker0 -m conntrack.*\n/m, '');
@@ -22,7 +31,7 @@ testRule(rule, {
           severity: 'high',
           nodes: ['a'],
           message:
-            /203\.0\.113\.7 -> 172\.17\.0\.10 tcp, in eth0, out docker0\) are dropped on a: policy DROP of FORWARD/,
+            /198\.41\.0\.4 -> 172\.17\.0\.10 tcp, in eth0, out docker0\) are dropped on a: policy DROP of FORWARD/,
           cites: [':FORWARD DROP', OUT, BRIDGE],
         },
       ],
@@ -90,8 +99,8 @@ testRule(rule, {
       expect: [{ message: /raw\/PREROUTING/, cites: [DOCKER28.slice(6), OUT, BRIDGE] }],
     },
     'raw drops answers before they are translated back': {
-      nodes: { a: dockerNode(raw(`[0:0] -A PREROUTING -s 203.0.113.0/24 -i eth0 -j DROP`) + DOCKER_SAVE) },
-      expect: [{ cites: ['-A PREROUTING -s 203.0.113.0/24 -i eth0 -j DROP', OUT, BRIDGE] }],
+      nodes: { a: dockerNode(raw(`[0:0] -A PREROUTING -s 198.41.0.0/16 -i eth0 -j DROP`) + DOCKER_SAVE) },
+      expect: [{ cites: ['-A PREROUTING -s 198.41.0.0/16 -i eth0 -j DROP', OUT, BRIDGE] }],
     },
     'firewalld lets answers in, docker’s ruleset does not': {
       nodes: {
@@ -106,6 +115,19 @@ testRule(rule, {
     'docker’s pair': { nodes: { a: dockerNode(DOCKER_SAVE) } },
     'docker 28: raw drops what is sent to containers by their own address, answers come for the node’s': {
       nodes: { a: dockerNode(raw(DOCKER28) + DOCKER_SAVE) },
+    },
+    'a list of bogons is dropped in raw': {
+      nodes: { a: dockerNode(raw('[0:0] -A PREROUTING -s 203.0.113.0/24 -i eth0 -j DROP') + DOCKER_SAVE) },
+    },
+    'answers of containers that a policy rule sends into a tunnel': {
+      nodes: {
+        a: policyRouted({
+          'host/fw/iptables-save.txt': DOCKER_SAVE.replace(
+            '-A FORWARD -o docker0 -m conntrack',
+            '-A FORWARD -i wg0 -o docker0 -m conntrack',
+          ),
+        }),
+      },
     },
     'accepted in both directions without state': { nodes: { a: podNode() } },
     'untracked, but accepted by address': {

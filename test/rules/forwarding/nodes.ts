@@ -163,6 +163,28 @@ ${addr}`,
   };
 }
 
+/** A docker host that routes what comes from docker0 into the tunnel wg0, by `policy`. */
+export function policyRouted(
+  files: NodeFiles['files'] = {},
+  policy = '100:\tfrom 172.17.0.0/16 lookup 200\n',
+): NodeFiles {
+  const node = dockerNode(DOCKER_SAVE.replaceAll(' ! -o docker0', ' -o wg0'), [DOCKER0], {});
+  const text = (path: string) => node.files[path] as string;
+  return {
+    files: {
+      ...node.files,
+      'host/ip/addr.txt': `${text('host/ip/addr.txt')}40: wg0: <POINTOPOINT,NOARP,UP,LOWER_UP> mtu 1420 qdisc noqueue state UNKNOWN group default qlen 1000
+    link/none 
+    inet 10.66.66.2/32 scope global wg0
+       valid_lft forever preferred_lft forever
+`,
+      'host/ip/route4.txt': `unicast default dev wg0 table 200 proto boot scope link \n${text('host/ip/route4.txt')}`,
+      'host/ip/rule4.txt': text('host/ip/rule4.txt').replace('32766:', `${policy}32766:`),
+      ...files,
+    },
+  };
+}
+
 /** A pod node whose iptables-legacy tables, of which the kernel has these, were not collected. */
 export const legacyUnknown = (tables: string, edit: (text: string) => string = (t) => t): NodeFiles =>
   podNode(edit, {

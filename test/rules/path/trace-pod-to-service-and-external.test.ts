@@ -78,7 +78,7 @@ testRule(rule, {
         {
           severity: 'high',
           nodes: ['node-a'],
-          message: /10\.244\.1\.10 on node-a cannot reach 203\.0\.113\.7.*dropped on node-a at forwarding/,
+          message: /10\.244\.1\.10 on node-a cannot reach 198\.41\.0\.4.*dropped on node-a at forwarding/,
           cites: ['net/ipv4/conf/cni0/forwarding:0'],
         },
       ],
