@@ -1,4 +1,4 @@
-import { kubeletDriver, mayFollowRuntime, runtimeDriver } from '../../src/derive/cgroup.ts';
+import { isOldKubelet, kubeletDriver, mayFollowRuntime, runtimeDriver } from '../../src/derive/cgroup.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
@@ -38,6 +38,13 @@ export const rule = defineNodeRule({
   evaluate({ node, wants, source }) {
     if (wants.kubeletArgs.missing && wants.kubeletConfig.missing)
       return notApplicable('no kubelet runs or is configured on this node');
+    if (wants.kubeletArgs.missing && !wants.k3sArgs.missing) {
+      return unknown(
+        node.id,
+        'this node runs k3s, whose own kubelet and containerd read neither /var/lib/kubelet/config.yaml nor /etc/containerd/config.toml',
+        ['kubelet.k3s-config', 'cri.info'],
+      );
+    }
     const kubelet = kubeletDriver(source);
     const runtime = runtimeDriver(source);
     if (kubelet === null) {
@@ -72,7 +79,8 @@ export const rule = defineNodeRule({
       {
         key: 'driver',
         severity: dockershim ? 'critical' : 'high',
-        confidence: kubelet.sure && runtime.sure ? 'proven' : 'likely',
+        // containerd 2 takes a file of the first one's format, too: a new kubelet would then follow it
+        confidence: kubelet.sure && runtime.sure && (dockershim || isOldKubelet(source)) ? 'proven' : 'likely',
         nodes: [node.id],
         message: `kubelet uses the ${kubelet.driver} cgroup driver, ${runtime.name} uses ${runtime.driver} on ${node.id}`,
         cites: [first, ...rest],

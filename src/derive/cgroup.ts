@@ -80,12 +80,17 @@ export function kubeletDriver(source: Source<KubeletKinds>): DriverChoice | null
 export function runtimeDriver(source: Source<RuntimeKinds>): DriverChoice | null {
   const endpoint = runtimeEndpoint(source);
   if (endpoint !== null && /docker/.test(endpoint)) return dockerDriver(source);
-  if (endpoint !== null) return /containerd/.test(endpoint) ? containerdDriver(source) : null;
+  if (endpoint !== null) return OWN_CONTAINERD.test(endpoint) ? containerdDriver(source) : null;
   const docker = dockerDriver(source);
   const containerd = containerdDriver(source);
-  if (docker === null || containerd === null) return docker ?? containerd;
-  return docker.driver === containerd.driver ? docker : null;
+  const only = docker === null || containerd === null ? (docker ?? containerd) : null;
+  // that this is the one which the kubelet talks to is assumed
+  if (only !== null) return { ...only, sure: false };
+  return docker?.driver === containerd?.driver ? docker : null;
 }
+
+/** The containerd that reads /etc/containerd/config.toml: those of k3s, k0s and microk8s have files of their own. */
+const OWN_CONTAINERD = /^(unix:\/\/)?(\/var)?\/run\/containerd\/containerd\.sock$/;
 
 /** runc's options of the runtime that pods get by default; null where containerd's file does not decide (its CRI is off, it imports others). */
 function containerdDriver(source: Source<'containerdConfig'>): DriverChoice | null {
@@ -167,13 +172,18 @@ function runtimeEndpoint(source: Source<'kubeletArgs' | 'kubeadmFlags' | 'kubele
 /** Flags that a kubelet of 1.27 or later refuses to start with: this one is older, and cannot ask the runtime for its driver. */
 const REMOVED_FLAGS = ['container-runtime', 'network-plugin', 'cni-bin-dir', 'docker-endpoint'];
 
+/** An old kubelet, which no runtime tells a driver. */
+export function isOldKubelet(source: Source<'kubeletArgs'>): boolean {
+  const args = source.get('kubeletArgs');
+  return !args.missing && flag(args.value, ...REMOVED_FLAGS) !== undefined;
+}
+
 /**
  * Why the kubelet may take the driver from the runtime in spite of its own setting (RuntimeConfig of the CRI: kubelet 1.31, or 1.28 with
  * the gate, and containerd 2 or CRI-O 1.28), else null. A bundle does not say the kubelet's version.
  */
 export function mayFollowRuntime(source: Source<'criInfo' | 'kubeletArgs' | 'containerdConfig'>): string | null {
-  const args = source.get('kubeletArgs');
-  if (!args.missing && flag(args.value, ...REMOVED_FLAGS) !== undefined) return null;
+  if (isOldKubelet(source)) return null;
   const info = source.get('criInfo');
   const told =
     !info.missing &&

@@ -75,6 +75,7 @@ export function judgeEvidence(rules: readonly AnyRule[], evidence: ReadonlyMap<s
 export interface Expected {
   readonly key?: string;
   readonly severity?: AnalysisFinding['severity'];
+  readonly confidence?: AnalysisFinding['confidence'];
   readonly nodes?: readonly string[];
   readonly message?: RegExp;
   /** Text of each cited line, in order: substrings; an absence is `absent: <what>`. */
@@ -155,6 +156,7 @@ function without(nodes: Case['nodes'], kind: FactKind): Case['nodes'] {
 function matches(found: AnalysisFinding, e: Expected): void {
   if (e.key !== undefined) expect(found.group).toBe(e.key);
   if (e.severity !== undefined) expect(found.severity).toBe(e.severity);
+  if (e.confidence !== undefined) expect(found.confidence).toBe(e.confidence);
   if (e.nodes !== undefined) expect(found.nodes).toEqual(e.nodes);
   if (e.message !== undefined) expect(found.message).toMatch(e.message);
   const shown = found.cites.map((c) =>

@@ -52,7 +52,26 @@ testRule(rule, {
         'files/var/lib/kubelet/config.yaml': config('systemd'),
         'files/etc/containerd/config.toml': containerd(false),
       }),
-      expect: [{ severity: 'high', cites: ['cgroupDriver: systemd', 'SystemdCgroup = false'] }],
+      expect: [{ severity: 'high', confidence: 'likely', cites: ['cgroupDriver: systemd', 'SystemdCgroup = false'] }],
+    },
+    'containerd beside a kubelet too old to ask it': {
+      nodes: node({
+        'cmdline/kubelet.txt': args(
+          '--container-runtime=remote',
+          '--container-runtime-endpoint=unix:///run/containerd/containerd.sock',
+        ),
+        'files/var/lib/kubelet/config.yaml': config('systemd'),
+        'files/etc/containerd/config.toml': containerd(false),
+      }),
+      expect: [{ confidence: 'proven', cites: ['cgroupDriver: systemd', 'SystemdCgroup = false'] }],
+    },
+    'nothing says that docker is the runtime: it is assumed': {
+      nodes: node({
+        'cmdline/kubelet.txt': args(),
+        'files/var/lib/kubelet/config.yaml': config('systemd'),
+        'docker/info.json': info('cgroupfs'),
+      }),
+      expect: [{ confidence: 'likely', cites: ['cgroupDriver: systemd', '"CgroupDriver":"cgroupfs"'] }],
     },
   },
   passes: {
@@ -114,6 +133,23 @@ testRule(rule, {
           "version = 3\n[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]\n  SystemdCgroup = false\n",
       }),
       because: /kubelet’s version is not in the bundle/,
+    },
+    'rke2 and k3s have a containerd of their own, with a file of its own': {
+      nodes: node({
+        'cmdline/kubelet.txt': args('--container-runtime-endpoint=unix:///run/k3s/containerd/containerd.sock'),
+        'files/var/lib/kubelet/config.yaml': config('systemd'),
+        'files/etc/containerd/config.toml': containerd(false),
+      }),
+      because: /runtime’s cgroup driver is not known/,
+    },
+    'k3s on a node that kubeadm set up before': {
+      nodes: node({
+        'cmdline/kubelet.txt': { status: 'absent' },
+        'cmdline/k3s.txt': '/usr/local/bin/k3s\nserver\n',
+        'files/var/lib/kubelet/config.yaml': config('systemd'),
+        'docker/info.json': info('cgroupfs'),
+      }),
+      because: /this node runs k3s/,
     },
     'the setting may be in an imported file': {
       nodes: node({
