@@ -12,6 +12,7 @@ import {
   podNetworks,
 } from '../../src/derive/pods.ts';
 import { setting } from '../../src/derive/settings.ts';
+import { spared, WHO_LIVES } from '../../src/derive/single-addresses.ts';
 import {
   askEgress,
   formatAddr,
@@ -111,9 +112,18 @@ export const rule = defineClusterRule({
           return { proto: probe.proto, ...askEgress(host, packet, out.via) };
         });
         const bare = asked.filter((r) => r.verdict === 'none');
+        const fares = (src: string) =>
+          askEgress(host, { ...outward(net), src, oif: out.dev }, out.via).verdict !== 'none';
+        const other = bare.length === 0 ? null : spared(source, net, fares);
         const open = asked.find((r) => r.verdict === 'unknown');
         const because = `whether ${subnet} is translated`;
-        if (bare.length > 0 && announcer !== undefined)
+        if (other !== null)
+          unknown.push({
+            nodes: [node.id],
+            because: `${because}: ${net.sample} is not, ${other} may be, and which addresses containers have was not collected`,
+            evidence: WHO_LIVES,
+          });
+        else if (bare.length > 0 && announcer !== undefined)
           unknown.push({
             nodes: [node.id],
             because: `${because}: nothing does so, but the node has routes of a routing daemon (proto ${announcer.proto}), which may announce the subnet`,

@@ -3,6 +3,7 @@ import { acceptRange } from '../../src/derive/accept-range.ts';
 import { attachedBridges } from '../../src/derive/devices.ts';
 import type { PodFlow } from '../../src/derive/pods.ts';
 import { outward, POD_KINDS, POD_PROBES, podFlows } from '../../src/derive/pods.ts';
+import { spared, WHO_LIVES } from '../../src/derive/single-addresses.ts';
 import type { Decider } from '../../src/net/index.ts';
 import {
   askForward,
@@ -61,7 +62,19 @@ export const rule = defineNodeRule({
         if (answer.verdict === 'accept') tally.passed(answer.deciders.map((d) => cite(d.fact, d)));
         else if (answer.verdict === 'unknown' || decider === undefined)
           tally.unknown(`whether FORWARD lets ${flow.name} through: ${answer.because}`, answer.evidence);
-        else tally.fault(drop(node.id, flow, probe.proto, decider));
+        else {
+          const other = spared(
+            source,
+            flow.net,
+            (a) => askForward(net, { ...flow, ...probe, [flow.end]: a }).verdict !== 'drop',
+          );
+          if (other === null) tally.fault(drop(node.id, flow, probe.proto, decider));
+          else
+            tally.unknown(
+              `whether FORWARD lets ${flow.name} through: it drops ${flow.net.sample} but not ${other}, and which addresses containers have was not collected`,
+              WHO_LIVES,
+            );
+        }
       }
     }
     return tally.verdict([cite(flows[0].fact, flows[0])]);

@@ -2,6 +2,7 @@ import { isNonEmpty } from '../../src/core/span.ts';
 import { acceptAnswers } from '../../src/derive/accept-range.ts';
 import { attachedBridges } from '../../src/derive/devices.ts';
 import { outward, POD_KINDS, POD_PROBES, podFlows } from '../../src/derive/pods.ts';
+import { spared, WHO_LIVES } from '../../src/derive/single-addresses.ts';
 import {
   askForward,
   type Decider,
@@ -51,13 +52,32 @@ export const rule = defineNodeRule({
     for (const flow of flows) {
       for (const probe of POD_PROBES) {
         const request = askForward(net, { ...flow, ...probe });
-        // a request that is dropped has no answer: forward-drops-pod-traffic speaks
-        if (request.verdict === 'drop') continue;
+        const elsewhere = (way: 'request' | 'reply') =>
+          spared(
+            source,
+            flow.net,
+            (a) => askForward(net, { ...flow, ...probe, [flow.end]: a }, way).verdict !== 'drop',
+          );
+        if (request.verdict === 'drop') {
+          // a request that is dropped has no answer: forward-drops-pod-traffic speaks
+          const sent = elsewhere('request');
+          if (sent === null) continue;
+          asked += 1;
+          tally.unknown(
+            `whether answers to ${flow.name} come back: requests of ${flow.net.sample} are dropped, those of ${sent} may not be, and which addresses containers have was not collected`,
+            WHO_LIVES,
+          );
+          continue;
+        }
         asked += 1;
         const answer = askForward(net, { ...flow, ...probe }, 'reply');
         const [decider] = answer.deciders;
+        const other = answer.verdict === 'drop' ? elsewhere('reply') : null;
         if (answer.verdict === 'accept' && request.verdict === 'accept') {
           tally.passed(answer.deciders.map((d) => cite(d.fact, d)));
+        } else if (other !== null) {
+          const because = `whether answers to ${flow.name} come back: those to ${flow.net.sample} do not, those to ${other} may, and which addresses containers have was not collected`;
+          tally.unknown(because, WHO_LIVES);
         } else if (answer.verdict === 'drop' && request.verdict === 'accept' && decider !== undefined) {
           const what = decidedBy(decider);
           const untracked = [...answer.deciders, ...request.deciders].find((d) => /notrack/i.test(d.text));

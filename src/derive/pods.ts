@@ -27,7 +27,7 @@ export interface PodNetwork {
   readonly bridge: ContainerBridge;
   readonly prefix: Prefix;
   readonly line: number;
-  /** An address to test with: a running container's, else the eleventh of the prefix, as host-local and docker hand them out. */
+  /** An address to test with: a running container's, a leased one, else the eleventh of the prefix, as host-local and docker hand them out. */
   readonly sample: string;
   /** `sample` is known to be in use: rules for single addresses (the CNI firewall plugin writes them) apply to it. */
   readonly live: boolean;
@@ -47,17 +47,22 @@ export function podNetworks(source: LiveSource): readonly PodNetwork[] {
       if (any === null) return [];
       const clustered = cluster !== null && prefixCovers(cluster, prefix);
       const live = liveAddress(source, prefix, address);
-      return [{ bridge, prefix, line, sample: live ?? formatIp(any), live: live !== null, clustered }];
+      const sample = live ?? leasedAddress(source, prefix, address) ?? formatIp(any);
+      return [{ bridge, prefix, line, sample, live: live !== null, clustered }];
     }),
   );
 }
 
-/** An address of the prefix that a container has: by its namespace, by docker, else by a lease of host-local (which may be a stale one). */
-function liveAddress(source: LiveSource, prefix: Prefix, gateway: string): string | null {
-  const inside = (text: string | undefined): text is string => {
+const insideOf =
+  (prefix: Prefix, gateway: string) =>
+  (text: string | undefined): text is string => {
     const ip = text === undefined || text === gateway ? null : parsePrefix(`${text}/32`);
     return ip !== null && prefixCovers(prefix, ip);
   };
+
+/** An address of the prefix that a container has: by its namespace, else by docker. */
+function liveAddress(source: LiveSource, prefix: Prefix, gateway: string): string | null {
+  const inside = insideOf(prefix, gateway);
   const found = source
     .all('netnsAddresses')
     .flatMap((f) => f.value.devices.flatMap((d) => d.addresses.map((a) => a.address)))
@@ -65,12 +70,14 @@ function liveAddress(source: LiveSource, prefix: Prefix, gateway: string): strin
   if (found !== undefined) return found;
   const docker = source.get('dockerContainers');
   const running = docker.missing ? [] : docker.value.containers.filter((c) => c.state === 'running');
+  return running.flatMap((c) => c.networks.map((n) => n.ip)).find(inside) ?? null;
+}
+
+/** host-local keeps a lease when its pod went without notice. */
+function leasedAddress(source: LiveSource, prefix: Prefix, gateway: string): string | null {
   const leases = source.get('cniLeases');
-  return (
-    running.flatMap((c) => c.networks.map((n) => n.ip)).find(inside) ??
-    (leases.missing ? [] : leases.value.leases.map((l) => l.ip)).find(inside) ??
-    null
-  );
+  if (leases.missing) return null;
+  return leases.value.leases.map((l) => l.ip).find(insideOf(prefix, gateway)) ?? null;
 }
 
 /** Routes to other nodes' pod subnets: inside the cluster's range, by a next hop, over the overlay or the underlay. */
@@ -136,6 +143,9 @@ export interface PodFlow {
   readonly range: string;
   /** Its container's address is one in use. */
   readonly live: boolean;
+  readonly net: PodNetwork;
+  /** Which end the container is. */
+  readonly end: 'src' | 'dst';
   /** The line that makes it traffic of this node: the route to the peer, or the address of the bridge. */
   readonly fact: Fact<'addresses'> | Fact<'routes4'>;
   readonly line: number;
@@ -172,7 +182,7 @@ export function podFlows(source: LiveSource, decide: (net: PodNetwork) => string
     const range = formatPrefix(net.clustered && cluster !== null ? cluster : net.prefix);
     const flows: PodFlow[] = [];
     if (net.clustered && peer !== undefined && !routes.missing) {
-      const why = { severity: 'critical', fact: routes, line: peer.route.line, live: net.live, range } as const;
+      const why = { severity: 'critical', fact: routes, line: peer.route.line, live: net.live, range, net } as const;
       const ends = { theirs: peer.sample, ours: net.sample };
       flows.push({
         name: 'other nodes’ pods to its own',
@@ -180,6 +190,7 @@ export function podFlows(source: LiveSource, decide: (net: PodNetwork) => string
         dst: ends.ours,
         iif: peer.dev,
         oif: name,
+        end: 'dst',
         ...why,
       });
       flows.push({
@@ -188,6 +199,7 @@ export function podFlows(source: LiveSource, decide: (net: PodNetwork) => string
         dst: ends.theirs,
         iif: name,
         oif: peer.dev,
+        end: 'src',
         ...why,
       });
     }
@@ -203,6 +215,8 @@ export function podFlows(source: LiveSource, decide: (net: PodNetwork) => string
         fact: net.bridge.fact,
         line: net.line,
         live: net.live && decided !== undefined,
+        net,
+        end: 'src',
       });
     return flows;
   });

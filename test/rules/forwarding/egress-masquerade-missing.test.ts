@@ -3,6 +3,7 @@ import { overlayNode } from '../../support/overlay-node.ts';
 import type { NodeFiles } from '../../support/rule-table.ts';
 import { testRule } from '../../support/rule-table.ts';
 import {
+  cniNode,
   DOCKER_SAVE,
   DOCKER0,
   dockerNode,
@@ -350,6 +351,14 @@ ${DOCKER_SAVE.replaceAll(' ! -o docker0', ' -o wg0')}`,
     },
   },
   unknown: {
+    'the CNI plugins’ rules are for single addresses, and whose they are is not known': {
+      nodes: { a: cniNode() },
+      because: /10\.244\.1\.10 is not, 10\.244\.1\.77 may be/,
+    },
+    'nor does a stale lease prove anything': {
+      nodes: { a: cniNode('10.244.1.33') },
+      because: /10\.244\.1\.33 is not, 10\.244\.1\.77 may be/,
+    },
     'a routing daemon may announce it': {
       nodes: {
         a: podNode(nat(), {

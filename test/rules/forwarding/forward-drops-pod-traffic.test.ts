@@ -1,6 +1,7 @@
 import { rule } from '../../../rules/forwarding/forward-drops-pod-traffic.ts';
 import { testRule } from '../../support/rule-table.ts';
 import {
+  cniNode,
   DOCKER_SAVE,
   DOCKER0,
   dockerNode,
@@ -336,6 +337,14 @@ COMMIT
     },
   },
   unknown: {
+    'the CNI plugins’ rules are for single addresses, and whose they are is not known': {
+      nodes: { a: cniNode() },
+      because: /drops 10\.244\.1\.10 but not 10\.244\.1\.77/,
+    },
+    'nor does a stale lease prove anything': {
+      nodes: { a: cniNode('10.244.1.33') },
+      because: /drops 10\.244\.1\.33 but not 10\.244\.1\.77/,
+    },
     'the other variant was not collected, the known part accepts': {
       nodes: { a: legacyUnknown('filter\n') },
       because: /iptables-legacy tables are not known/,

@@ -1,6 +1,7 @@
 import { rule } from '../../../rules/forwarding/forward-drops-replies.ts';
 import { testRule } from '../../support/rule-table.ts';
 import {
+  cniNode,
   DOCKER_SAVE,
   DOCKER0,
   dockerNode,
@@ -161,6 +162,14 @@ testRule(rule, {
     },
   },
   unknown: {
+    'the CNI plugins’ rules are for single addresses, and whose they are is not known': {
+      nodes: { a: cniNode() },
+      because: /those of 10\.244\.1\.77 may not be/,
+    },
+    'nor does a stale lease prove anything': {
+      nodes: { a: cniNode('10.244.1.33') },
+      because: /those of 10\.244\.1\.77 may not be/,
+    },
     'the other variant was not collected': {
       nodes: { a: legacyUnknown('filter\n') },
       because: /iptables-legacy tables are not known/,
