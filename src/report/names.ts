@@ -60,6 +60,12 @@ function follows(a: string, b: string): boolean {
   return Number(y[2]) === Number(x[2]) + 1 && (x[2]?.length === y[2]?.length || x[2]?.[0] !== '0');
 }
 
+/** A name as a word of its own: node `a` does not stand in `was`, nor node-1 in node-10. */
+export function wordOf(name: string): RegExp {
+  const text = name.replace(/[^\w-]/g, (c) => `\\u{${c.codePointAt(0)?.toString(16)}}`).replaceAll('-', '\\x2d');
+  return new RegExp(`(?<![\\w.\\x2d])${text}(?![\\w\\x2d]|\\.\\w)`, 'gu');
+}
+
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${thousands(count)} ${count === 1 ? one : many}`;
 }

@@ -1,4 +1,5 @@
 import type { TraceCite, TraceHalf, TraceHop, TraceJson, TraceWay } from '../core/trace.ts';
+import { wordOf } from './names.ts';
 import { terminal } from './visible.ts';
 
 /** A trace for a person at a terminal: the verdict first, then one line a hop with its proof, the hop that ends the packet marked. */
@@ -16,10 +17,11 @@ export function traceText(trace: TraceJson): string {
   } else out.push('', ...wayLines(trace));
   if (missing.length > 0) {
     out.push('', 'What would decide it:');
-    for (const m of missing) {
-      out.push(`  - ${terminal(m.because)}`);
-      for (const command of m.collect ?? []) out.push(`      collect: ${terminal(command)}`);
-    }
+    const asked = missing.map((m) =>
+      [`  - ${m.because}`, ...(m.collect ?? []).map((c) => `      collect: ${c}`)].map(terminal).join('\n'),
+    );
+    // one question may stand at several hops
+    out.push(...new Set(asked));
   }
   return `${out.join('\n')}\n`;
 }
@@ -28,7 +30,8 @@ export function traceText(trace: TraceJson): string {
 function verdictLine(half: TraceHalf): string {
   const last = half.hops.at(-1);
   const ended = half.verdict === 'dropped' || half.verdict === 'rejected';
-  const where = ended && last !== undefined && !half.because.includes(last.node) ? ` on ${terminal(last.node)}` : '';
+  const where =
+    ended && last !== undefined && !wordOf(last.node).test(half.because) ? ` on ${terminal(last.node)}` : '';
   return `${half.verdict.toUpperCase()}${where}: ${terminal(half.because)}`;
 }
 

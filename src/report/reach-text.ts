@@ -1,5 +1,5 @@
 import type { ReachGroup, ReachJson } from '../core/trace.ts';
-import { names, plural, thousands } from './names.ts';
+import { names, plural, thousands, wordOf } from './names.ts';
 import { citeText } from './path-text.ts';
 import { terminal } from './visible.ts';
 
@@ -25,7 +25,7 @@ export function reachText({ pods, skipped, groups, assuming }: ReachJson): strin
     const byReason = new Map<string, string[]>();
     for (const { node, because } of skipped) {
       // the same reason of many nodes is one line
-      const reason = because.replaceAll(node, 'it');
+      const reason = because.replaceAll(wordOf(node), 'it');
       byReason.set(reason, [...(byReason.get(reason) ?? []), node]);
     }
     for (const [because, nodes] of byReason) out.push(`  ${terminal(names(nodes))}: ${terminal(because)}`);

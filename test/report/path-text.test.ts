@@ -46,6 +46,18 @@ describe('traceText', () => {
     );
   });
 
+  it('takes the name of a node for a word', () => {
+    const hops = [hop('a', 'filter/FORWARD', 'drop', ':FORWARD DROP', 5)];
+    expect(traceText({ ...base, hops })).toMatch(/^DROPPED on a: policy DROP of filter\/FORWARD\n/);
+    const skipped = [
+      { node: 'a', because: 'no pod of a was collected' },
+      { node: 'node-1', because: 'no pod of node-1 was collected, one of node-10 was' },
+    ];
+    const text = reachText({ schemaVersion: 1, pods: [], followed: 0, skipped, groups: [] });
+    expect(text).toContain('  a: no pod of it was collected\n');
+    expect(text).toContain('  node-1: no pod of it was collected, one of node-10 was\n');
+  });
+
   it('shows every way with its share where chance decides', () => {
     const arrived = { node: 'node-c', at: 'pod 10.0.0.9', src: '10.0.0.1', dst: '10.0.0.9', dport: 8080 };
     const good = { ...base, verdict: 'delivered', because: 'it arrives', arrived, probability: 2 / 3 } as const;
@@ -67,7 +79,8 @@ describe('traceText', () => {
         collect: ['nft -j list ruleset'],
       },
     ];
-    const text = traceText({ ...base, verdict: 'unknown', because: 'see below', missing });
+    const text = traceText({ ...base, verdict: 'unknown', because: 'see below', missing: [...missing, ...missing] });
+    expect(text.match(/nft tables of node-b/g)).toHaveLength(1);
     expect(text).toMatch(/^UNKNOWN: see below\n/);
     expect(text).toContain(
       'What would decide it:\n  - the nft tables of node-b are not known\n      collect: nft -j list ruleset\n',
