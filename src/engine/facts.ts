@@ -4,6 +4,7 @@ import type { Fact, FactKind, FactTypes, ManyKind, MissingFact } from '../facts/
 import { FACT_SOURCES } from '../facts/index.ts';
 import type { Parsed, Parser, Skipped } from '../facts/parser.ts';
 import { PARSERS } from '../parsers/index.ts';
+import { unpasted } from '../parsers/pasted.ts';
 import type { FactSource, NodeInfo } from '../rule/index.ts';
 
 /** One node's evidence: the records and the bytes behind them. */
@@ -13,6 +14,7 @@ export interface NodeEvidence {
   textAt(path: string): string | null;
 }
 
+const REFUSED = { ok: false, why: 'it holds the message of a shell, not the output' } as const;
 const SMALL = 8 * 1024;
 const TEXTS_OF_A_PARSER = 8;
 
@@ -170,7 +172,8 @@ export class NodeFacts implements FactSource {
     if (parse === undefined) return `no parser reads ${id} as ${kind}`;
     const text = this.evidence.textAt(record.path);
     if (text === null) return `${statusText(record)}, but its bytes are not in the case`;
-    const parsed = parse(text);
+    const own = this.evidence.info.format === 'loose-files' ? unpasted(text) : text;
+    const parsed = own === null ? REFUSED : parse(own);
     const noteKey = `${kind} ${record.path}`;
     if (!parsed.ok) {
       this.notes.set(noteKey, { evidence: id, path: record.path, why: parsed.why, skipped: [] });

@@ -76,6 +76,28 @@ testRule(rule, {
   },
   notApplicable: { 'no file': { nodes: { n: { files: { 'files/etc/docker/daemon.json': { status: 'absent' } } } } } },
   unknown: {
+    'somebody pasted a file that is not there': {
+      nodes: {
+        n: {
+          info: { format: 'loose-files' },
+          files: { 'files/etc/docker/daemon.json': 'cat: /etc/docker/daemon.json: No such file or directory\n' },
+        },
+      },
+      answers: { n: 'missing' },
+    },
+    'somebody pasted it with the prompt': {
+      nodes: {
+        n: {
+          info: { format: 'loose-files' },
+          files: {
+            'files/etc/docker/daemon.json':
+              '[root@web-1 ~]# cat /etc/docker/daemon.json\n{"debug": true}\n[root@web-1 ~]# \n',
+            'systemd/docker.txt': unit('/usr/sbin/dockerd -H fd://'),
+          },
+        },
+      },
+      because: /Docker version/,
+    },
     'version not known: version checks are open, not passed': {
       nodes: {
         n: {
