@@ -1,5 +1,5 @@
 import { parsePrefix, prefixCovers } from '../../src/core/address.ts';
-import { overlayDevices } from '../../src/derive/devices.ts';
+import { attachedBridges, overlayDevices } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import { flag } from '../../src/derive/settings.ts';
 import type { LinkDevice } from '../../src/facts/index.ts';
@@ -27,7 +27,7 @@ export const rule = defineNodeRule({
   ],
   references: [REF.flannelCni, REF.cniBridge],
   needs: ['addresses'],
-  wants: ['flannelEnv', 'cniConf', 'dockerdArgs', 'links'],
+  wants: ['flannelEnv', 'cniConf', 'dockerdArgs', 'links', 'bridges', 'sysfs', 'dockerNetworks'],
   needsAny: ['flannelEnv'],
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, facts, wants, source }) {
@@ -82,12 +82,20 @@ export const rule = defineNodeRule({
     if (four.length === 0 && !facts.addresses.closed) {
       return unknown(node.id, `${bridge.name}'s addresses were not collected whole`, [facts.addresses.evidence]);
     }
+    const assumed = named === undefined && bridge.name === wanted;
+    if (assumed && !attachedBridges(source).bridges.some((b) => b.name === bridge.name)) {
+      return unknown(
+        node.id,
+        `${bridge.name} has ${has} and not the leased ${subnet.text}, but no container is attached to it, and whether the CNI configuration names it was not collected`,
+        ['cni.conf'],
+      );
+    }
     const shown = four[0];
     return findings([
       {
         key: bridge.name,
         severity: 'critical',
-        confidence: 'proven',
+        confidence: assumed ? 'likely' : 'proven',
         nodes: [node.id],
         message: `${bridge.name} on ${node.id} has ${has} but flannel leased ${subnet.text}: pods there are outside the subnet that other nodes route to this node`,
         cites: [

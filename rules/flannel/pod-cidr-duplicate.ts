@@ -1,6 +1,6 @@
 import { formatPrefix, parsePrefix, prefixCovers, prefixesOverlap } from '../../src/core/address.ts';
 import type { ClusterTies } from '../../src/derive/cluster.ts';
-import { clusterGroups, clusterTies } from '../../src/derive/cluster.ts';
+import { clusterGroups, clusterTies, ownMarks } from '../../src/derive/cluster.ts';
 import { containerBridges, overlayDevices } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import type { Finding, LineCite, NodeDigest, Undecided } from '../../src/rule/index.ts';
@@ -18,6 +18,8 @@ interface Claim {
 
 interface Claims extends ClusterTies {
   readonly claims: readonly Claim[];
+  /** By which it is known for the same machine. */
+  readonly own: readonly string[];
   /** Why the node's claims are not known although it is of a flannel network; else null. */
   readonly unread: string | null;
 }
@@ -63,6 +65,7 @@ export const rule = defineClusterRule({
       return {
         ...ties,
         claims: [],
+        own: [],
         unread: absent ? null : `the node’s flannel lease is not known: subnet.env ${why}`,
       };
     }
@@ -86,7 +89,7 @@ export const rule = defineClusterRule({
           });
       }
     }
-    return { ...ties, claims, unread: null };
+    return { ...ties, claims, own: ownMarks(source, network.prefix), unread: null };
 
     /** Left behind by another program, such a file is the same on every node. */
     function fixedSubnet(bridge: string): string | null {
@@ -114,6 +117,16 @@ export const rule = defineClusterRule({
       const { a, b } = clash;
       // the same machine collected twice is one owner
       if (a.machineIdSha256 !== null && a.machineIdSha256 === b.machineIdSha256 && a.bootId === b.bootId) continue;
+      named.add(a.node).add(b.node);
+      const shared = a.digest.own.find((address) => b.digest.own.includes(address));
+      if (shared !== undefined) {
+        unknown.push({
+          nodes: [a.node, b.node],
+          because: `${a.node} and ${b.node} both claim ${clash.mine.prefix} and both have the address ${shared}: one machine collected twice, or nodes of two networks`,
+          evidence: ['sys.machine-id'],
+        });
+        continue;
+      }
       const [ga, gb] = [groups.get(a.node) ?? null, groups.get(b.node) ?? null];
       if (ga !== null && gb !== null && ga !== gb) {
         unknown.push({
@@ -122,7 +135,6 @@ export const rule = defineClusterRule({
           evidence: ['bridge.fdb', 'ip.route4'],
         });
       } else findings.push(finding(clash, ga !== null && ga === gb));
-      named.add(a.node).add(b.node);
     }
     const clusterOf = (d: NodeDigest<Claims>) => groups.get(d.node) ?? d.digest.network ?? '';
     const size = new Map<string, number>();

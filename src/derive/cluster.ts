@@ -1,4 +1,5 @@
-import { formatPrefix, parsePrefix, prefixCovers } from '../core/address.ts';
+import { formatPrefix, type Prefix, parsePrefix, prefixCovers } from '../core/address.ts';
+import type { LinkDevice } from '../facts/index.ts';
 import type { Source } from './devices.ts';
 import { uplinks } from './devices.ts';
 import { flannelLease } from './flannel.ts';
@@ -29,20 +30,7 @@ export function clusterTies(source: Source<'flannelEnv' | 'links' | 'fdb' | 'rou
   const routes = source.get('routes4');
   if (!routes.missing && network !== null) {
     const own = lease?.subnet == null ? null : formatPrefix(lease.subnet.prefix);
-    const addresses = source.get('addresses');
-    if (own !== null && !addresses.missing) {
-      // docker0 is 172.17.0.1 everywhere: only an uplink's address is the node's own
-      const up = new Set(uplinks(source).map((u) => u.dev));
-      for (const d of addresses.value.devices) {
-        if (!up.has(d.name)) continue;
-        for (const a of d.addresses) {
-          if (a.family !== 4 || a.scope !== 'global') continue;
-          // pod-range addresses are the same in every default cluster
-          const ip = parsePrefix(a.address);
-          if (ip !== null && !prefixCovers(network, ip)) ties.push(`${own}>${a.address}`);
-        }
-      }
-    }
+    if (own !== null) for (const address of underlayAddresses(source, network)) ties.push(`${own}>${address}`);
     for (const r of routes.value.routes) {
       const prefix = r.via === undefined ? null : parsePrefix(r.dst);
       if (prefix === null || prefix.length === 0 || !prefixCovers(network, prefix)) continue;
@@ -55,6 +43,35 @@ export function clusterTies(source: Source<'flannelEnv' | 'links' | 'fdb' | 'rou
     }
   }
   return { network: network === null ? null : formatPrefix(network), ties: seen || ties.length > 0 ? ties : null };
+}
+
+/** What two nodes do not share: addresses of uplinks, and any other address outside the pods with the MAC of its device (the CNI plugin makes 0a:58 of the address). */
+export function ownMarks(source: Source<'routes4' | 'addresses'>, network: Prefix): readonly string[] {
+  const addresses = source.get('addresses');
+  const devices = addresses.missing ? [] : addresses.value.devices;
+  const marked = devices
+    .filter((d) => d.mac !== undefined && !/^(00:00:00:00:00:00|0a:58:.*)$/.test(d.mac))
+    .flatMap((d) => outerAddresses(d, network).map((address) => `${address} (${d.mac})`));
+  return [...underlayAddresses(source, network), ...marked];
+}
+
+/** docker0 is 172.17.0.1 everywhere: only an uplink's address is the node's own. */
+function underlayAddresses(source: Source<'routes4' | 'addresses'>, network: Prefix): readonly string[] {
+  const addresses = source.get('addresses');
+  if (addresses.missing) return [];
+  const up = new Set(uplinks(source).map((u) => u.dev));
+  return addresses.value.devices.filter((d) => up.has(d.name)).flatMap((d) => outerAddresses(d, network));
+}
+
+/** Addresses of the pod range are the same in every default cluster. */
+function outerAddresses({ addresses }: LinkDevice, network: Prefix): readonly string[] {
+  return addresses
+    .filter((a) => a.family === 4 && a.scope === 'global')
+    .map((a) => a.address)
+    .filter((address) => {
+      const ip = parsePrefix(address);
+      return ip !== null && !prefixCovers(network, ip);
+    });
 }
 
 /** Joins nodes of one flannel network that share a tie. Nodes whose ties were not collected stay apart with group null. */

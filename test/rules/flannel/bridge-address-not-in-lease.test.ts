@@ -18,12 +18,24 @@ testRule(rule, {
       },
       expect: [{ key: 'docker0', cites: ['inet 10.244.9.1/24 scope global docker0', 'FLANNEL_SUBNET=10.244.1.1/24'] }],
     },
+    'flannel’s CNI file names the bridge': {
+      nodes: {
+        a: overlayNode({
+          n: 1,
+          peers: [2],
+          cni0: '10.244.9.1/24',
+          files: { 'files/etc/cni/net.d/10-flannel.conflist': '{"name":"cbr0","plugins":[{"type":"flannel"}]}\n' },
+        }),
+      },
+      expect: [{ confidence: 'proven', cites: ['inet 10.244.9.1/24 scope global cni0', 'FLANNEL_SUBNET'] }],
+    },
     'cni0 kept an old address (S23)': {
       nodes: { a: overlayNode({ n: 1, peers: [2], cni0: '10.244.9.1/24' }) },
       expect: [
         {
           key: 'cni0',
           severity: 'critical',
+          confidence: 'likely',
           nodes: ['a'],
           message: /has 10\.244\.9\.1\/24 but flannel leased 10\.244\.1\.1\/24/,
           cites: ['inet 10.244.9.1/24 scope global cni0', 'FLANNEL_SUBNET=10.244.1.1/24'],
@@ -63,6 +75,23 @@ testRule(rule, {
     },
   },
   unknown: {
+    'canal’s pods have no bridge: cni0 is another program’s, and empty': {
+      nodes: {
+        a: overlayNode({
+          n: 1,
+          peers: [2],
+          files: {
+            'host/ip/addr.txt': (
+              overlayNode({ n: 1, peers: [2], cni0: '10.85.0.1/16' }).files['host/ip/addr.txt'] as string
+            ).replace('master cni0 ', ''),
+            'host/ip/link.txt': { status: 'absent' },
+            'host/bridge/brctl-show.txt':
+              'bridge name\tbridge id\t\tSTP enabled\tinterfaces\ncni0\t\t8000.0a580af40101\tno\t\t\n',
+          },
+        }),
+      },
+      because: /no container is attached to it/,
+    },
     'flannel has a device but no lease file': {
       nodes: { a: overlayNode({ n: 1, peers: [2], files: { 'files/run/flannel/subnet.env': { status: 'absent' } } }) },
       because: /subnet\.env was not found/,

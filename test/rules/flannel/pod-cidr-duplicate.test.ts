@@ -85,6 +85,28 @@ testRule(rule, {
     },
   },
   unknown: {
+    'one machine, pasted twice under two names': {
+      nodes: {
+        monday: { ...b, info: { machineIdSha256: null, bootId: null } },
+        tuesday: { ...b, info: { machineIdSha256: null, bootId: null } },
+      },
+      because: /both have the address 192\.168\.50\.12.*one machine collected twice/,
+    },
+    'the same, and only devices and leases': {
+      nodes: Object.fromEntries(
+        ['monday', 'tuesday'].map((day) => [
+          day,
+          {
+            info: { machineIdSha256: null, bootId: null },
+            files: {
+              'host/ip/addr.txt': b.files['host/ip/addr.txt'] as string,
+              'files/run/flannel/subnet.env': b.files['files/run/flannel/subnet.env'] as string,
+            },
+          },
+        ]),
+      ),
+      because: /192\.168\.50\.12 \(02:00:00:00:00:02\): one machine/,
+    },
     'the only node of its network': { nodes: { a }, because: /no bundle of another node/ },
     'two clusters with the default range that know nothing of each other': {
       nodes: {
