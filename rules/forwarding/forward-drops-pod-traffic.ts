@@ -2,7 +2,7 @@ import { isNonEmpty } from '../../src/core/span.ts';
 import { acceptRange } from '../../src/derive/accept-range.ts';
 import { attachedBridges } from '../../src/derive/devices.ts';
 import type { PodFlow } from '../../src/derive/pods.ts';
-import { outward, POD_KINDS, POD_PROBES, podFlows } from '../../src/derive/pods.ts';
+import { outward, POD_KINDS, POD_PROBES, podFlows, undecidedWay } from '../../src/derive/pods.ts';
 import { spared, WHO_LIVES } from '../../src/derive/single-addresses.ts';
 import type { Decider } from '../../src/net/index.ts';
 import {
@@ -59,19 +59,22 @@ export const rule = defineNodeRule({
       for (const probe of POD_PROBES) {
         const answer = askForward(net, { ...flow, ...probe });
         const [decider] = answer.deciders;
-        if (answer.verdict === 'accept') tally.passed(answer.deciders.map((d) => cite(d.fact, d)));
+        const other = flow.elsewhere === null ? null : askForward(net, { ...flow, ...probe, ...flow.elsewhere });
+        if (answer.verdict === 'accept' && other !== null && other.verdict !== 'accept')
+          tally.unknown(...undecidedWay(flow));
+        else if (answer.verdict === 'accept') tally.passed(answer.deciders.map((d) => cite(d.fact, d)));
         else if (answer.verdict === 'unknown' || decider === undefined)
           tally.unknown(`whether FORWARD lets ${flow.name} through: ${answer.because}`, answer.evidence);
         else {
-          const other = spared(
+          const exempt = spared(
             source,
             flow.net,
             (a) => askForward(net, { ...flow, ...probe, [flow.end]: a }).verdict !== 'drop',
           );
-          if (other === null) tally.fault(drop(node.id, flow, probe.proto, decider));
+          if (exempt === null) tally.fault(drop(node.id, flow, probe.proto, decider));
           else
             tally.unknown(
-              `whether FORWARD lets ${flow.name} through: it drops ${flow.net.sample} but not ${other}, and which addresses containers have was not collected`,
+              `whether FORWARD lets ${flow.name} through: it drops ${flow.net.sample} but not ${exempt}, and which addresses containers have was not collected`,
               WHO_LIVES,
             );
         }

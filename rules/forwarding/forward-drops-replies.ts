@@ -1,7 +1,7 @@
 import { isNonEmpty } from '../../src/core/span.ts';
 import { acceptAnswers } from '../../src/derive/accept-range.ts';
 import { attachedBridges } from '../../src/derive/devices.ts';
-import { outward, POD_KINDS, POD_PROBES, podFlows } from '../../src/derive/pods.ts';
+import { outward, POD_KINDS, POD_PROBES, podFlows, undecidedWay } from '../../src/derive/pods.ts';
 import { spared, WHO_LIVES } from '../../src/derive/single-addresses.ts';
 import {
   askForward,
@@ -74,7 +74,10 @@ export const rule = defineNodeRule({
         const [decider] = answer.deciders;
         const other = answer.verdict === 'drop' ? elsewhere('reply') : null;
         if (answer.verdict === 'accept' && request.verdict === 'accept') {
-          tally.passed(answer.deciders.map((d) => cite(d.fact, d)));
+          const away =
+            flow.elsewhere === null ? null : askForward(net, { ...flow, ...probe, ...flow.elsewhere }, 'reply');
+          if (away !== null && away.verdict !== 'accept') tally.unknown(...undecidedWay(flow));
+          else tally.passed(answer.deciders.map((d) => cite(d.fact, d)));
         } else if (other !== null) {
           const because = `whether answers to ${flow.name} come back: those to ${flow.net.sample} do not, those to ${other} may, and which addresses containers have was not collected`;
           tally.unknown(because, WHO_LIVES);

@@ -131,6 +131,12 @@ export function ingressDevices(source: Source<PodKinds>): readonly Ingress[] {
   return [...found.values()].filter((i) => !down.has(i.dev));
 }
 
+/** Of a flow that routing did not decide: what would. */
+export const undecidedWay = ({ name, oif }: PodFlow): readonly [because: string, evidence: readonly string[]] => [
+  `whether FORWARD lets ${name} through: by ${oif} it does, but policy rules that could send them by another device were not read`,
+  ['ip.rule4'],
+];
+
 /** Traffic that a node with containers has to forward. */
 export interface PodFlow {
   readonly name: string;
@@ -143,6 +149,8 @@ export interface PodFlow {
   readonly range: string;
   /** Its container's address is one in use. */
   readonly live: boolean;
+  /** Set: the same by a device that no rule names, for routing did not decide that it leaves by `oif`. */
+  readonly elsewhere: { readonly oif: string } | null;
   readonly net: PodNetwork;
   /** Which end the container is. */
   readonly end: 'src' | 'dst';
@@ -182,7 +190,15 @@ export function podFlows(source: LiveSource, decide: (net: PodNetwork) => string
     const range = formatPrefix(net.clustered && cluster !== null ? cluster : net.prefix);
     const flows: PodFlow[] = [];
     if (net.clustered && peer !== undefined && !routes.missing) {
-      const why = { severity: 'critical', fact: routes, line: peer.route.line, live: net.live, range, net } as const;
+      const why = {
+        severity: 'critical',
+        fact: routes,
+        line: peer.route.line,
+        live: net.live,
+        range,
+        net,
+        elsewhere: null,
+      } as const;
       const ends = { theirs: peer.sample, ours: net.sample };
       flows.push({
         name: 'other nodes’ pods to its own',
@@ -215,6 +231,7 @@ export function podFlows(source: LiveSource, decide: (net: PodNetwork) => string
         fact: net.bridge.fact,
         line: net.line,
         live: net.live && decided !== undefined,
+        elsewhere: decided === undefined ? { oif: 'netcase-any' } : null,
         net,
         end: 'src',
       });

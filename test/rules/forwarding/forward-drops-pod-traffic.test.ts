@@ -244,6 +244,9 @@ COMMIT
     },
   },
   passes: {
+    'which way it leaves is not known, and any is let through': {
+      nodes: { a: dockerNode(DOCKER_SAVE, [DOCKER0], { 'host/ip/rule4.txt': { status: 'absent' } }) },
+    },
     'a policy rule sends containers by a device that is accepted': { nodes: { a: policyRouted() } },
     'policy DROP, flannel accepts (S01): healthy': { nodes: { a: podNode() } },
     'docker’s own rules, policy DROP': { nodes: { a: dockerNode(DOCKER_SAVE) } },
@@ -337,6 +340,16 @@ COMMIT
     },
   },
   unknown: {
+    'which way it leaves is not known, and not any is let through': {
+      nodes: {
+        a: dockerNode(
+          DOCKER_SAVE.replace('-i docker0 ! -o docker0 -j ACCEPT', '-i docker0 -o eth0 -j ACCEPT'),
+          [DOCKER0],
+          { 'host/ip/rule4.txt': { status: 'absent' } },
+        ),
+      },
+      because: /by eth0 it does, but policy rules/,
+    },
     'the CNI plugins’ rules are for single addresses, and whose they are is not known': {
       nodes: { a: cniNode() },
       because: /drops 10\.244\.1\.10 but not 10\.244\.1\.77/,

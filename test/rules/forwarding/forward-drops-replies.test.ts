@@ -162,6 +162,14 @@ testRule(rule, {
     },
   },
   unknown: {
+    'which way it leaves is not known, and not any is let through': {
+      nodes: {
+        a: dockerNode(DOCKER_SAVE.replace('-A FORWARD -o docker0 -m', '-A FORWARD -i eth0 -o docker0 -m'), [DOCKER0], {
+          'host/ip/rule4.txt': { status: 'absent' },
+        }),
+      },
+      because: /by eth0 it does, but policy rules/,
+    },
     'the CNI plugins’ rules are for single addresses, and whose they are is not known': {
       nodes: { a: cniNode() },
       because: /those of 10\.244\.1\.77 may not be/,
