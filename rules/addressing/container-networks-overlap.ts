@@ -87,7 +87,8 @@ export const rule = defineClusterRule({
       }
     }
     if (!wants.dockerNetworks.missing) {
-      for (const network of wants.dockerNetworks.value.networks) {
+      // --config-only: nothing but settings for the networks that are made --config-from it
+      for (const network of wants.dockerNetworks.value.networks.filter((n) => n.driver !== 'null')) {
         for (const pool of network.ipam) {
           const prefix = parsePrefix(pool.subnet);
           if (prefix !== null && prefix.family === 4) {

@@ -108,7 +108,9 @@ function hostSources(space: Space, family: 4 | 6): FoundSources {
   if (!plain.missing) found.take(plain, plainBackend(space, plain, nft, legacy));
   if (!nft.missing) found.take(nft, 'nft');
   if (!legacy.missing) found.take(legacy, 'legacy');
-  if (!found.has('legacy')) {
+  const saved = found.get('legacy');
+  if (saved !== undefined && !names.missing) leftOut(found, saved, names);
+  if (saved === undefined) {
     const warned = warnsOfLegacy(found.get('nft')?.ruleset);
     const none = names.missing
       ? names.lookedFor && /^absent/.test(names.because)
@@ -147,6 +149,19 @@ function hostSources(space: Space, family: 4 | 6): FoundSources {
     };
   }
   return { rulesets: found.rulesets, gaps: found.gaps, native: null };
+}
+
+/** `iptables-save -t filter` prints one table: what else the kernel has was not read. */
+function leftOut(
+  found: Finding,
+  { ruleset, fact }: IptSource,
+  names: Fact<'legacyTables'> | Fact<'legacyTables6'>,
+): void {
+  for (const { name } of names.value.tables) {
+    if (ruleset.tables.has(name)) continue;
+    const because = `the kernel has the iptables-legacy table ${name}, which is not in ${fact.path}`;
+    found.gap(`legacy ${name}`, because, [fact.evidence], name !== 'filter' && name !== 'security');
+  }
 }
 
 const gapText = (what: string, fact: Fact<FactKind> | MissingFact): string =>

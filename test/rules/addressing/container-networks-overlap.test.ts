@@ -86,6 +86,15 @@ testRule(rule, {
     },
   },
   passes: {
+    'settings of a macvlan network (--config-only), and the network that was made from them': {
+      nodes: nodes({
+        'host/ip/addr.txt': addr,
+        'docker/network-inspect.json': inspect(
+          { ...network('settings', '192.168.9.0/24'), Driver: 'null', ConfigOnly: true },
+          { ...network('mac', '192.168.9.0/24'), Driver: 'macvlan' },
+        ),
+      }),
+    },
     'docker0 on the lease, and no other bridge': {
       nodes: nodes({
         'host/ip/addr.txt': `${addr}${bridge(3, 'docker0', '10.244.1.1/24')}`,

@@ -351,6 +351,15 @@ ${DOCKER_SAVE.replaceAll(' ! -o docker0', ' -o wg0')}`,
     },
   },
   unknown: {
+    'iptables-save -t filter: the other table was not read': {
+      nodes: {
+        a: dockerNode(DOCKER_SAVE.replaceAll(' (nf_tables)', '').replace(/^\*nat[\s\S]*?^COMMIT\n/m, ''), [DOCKER0], {
+          'host/fw/iptables-legacy-save.txt': { status: 'skipped', reason: 'iptables-save is this variant' },
+          'host/fw/ip_tables_names.txt': 'nat\nfilter\n',
+        }),
+      },
+      because: /the kernel has the iptables-legacy table nat, which is not in host\/fw\/iptables-save\.txt/,
+    },
     'the CNI plugins’ rules are for single addresses, and whose they are is not known': {
       nodes: { a: cniNode() },
       because: /10\.244\.1\.10 is not, 10\.244\.1\.77 may be/,

@@ -340,6 +340,19 @@ COMMIT
     },
   },
   unknown: {
+    'iptables-save -t nat: the other table was not read': {
+      nodes: {
+        a: dockerNode(
+          DOCKER_SAVE.replaceAll(' (nf_tables)', '').replace(/^\*filter[\s\S]*?^COMMIT\n/m, ''),
+          [DOCKER0],
+          {
+            'host/fw/iptables-legacy-save.txt': { status: 'skipped', reason: 'iptables-save is this variant' },
+            'host/fw/ip_tables_names.txt': 'nat\nfilter\n',
+          },
+        ),
+      },
+      because: /the kernel has the iptables-legacy table filter, which is not in host\/fw\/iptables-save\.txt/,
+    },
     'which way it leaves is not known, and not any is let through': {
       nodes: {
         a: dockerNode(
