@@ -13,16 +13,18 @@ export const KNOWN_KEYS: ReadonlyMap<string, Type> = new Map<string, Type>([
     cluster-store cluster-advertise config-file cpu-rt-period-str data-root default-cgroupns-mode default-gateway
     default-gateway-v6 default-ipc-mode default-runtime default-shm-size exec-root firewall-backend fixed-cidr fixed-cidr-v6 graph group
     http-proxy https-proxy no-proxy host-gateway-ip init-path ip log-driver log-format log-level metrics-addr oom-score mtu-str
-    deprecated-key-path pidfile seccomp-profile storage-driver swarm-default-advertise-addr tlscacert tlscert tlskey userland-proxy-path userns-remap minimum-api-version`,
+    deprecated-key-path pidfile seccomp-profile storage-driver swarm-default-advertise-addr tlscacert tlscert tlskey userland-proxy-path userns-remap min-api-version
+    bridge-accept-fwmark containerd-plugins-namespace`,
   ),
   ...list(
     'boolean',
-    `allow-direct-routing allow-nondistributable debug disable-legacy-registry enable-ipv6 experimental icc init ip-forward ip-forward-no-drop ip-masq
+    `allow-direct-routing allow-nondistributable cri-containerd debug disable-legacy-registry enable-ipv6 experimental icc init ip-forward ip-forward-no-drop ip-masq
     ip6tables iptables ipv6 live-restore no-new-privileges rootless selinux-enabled tls tlsverify userland-proxy raw-logs validate`,
   ),
   ...list(
     'number',
-    'cpu-rt-period cpu-rt-runtime max-concurrent-downloads max-concurrent-uploads max-download-attempts mtu network-control-plane-mtu network-diagnostic-port oom-score-adjust shutdown-timeout',
+    `cpu-rt-period cpu-rt-runtime max-concurrent-downloads max-concurrent-uploads max-download-attempts mtu network-control-plane-mtu
+    network-diagnostic-port oom-score-adjust shutdown-timeout swarm-raft-election-tick swarm-raft-heartbeat-tick`,
   ),
   ...list(
     'array',
@@ -31,7 +33,7 @@ export const KNOWN_KEYS: ReadonlyMap<string, Type> = new Map<string, Type>([
   ),
   ...list(
     'object',
-    'builder cluster-store-opts default-network-opts default-ulimits features log-opts proxies runtimes',
+    'builder cluster-store-opts default-network-opts default-ulimits features log-opts nri-opts proxies runtimes',
   ),
   ['oom-score-adjust', 'number'],
 ]);
@@ -44,13 +46,13 @@ export const SINCE: ReadonlyMap<string, number> = new Map([
   ['proxies', 23],
   ['default-network-opts', 24],
   ['cdi-spec-dirs', 25],
-  ['minimum-api-version', 25],
   ['log-format', 25],
   ['bip6', 27],
   ['ip-forward-no-drop', 28],
   ['allow-direct-routing', 28],
   ['host-gateway-ips', 28],
   ['firewall-backend', 29],
+  ['min-api-version', 29],
 ]);
 
 /** dockerd's flags whose key in the file has another name (mostly a plural): dockerd accepts and ignores them there. */

@@ -12,7 +12,7 @@ export function daemonJsonValueFaults(value: JsonSettings, at: At, major: number
   const faults: Fault[] = [];
   const refuse = (key: string, s: Setting, reason: string) => faults.push({ key, reason, at: at(s), sure: true });
   const bip = setting(value, 'bip');
-  if (typeof bip?.value === 'string') {
+  if (typeof bip?.value === 'string' && bip.value !== '') {
     const prefix = bip.value.includes('/') ? parsePrefix(bip.value) : null;
     const ip = parseIp(bip.value.split('/')[0] ?? '');
     if (prefix === null || ip === null) refuse('bip', bip, `"bip" ${bip.value} is no address with a prefix length`);

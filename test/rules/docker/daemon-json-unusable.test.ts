@@ -70,6 +70,12 @@ testRule(rule, {
     'a key twice': { nodes: node(ACCEPTED_DAEMON_JSON['duplicate-key']) },
     'fixed-cidr outside bip': { nodes: node(ACCEPTED_DAEMON_JSON['fixed-cidr-outside']) },
     'an empty object': { nodes: node('{}\n') },
+    'what documentation and forums give for Docker 29': {
+      nodes: node(
+        '{"min-api-version": "1.24", "bridge-accept-fwmark": "0x40000/0xff0000", "containerd-plugins-namespace": "p", "bip": "", "mtu": 0}\n',
+        { 'docker/version.json': version('29.1.3') },
+      ),
+    },
     'the setting exists in 28': {
       nodes: node('{"ip-forward-no-drop": true}\n', { 'docker/version.json': version('28.2.2') }),
     },
