@@ -1,5 +1,5 @@
 import { parsePrefix, prefixCovers } from '../../src/core/address.ts';
-import { attachedBridges, overlayDevices } from '../../src/derive/devices.ts';
+import { attachedBridges, isFlannel, overlayDevices } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import { flag } from '../../src/derive/settings.ts';
 import type { LinkDevice } from '../../src/facts/index.ts';
@@ -33,7 +33,7 @@ export const rule = defineNodeRule({
   evaluate({ node, facts, wants, source }) {
     const lease = flannelLease(source);
     if (lease === null) {
-      const overlay = overlayDevices(source)[0];
+      const overlay = overlayDevices(source).find((o) => isFlannel(o.device.name));
       if (overlay === undefined) return notApplicable('no flannel on this node: no subnet.env, no flannel device');
       return unknown(node.id, 'flannel has a device here, but its subnet.env was not found', ['flannel.subnet-env']);
     }

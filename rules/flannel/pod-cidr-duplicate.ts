@@ -1,7 +1,7 @@
 import { formatPrefix, parsePrefix, prefixCovers, prefixesOverlap } from '../../src/core/address.ts';
 import type { ClusterTies } from '../../src/derive/cluster.ts';
 import { clusterGroups, clusterTies, ownMarks } from '../../src/derive/cluster.ts';
-import { containerBridges, overlayDevices } from '../../src/derive/devices.ts';
+import { containerBridges, isFlannel, overlayDevices } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import type { Finding, LineCite, NodeDigest, Undecided } from '../../src/rule/index.ts';
 import { cite, defineClusterRule } from '../../src/rule/index.ts';
@@ -59,7 +59,7 @@ export const rule = defineClusterRule({
     const lease = flannelLease(source);
     if (lease?.network == null) {
       const env = wants.flannelEnv;
-      const [overlay] = overlayDevices(source);
+      const overlay = overlayDevices(source).find((o) => isFlannel(o.device.name));
       const absent = env.missing && env.lookedFor && overlay === undefined;
       const why = env.missing ? env.because : 'it holds no readable FLANNEL_NETWORK';
       return {

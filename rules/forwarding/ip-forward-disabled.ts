@@ -1,4 +1,4 @@
-import { attachedBridges, overlayDevices } from '../../src/derive/devices.ts';
+import { attachedBridges, containerOverlays } from '../../src/derive/devices.ts';
 import { ingressDevices } from '../../src/derive/pods.ts';
 import { sysctl } from '../../src/derive/settings.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
@@ -35,7 +35,7 @@ export const rule = defineNodeRule({
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, facts, source }) {
     const { bridges, doubt } = attachedBridges(source);
-    const overlays = overlayDevices(source).filter((o) => o.device.master === undefined);
+    const overlays = containerOverlays(source);
     const first = bridges[0] ?? overlays[0];
     if (first === undefined) {
       if (doubt !== null) return unknown(node.id, doubt, ['ip.addr', 'bridge.brctl-show']);

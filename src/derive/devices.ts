@@ -140,15 +140,23 @@ export function overlayDevices(source: Source<'addresses' | 'links'>): readonly 
   const links = source.get('links');
   if (!links.missing) {
     return links.value.devices
-      .filter((d) => d.kind === 'vxlan' || /^flannel[.-]/.test(d.name))
+      .filter((d) => d.kind === 'vxlan' || isFlannel(d.name))
       .map((device) => ({ device, fact: links }));
   }
   const addresses = source.get('addresses');
   if (addresses.missing) return [];
-  return addresses.value.devices
-    .filter((d) => /^flannel[.-]/.test(d.name))
-    .map((device) => ({ device, fact: addresses }));
+  return addresses.value.devices.filter((d) => isFlannel(d.name)).map((device) => ({ device, fact: addresses }));
 }
+
+/** Of those the ones that carry containers' packets to be forwarded here: not somebody else's tunnel, nor a bridge's port, whose frames arrive on the bridge. */
+export function containerOverlays(source: Source<'addresses' | 'links'>): readonly HostDevice[] {
+  return overlayDevices(source).filter(
+    ({ device }) => device.master === undefined && (isFlannel(device.name) || OTHER_OVERLAYS.test(device.name)),
+  );
+}
+
+export const isFlannel = (device: string) => /^flannel[.-]/.test(device);
+const OTHER_OVERLAYS = /^(cilium_vxlan|vxlan\.calico|vxlan-v6\.calico|vxlan-6784|antrea-)/;
 
 /** Devices that carry the node's traffic to the outside: first the one of the default route that wins, then those of gateways to other prefixes. */
 export function uplinks(
@@ -164,8 +172,7 @@ export function uplinks(
   for (const route of [...defaults, ...main.filter((r) => !isDefault(r))]) {
     for (const hop of route.nexthops.length > 0 ? route.nexthops : [route]) {
       // a default route over a point-to-point device has no gateway
-      if (hop.dev === undefined || (hop.via === undefined && !isDefault(route)) || /^flannel[.-]/.test(hop.dev))
-        continue;
+      if (hop.dev === undefined || (hop.via === undefined && !isDefault(route)) || isFlannel(hop.dev)) continue;
       const why = isDefault(route) ? 'default route' : `route to ${route.dst}`;
       if (!found.has(hop.dev)) found.set(hop.dev, { dev: hop.dev, line: route.line, why });
     }

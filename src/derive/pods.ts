@@ -3,7 +3,7 @@ import { addressAt, formatIp, formatPrefix, parsePrefix, prefixCovers } from '..
 import type { Span } from '../core/span.ts';
 import type { Fact, FactKind, Route } from '../facts/index.ts';
 import type { ContainerBridge, DeviceKinds, Source } from './devices.ts';
-import { attachedBridges, isUp, overlayDevices, uplinks } from './devices.ts';
+import { attachedBridges, containerOverlays, isUp, uplinks } from './devices.ts';
 import { flannelLease } from './flannel.ts';
 
 /** What podFlows and podNetworks use beside addresses and routes: a rule that asks them declares these kinds among its wants. */
@@ -106,8 +106,7 @@ export interface Ingress {
 
 /**
  * Container bridges, overlay devices, and the uplinks that answers come back by: that of the default route and those to other nodes' pods.
- * Not a device to some other network (nothing of the containers arrives there), a vxlan device that is a bridge's port (its frames
- * arrive on the bridge), or what is down.
+ * Not a device to some other network (nothing of the containers arrives there), or what is down.
  */
 export function ingressDevices(source: Source<PodKinds>): readonly Ingress[] {
   const found = new Map<string, Ingress>();
@@ -116,8 +115,8 @@ export function ingressDevices(source: Source<PodKinds>): readonly Ingress[] {
   };
   for (const { name, fact, device } of attachedBridges(source).bridges)
     add({ dev: name, what: 'container bridge', fact, span: device });
-  for (const { device, fact } of overlayDevices(source))
-    if (device.master === undefined) add({ dev: device.name, what: 'overlay device', fact, span: device });
+  for (const { device, fact } of containerOverlays(source))
+    add({ dev: device.name, what: 'overlay device', fact, span: device });
   const routes = source.get('routes4');
   if (!routes.missing) {
     const [first] = uplinks(source);

@@ -28,6 +28,8 @@ export function serviceRange(source: Source<'staticPods' | 'iptables'>): {
     : { name: 'hull of observed ClusterIPs', prefix: hull.prefix, fact: rules, span: chain.rule(hull.first) };
 }
 
+const WIDEST_RANGE = 12;
+
 /** `first`: index of the first rule with one. */
 type Hull = { readonly prefix: string; readonly first: number };
 
@@ -60,5 +62,7 @@ function hullOf(rules: readonly IptRule[]): Hull | null {
   let length = 32;
   while (length > 0 && Math.floor(low / 2 ** (32 - length)) !== Math.floor(high / 2 ** (32 - length))) length -= 1;
   const base = Math.floor(low / 2 ** (32 - length)) * 2 ** (32 - length);
+  // an API server takes no wider range: these are services of two ranges, and what lies between them is nobody's
+  if (length < WIDEST_RANGE) return null;
   return { prefix: `${formatIp4(base)}/${length}`, first };
 }

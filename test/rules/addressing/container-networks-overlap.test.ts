@@ -119,6 +119,22 @@ testRule(rule, {
   },
   notApplicable: { 'no container network at all': { nodes: nodes({}) } },
   unknown: {
+    'services of two ranges: what lies between them is not theirs': {
+      nodes: nodes({
+        'files/run/flannel/subnet.env': lease,
+        'cmdline/kubelet.txt': '/usr/bin/kubelet\n',
+        'host/fw/iptables-save.txt': `*nat
+:PREROUTING ACCEPT [0:0]
+:KUBE-SERVICES - [0:0]
+:KUBE-SVC-A - [0:0]
+-A PREROUTING -j KUBE-SERVICES
+-A KUBE-SERVICES -d 10.96.0.1/32 -p tcp -m comment --comment "default/kubernetes:https cluster IP" -m tcp --dport 443 -j KUBE-SVC-A
+-A KUBE-SERVICES -d 10.250.7.9/32 -p tcp -m comment --comment "default/new cluster IP" -m tcp --dport 80 -j KUBE-SVC-A
+COMMIT
+`,
+      }),
+      because: /service range is not known/,
+    },
     'docker hung: its bridge is there, its list of networks is not': {
       nodes: nodes({
         'host/ip/addr.txt': `${addr}3: docker0: <NO-CARRIER,BROADCAST,MULTICAST,UP> mtu 1500 qdisc noqueue state DOWN group default \n    link/ether 02:42:00:00:00:01 brd ff:ff:ff:ff:ff:ff\n    inet 172.17.0.1/16 scope global docker0\n       valid_lft forever preferred_lft forever\n`,

@@ -62,6 +62,19 @@ testRule(rule, {
     'the leased address': { nodes: { a: overlayNode({ n: 1, peers: [2] }) } },
   },
   notApplicable: {
+    'cilium’s device is not flannel’s': {
+      nodes: {
+        a: {
+          files: {
+            'host/ip/addr.txt':
+              '1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000\n    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n',
+            'host/ip/link.txt':
+              '1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000\n    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n4: cilium_vxlan: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1450 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000\n    link/ether 0e:00:00:00:00:01 brd ff:ff:ff:ff:ff:ff promiscuity 0\n    vxlan id 100 local 192.168.50.11 dev eth0 srcport 0 0 dstport 4789\n',
+            'files/run/flannel/subnet.env': { status: 'absent' },
+          },
+        },
+      },
+    },
     'no subnet.env and no flannel device': {
       nodes: {
         a: {

@@ -41,6 +41,19 @@ testRule(rule, {
     },
   },
   notApplicable: {
+    'a hypervisor’s own tunnel is no overlay of containers': {
+      nodes: {
+        a: {
+          files: {
+            'host/ip/addr.txt':
+              '1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000\n    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n    inet 127.0.0.1/8 scope host lo\n       valid_lft forever preferred_lft forever\n',
+            'host/ip/link.txt':
+              '1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000\n    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n4: vxlan100: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1450 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000\n    link/ether 0e:00:00:00:00:01 brd ff:ff:ff:ff:ff:ff promiscuity 0\n    vxlan id 100 local 192.168.50.11 dev eth0 srcport 0 0 dstport 4789\n',
+            'host/sys/sysctl.txt': 'net/ipv4/ip_forward:0\n',
+          },
+        },
+      },
+    },
     'no container bridge and no overlay': {
       nodes: {
         a: {
