@@ -54,10 +54,11 @@ export async function ingestInto(
     );
   }
   request.onStart(inputs.length);
+  const pasted = new Map<string, string>();
   let batch: { prepared: Prepared; source: string }[] = [];
   const flush = () => {
     store.transaction(() => {
-      for (const { prepared } of batch) record(store, prepared);
+      for (const { prepared } of batch) record(store, prepared, pasted);
     });
     for (const { prepared } of batch) for (const { bytes } of prepared.blobs) giveBack(bytes.buffer);
     batch = [];
@@ -98,10 +99,10 @@ export async function ingestInto(
   return { refused, damaged };
 }
 
-function record(store: CaseFile, prepared: Prepared): void {
+function record(store: CaseFile, prepared: Prepared, pasted: Map<string, string>): void {
   const { bundle, evidence, blobs, result, owners } = prepared;
   store.putBlobs([evidence, ...blobs]);
-  const node = nodeId(store, prepared);
+  const node = nodeId(store, prepared, pasted);
   store.append({
     type: 'bundle.ingested',
     key: `bundle ${bundle.sha256}`,
@@ -124,9 +125,17 @@ function record(store: CaseFile, prepared: Prepared): void {
   if (result !== null && node === bundle.nodeName) putResult(store, bundle.sha256, tool().ruleset, node, result);
 }
 
-/** Two machines that call themselves the same are two nodes: the second gets a part of its machine id. */
-function nodeId(store: CaseFile, { bundle }: Prepared): string {
+/**
+ * Two machines that call themselves the same are two nodes: the second gets a part of its machine id. Of two folders of loose files in one run
+ * nothing tells whether they are of one machine, nor which is newer: neither may hide the other. `pasted`: those of this run, by their name.
+ */
+function nodeId(store: CaseFile, { bundle }: Prepared, pasted: Map<string, string>): string {
   const mine = bundle.identity.machineIdSha256;
+  if (bundle.format === 'loose-files' && mine === null) {
+    const first = pasted.get(bundle.nodeName) ?? bundle.sha256;
+    pasted.set(bundle.nodeName, first);
+    if (first !== bundle.sha256) return `${bundle.nodeName}@${bundle.sha256.slice(0, 6)}`;
+  }
   const twin = store
     .bundles()
     .find(

@@ -166,6 +166,25 @@ describe('inputs', () => {
     for (const part of ['fw', 'ip']) cpSync(join(inner, 'host', part), join(loose, 'host', part), { recursive: true });
     expect((await nodes([loose, '--node', 'web-1'])).ids).toEqual(['web-1']);
   });
+  it('two folders of loose files by the same name are two nodes, every time', async () => {
+    const folders = ['a', 'b'].map((customer) => {
+      const loose = join(fresh(), customer, 'web');
+      mkdirSync(join(loose, 'host/ip'), { recursive: true });
+      writeFileSync(join(loose, 'host/ip/rule4.txt'), `0:\tfrom all lookup local\n7:\tfrom all lookup ${customer}\n`);
+      return loose;
+    });
+    const file = join(fresh(), 'c');
+    for (const _ of [1, 2]) {
+      await netcase(['analyze', ...folders, '--case', file, '-q']);
+      const listed = JSON.parse((await netcase(['nodes', '--case', file, '--json'])).stdout) as {
+        nodes: { node: string; current: boolean }[];
+      };
+      expect(listed.nodes.map((n) => `${n.node} ${n.current}`).sort()).toEqual([
+        'web true',
+        expect.stringMatching(/^web@[0-9a-f]{6} true$/),
+      ]);
+    }
+  });
   it('a pasted ruleset that was cut, and a line that nobody understands, are said', async () => {
     const loose = join(fresh(), 'pasted');
     const file = (path: string) =>
