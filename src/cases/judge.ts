@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { evidenceKind, hasContent } from '../core/evidence.ts';
+import { commandFor, hasContent } from '../core/evidence.ts';
 import type { NodeEvidence, NodeResult, ResultSource } from '../engine/index.ts';
 import { judgeCluster, judgeNode } from '../engine/index.ts';
 import type { AnalysedBundle, AnalysedProblem, Analysis, CoverageGap, LogPlace } from '../report/index.ts';
@@ -88,7 +88,7 @@ export function evaluate(
   const gaps = new Map<string, CoverageGap & { nodes: string[] }>();
   const note = (node: string, evidence: string, status: string) => {
     const key = `${evidence} ${status}`;
-    const gap = gaps.get(key) ?? { evidence, command: evidenceKind(evidence)?.command ?? '', status, nodes: [] };
+    const gap = gaps.get(key) ?? { evidence, command: commandFor(evidence) ?? '', status, nodes: [] };
     // an item of many instances (network namespaces) is one gap of its node
     if (!gap.nodes.includes(node)) gap.nodes.push(node);
     gaps.set(key, gap);

@@ -1,4 +1,4 @@
-import { evidenceKind } from '../core/evidence.ts';
+import { commandFor } from '../core/evidence.ts';
 import type { Analysis } from '../report/index.ts';
 import { type CaseFile, EVENT_TYPES } from '../store/index.ts';
 import { openListings } from '../store/listings.ts';
@@ -112,7 +112,7 @@ export async function listCoverage(store: CaseFile): Promise<Listing> {
   for (const { rule, kind, nodes } of listings.coverage()) counts.get(rule)?.set(kind, nodes);
   const unknown = analysis.unknown.map((u) => ({
     ...u,
-    collect: u.evidence.flatMap((id) => evidenceKind(id)?.command ?? []),
+    collect: [...new Set(u.evidence.flatMap((id) => commandFor(id) ?? []))],
   }));
   return {
     head: ['RULE', 'FINDINGS', 'PASS', 'N/A', 'UNKNOWN', 'MISSING', 'ERROR'],

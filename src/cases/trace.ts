@@ -1,4 +1,4 @@
-import { evidenceKind } from '../core/evidence.ts';
+import { commandFor } from '../core/evidence.ts';
 import type { TraceCite, TraceHop, TraceJson } from '../core/trace.ts';
 import { resolveCite } from '../engine/excerpt.ts';
 import { PlaceError, type TraceRequest, type TraceResult, trace } from '../net/index.ts';
@@ -60,7 +60,7 @@ export function assumed(changes: readonly NodeChange[]): Pick<TraceJson, 'assumi
 
 /** Commands of the collector that would give evidence. */
 function commandsOf(evidence: readonly string[]): readonly string[] {
-  return [...new Set(evidence.flatMap((id) => evidenceKind(id)?.command ?? []))];
+  return [...new Set(evidence.flatMap((id) => commandFor(id) ?? []))];
 }
 
 type EngineCite = TraceResult['hops'][number]['cites'][number];

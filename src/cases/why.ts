@@ -1,4 +1,4 @@
-import { evidenceKind } from '../core/evidence.ts';
+import { commandFor } from '../core/evidence.ts';
 import { NodeFacts } from '../engine/index.ts';
 import { type FactKind, isManyKind } from '../facts/index.ts';
 import type { AnyRule } from '../rule/index.ts';
@@ -54,7 +54,7 @@ function readOf(facts: NodeFacts, kind: FactKind, how: Read['how']): Read {
   const because = there.length === 0 && one.missing ? one.because : partial.join('; ');
   const collect =
     there.length === 0 && one.missing && !one.lookedFor
-      ? one.evidence.flatMap((id) => evidenceKind(id)?.command ?? [])
+      ? [...new Set(one.evidence.flatMap((id) => commandFor(id) ?? []))]
       : [];
   return { fact: kind, how, paths: there.map((f) => f.path), because, collect };
 }

@@ -76,6 +76,20 @@ export function isEvidenceId(id: string): id is EvidenceId {
   return byId.has(id);
 }
 
+const COLLECTOR = 'sudo sh netcase-collect.sh -o /tmp';
+
+/** What somebody would run on the node for this evidence: a command that can be pasted; where no single one gives it, the collector. */
+export function commandFor(id: string): string | undefined {
+  const command = byId.get(id)?.command;
+  if (command === undefined) return undefined;
+  const file = /^file:(\S+)/.exec(command)?.[1];
+  if (file !== undefined) return `cat ${file}`;
+  const program = /^\/proc\/PID\/cmdline of (\S+)$/.exec(command)?.[1];
+  if (program !== undefined) return `cat /proc/$(pidof -s ${program})/cmdline`;
+  if (id === 'sys.sysctl') return 'sysctl -a';
+  return /PID|<|\.\.\.|^(inode|sha256 of|the|path and) /.test(command) ? COLLECTOR : command.replace(/ \([^)]*\)$/, '');
+}
+
 /** Which evidence a bundle path holds; undefined for a path that collectors/evidence.tsv does not know. */
 export function evidenceAt(path: string): { readonly kind: EvidenceKind; readonly instance?: string } | undefined {
   const exact = byPath.get(path);
