@@ -69,8 +69,8 @@ export function containerBridges(source: Source<DeviceKinds>): readonly Containe
 }
 
 /**
- * Container bridges that something is attached to, `--internal` networks left out. `doubt`: why there may be more of them than are listed,
- * so that "this node has none" is no fact; null when the list is whole.
+ * Container bridges that something is attached to, `--internal` networks left out, and what has no IPv4 address: nothing is routed there.
+ * `doubt`: why there may be more of them than are listed, so that "this node has none" is no fact; null when the list is whole.
  */
 export function attachedBridges(source: Source<DeviceKinds>): {
   readonly bridges: readonly ContainerBridge[];
@@ -78,9 +78,12 @@ export function attachedBridges(source: Source<DeviceKinds>): {
 } {
   const addresses = source.get('addresses');
   const all = containerBridges(source).filter((b) => isInternal(source, b.name) !== true);
-  const bridges = all.filter((b) => b.ports.length > 0);
+  const bridges = all.filter((b) => b.ports.length > 0 && b.prefixes.length > 0);
   if (addresses.missing) return { bridges, doubt: `the node’s devices are not known (${addresses.because})` };
   if (!addresses.closed) return { bridges, doubt: 'the list of the node’s devices was not collected whole' };
+  // `ip link` in the place of `ip addr`: lo has an address on any node
+  if (all.length > 0 && addresses.value.devices.every((d) => d.addresses.length === 0))
+    return { bridges, doubt: `${addresses.path} shows no address of any device` };
   const untold = all.find((b) => b.ports.length === 0 && !tellsPorts(source, b.name));
   return {
     bridges,

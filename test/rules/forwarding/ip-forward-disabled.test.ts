@@ -41,6 +41,19 @@ testRule(rule, {
     },
   },
   notApplicable: {
+    'a bridge without an address is no router (Proxmox’s firewall bridges)': {
+      nodes: {
+        a: {
+          files: {
+            'host/ip/addr.txt':
+              '1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000\n    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n    inet 127.0.0.1/8 scope host lo\n       valid_lft forever preferred_lft forever\n4: veth100i0@if2: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue master fwbr100i0 state UP group default qlen 1000\n    link/ether ee:ee:ee:ee:ee:04 brd ff:ff:ff:ff:ff:ff link-netnsid 0\n5: fwbr100i0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP group default qlen 1000\n    link/ether ee:ee:ee:ee:ee:06 brd ff:ff:ff:ff:ff:ff\n',
+            'host/bridge/brctl-show.txt':
+              'bridge name\tbridge id\t\tSTP enabled\tinterfaces\nfwbr100i0\t\t8000.eeeeeeeeee06\tno\t\tveth100i0\n',
+            'host/sys/sysctl.txt': 'net/ipv4/ip_forward:0\n',
+          },
+        },
+      },
+    },
     'a hypervisor’s own tunnel is no overlay of containers': {
       nodes: {
         a: {
@@ -67,6 +80,19 @@ testRule(rule, {
     },
   },
   unknown: {
+    'ip link in the place of ip addr': {
+      nodes: {
+        a: {
+          files: {
+            'host/ip/addr.txt': (overlayNode({ n: 1, peers: [] }).files['host/ip/addr.txt'] as string)
+              .replace(/^ {4}inet.*\n.*valid_lft.*\n/gm, '')
+              .replace(/^3: flannel[\s\S]*?(?=^4: )/m, ''),
+            'host/sys/sysctl.txt': 'net/ipv4/ip_forward:0\n',
+          },
+        },
+      },
+      because: /shows no address of any device/,
+    },
     'ip_forward itself was not collected': {
       nodes: {
         a: overlayNode({ n: 1, peers: [2], files: { 'host/sys/sysctl.txt': 'net/ipv4/conf/all/rp_filter:0\n' } }),
