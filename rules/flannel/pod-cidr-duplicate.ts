@@ -145,7 +145,7 @@ export const rule = defineClusterRule({
       if ((size.get(clusterOf(d)) ?? 0) < 2) {
         unknown.push({
           nodes: [d.node],
-          because: 'no bundle of another node of this cluster is in the case',
+          because: 'no bundle of another node is in the case that its tables tie to this cluster',
           evidence: ['flannel.subnet-env'],
         });
       } else passes.push({ node: d.node, cites: [first.cite] as const });

@@ -110,9 +110,10 @@ export const rule = defineClusterRule({
       else if (!wholeFdb || !wholeNeighbours)
         say('the neighbour or forwarding table was not collected whole', ['bridge.fdb', 'ip.neigh']);
       else if (strangers > 0)
-        say(`${strangers} of ${peers.length} overlay peers have no bundle here: their MAC and address are not known`, [
-          'ip.link',
-        ]);
+        say(
+          `${strangers} of ${peers.length} overlay peers have no bundle here that shows their vxlan device: their MAC and address are not known`,
+          ['ip.link'],
+        );
       else passes.push({ node: d.node, cites: [lineCite(files.route, first[3])] as const });
     }
     return { findings, passes, unknown, notApplicable };

@@ -100,9 +100,9 @@ testRule(rule, {
         z: overlayNode({ n: 5, subnet: 2, peers: [] }),
       },
       answers: { z: 'not-applicable' },
-      because: /have no bundle here/,
+      because: /have no bundle here that shows their vxlan device/,
     },
-    'peer not collected': { nodes: { a: a({}) }, because: /have no bundle here/ },
+    'peer not collected': { nodes: { a: a({}) }, because: /have no bundle here that shows their vxlan device/ },
     'forwarding table cut': {
       nodes: {
         a: a({
