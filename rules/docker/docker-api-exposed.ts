@@ -53,7 +53,7 @@ export const rule = defineNodeRule({
     const published: Cite[] = [];
     if (!sockets.missing) {
       for (const l of sockets.value.listeners) {
-        if (l.proto !== 'tcp' || !l.processes.some((p) => p.name === 'dockerd')) continue;
+        if (l.proto !== 'tcp' || !l.processes.some((p) => DAEMON.test(p.name))) continue;
         if (swarmPort(l.port) || other.has(l.port)) continue;
         seen.add(l.port);
         if (!asked.has(l.port) && kept?.has(l.port) === true) {
@@ -219,6 +219,9 @@ export const rule = defineNodeRule({
     }
   },
 });
+
+/** Red Hat's Docker 1.13 has a suffix, older ones no d. */
+const DAEMON = /^docker(d|d?-current|d?-latest)?$/;
 
 /** 2377 (swarm management) and 7946 (gossip) belong to dockerd too, with their own mutual TLS. */
 const swarmPort = (port: number) => port === 2377 || port === 7946;

@@ -24,8 +24,31 @@ function readFlags(argv: readonly Arg[]): Process['flags'] {
   return flags;
 }
 
+const PROGRAM =
+  /^(?:\/\S*\/)?(?:dockerd[\w-]*|docker|kubelet|kube-proxy|hyperkube|kubelite|k3s[\w-]*|rke2[\w-]*|flanneld?|containerd|crio|cri-dockerd)$/;
+
+/** A command line in one piece: as /proc has it, with NULs, or as ps and people write it, behind whatever columns. null: it is one argument. */
+function words(raw: string): readonly string[] | null {
+  if (raw.includes('\0')) return raw.replace(/\0$/, '').split('\0');
+  const all = raw.trim().split(/\s+/);
+  const start = all.findIndex((word) => PROGRAM.test(word));
+  return start >= 0 && start + 1 < all.length ? all.slice(start) : null;
+}
+
+/** Every line a process of its own; null: the text has one argument a line. */
+function readCommandLines(lines: readonly string[]): Process[] | null {
+  const found = lines.map(words);
+  const first = lines.findIndex((raw) => raw.trim() !== '' && !/^\s*(?:UID|USER|PID)\s/.test(raw));
+  if ((found[first] ?? null) === null) return null;
+  return found.flatMap((all, i) => {
+    const line = i + 1;
+    const argv = (all ?? []).map((text) => ({ line, text }));
+    return argv.length === 0 ? [] : [{ line, endLine: line, argv, flags: readFlags(argv) }];
+  });
+}
+
 /**
- * One argument a line; processes apart by `# pid N` or an empty line. An empty line before a flag is an empty argument (`--containerd ''`),
+ * The collector: one argument a line; processes apart by `# pid N` or an empty line. An empty line before a flag is an empty argument (`--containerd ''`),
  * as it is wherever `# pid` lines do the parting.
  */
 function readArgs(text: string): Parsed<ProcessArgs> {
@@ -33,6 +56,8 @@ function readArgs(text: string): Parsed<ProcessArgs> {
     .replace(/^\uFEFF/, '')
     .split('\n')
     .map((raw) => raw.replace(/\r$/, ''));
+  const whole = readCommandLines(lines);
+  if (whole !== null) return { ok: true, value: { processes: whole }, skipped: [] };
   const marked = lines.some((raw) => /^# pid \d+\s*$/.test(raw));
   const processes: Process[] = [];
   let argv: Arg[] = [];

@@ -185,6 +185,36 @@ describe('process arguments', () => {
   });
 });
 
+describe('process arguments in one line', () => {
+  const flags = (text: string) =>
+    parse('dockerdArgs', text).processes.map((p) => [
+      p.argv[0]!.text,
+      ...p.flags.map((f) => `${f.line} ${f.name}=${f.value}`),
+    ]);
+  const dockerd = ['/usr/bin/dockerd', '1 H=fd://', '1 tlsverify=true', '1 H=tcp://0.0.0.0:2376'];
+
+  test('with NULs, as /proc has it', () => {
+    const text = '/usr/bin/dockerd\0-H\0fd://\0--tlsverify\0-H\0tcp://0.0.0.0:2376\0';
+    expect(flags(text)).toEqual([dockerd]);
+    expect(flags(`${text}\n`)).toEqual([dockerd]);
+  });
+
+  test('with spaces, as people and ps write it', () => {
+    const line = '/usr/bin/dockerd -H fd:// --tlsverify -H tcp://0.0.0.0:2376';
+    expect(flags(`${line}\n`)).toEqual([dockerd]);
+    for (const head of [
+      'root      1234  0.5  1.2 1234567 98765 ?       Ssl  Nov03  12:34 ',
+      'root      1234     1  0 Nov03 ?        00:12:34 ',
+      '   1234 ',
+    ])
+      expect(flags(`${head}${line}\nbob 99 1 0 10:00 pts/0 00:00:00 grep --color=auto dockerd\n`)).toEqual([dockerd]);
+    expect(flags(`UID PID PPID C STIME TTY TIME CMD\nroot 1 0 0 Nov03 ? 00:01 ${line}\n`)).toEqual([
+      dockerd.map((f) => f.replace(/^1 /, '2 ')),
+    ]);
+    expect(flags('/usr/local/bin/k3s server\n')).toEqual([['/usr/local/bin/k3s']]);
+  });
+});
+
 describe('unit files', () => {
   test('a real unit', () => {
     const text = sample('docker.unit', 'debian-12');

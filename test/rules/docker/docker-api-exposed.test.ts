@@ -40,6 +40,14 @@ const published = (port: number) =>
 
 testRule(rule, {
   finds: {
+    'Docker 1.13 of Red Hat, and a command line in one piece': {
+      nodes: node({
+        'host/sock/ss-listen.txt': ss(ssh, api('0.0.0.0:2375').replace('"dockerd"', '"dockerd-current"')),
+        'cmdline/dockerd.txt':
+          '/usr/bin/dockerd-current\0--host=tcp://0.0.0.0:2375\0--exec-opt\0native.cgroupdriver=systemd\0',
+      }),
+      expect: [{ key: '0.0.0.0:2375', confidence: 'proven', cites: ['dockerd-current', '--host=tcp'] }],
+    },
     'a port that no container publishes': {
       nodes: withoutProxy({ 'docker/containers.jsonl': published(9002) }),
       expect: [{ key: '0.0.0.0:9001', cites: ['dockerd', 'absent'] }],
@@ -91,6 +99,13 @@ testRule(rule, {
     },
   },
   passes: {
+    'verified, by a command line in one piece': {
+      nodes: node({
+        'host/sock/ss-listen.txt': ss(ssh, api('0.0.0.0:2376')),
+        'cmdline/dockerd.txt':
+          '/usr/bin/dockerd -H fd:// --tlsverify --tlscacert=/etc/docker/ca.pem -H tcp://0.0.0.0:2376\n',
+      }),
+    },
     'dockerd keeps a port that a container publishes': { nodes: withoutProxy() },
     'unix socket only': {
       nodes: node({ 'host/sock/ss-listen.txt': ss(ssh), 'cmdline/dockerd.txt': 'dockerd\n-H\nfd://\n' }),
