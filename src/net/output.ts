@@ -1,7 +1,7 @@
 import { type Addr, formatAddr } from './addr.ts';
 import { throughIpvs } from './ipvs.ts';
 import { familyOf, keyOf, leave, leaveAnswered, noRoute, perAnswer } from './layer3.ts';
-import { describe, type Packet } from './packet.ts';
+import { describe, ICMP6, type Packet } from './packet.ts';
 import type { RouteAnswer } from './routing.ts';
 import { end, type Inner, lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
@@ -41,10 +41,16 @@ export function send(
     }
     const named = { ...going, src: chosen.addr };
     w = { ...w, legs: nameSource(w.legs, space, chosen.addr) };
-    // connect() looks up again with the source that was chosen; only policy rules can tell the two apart
+    // of IPv4, connect() looks up again with the source that was chosen (ip_route_connect), IPv6 keeps the route (ip6_dst_lookup_tail) but for
+    // sockets without ports that are bound; only policy rules can tell the two apart
     const again = routing.customRules ? routing.lookup({ ...keyOf(named, 'lo'), oif }) : [];
     const other = again.length === 1 && again[0] !== undefined && again[0].text !== answer.text ? again[0] : null;
-    if (other === null || other.type === 'unknown') return output(run, w, space, named, inner, answer);
+    if (other === null || other.type === 'unknown' || (family === 6 && packet.proto !== ICMP6))
+      return output(run, w, space, named, inner, answer);
+    if (family === 6) {
+      const because = `whether the sender of the echo request binds ${formatAddr(chosen.addr)} before it has a route, which policy rules change then, is not known`;
+      return lost(w, { because, evidence: [] }, space, packet, 'route');
+    }
     return perAnswer(w, space, packet, [other], (v, second) =>
       second.type === 'local' || second.type === 'unicast'
         ? output(run, v, space, named, inner, second)
@@ -76,7 +82,7 @@ function hopLimit(space: Space, packet: Packet, answer: RouteAnswer): Pick<Packe
 function nameSource(legs: readonly Leg[], space: Space, src: Addr): readonly Leg[] {
   const last = legs.at(-1);
   if (last === undefined || last.client !== space || last.server !== null || last.named) return legs;
-  return [...legs.slice(0, -1), { ...last, named: true, sent: { ...last.sent, src } }];
+  return [...legs.slice(0, -1), { ...last, named: true, unbound: true, sent: { ...last.sent, src } }];
 }
 
 function sourceFor(

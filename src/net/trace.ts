@@ -192,8 +192,10 @@ function onwards(run: Run, reply: End, at: number): readonly End[] {
   const { trail } = reply.way;
   const packet = makePacket({ ...leg.sent, tcp: 'ack', ct: null, df: true, anySize: true });
   const going: Way = { ...reply.way, passed: 0, answering: null, following: leg };
+  // a connected IPv6 socket keeps the route by which its source was chosen (ip6_dst_lookup_tail)
+  const source = leg.unbound === true && typeof packet.src === 'bigint' ? null : packet.src;
   const ends =
-    leg.client === null ? fromOutside(run, going, packet) : run.send(going, leg.client, packet, null, packet.src, null);
+    leg.client === null ? fromOutside(run, going, packet) : run.send(going, leg.client, packet, null, source, null);
   return ends.flatMap((e) =>
     e.verdict === 'delivered'
       ? onwards(run, { ...reply, way: { ...e.way, trail, following: null } }, at + 1)

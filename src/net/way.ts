@@ -113,6 +113,8 @@ export interface Leg {
   readonly sent: Packet;
   /** Its source is known: it was asked for, or the kernel has chosen it. */
   readonly named: boolean;
+  /** The kernel has chosen it, for the route that it had found. */
+  readonly unbound?: boolean;
   /** Where and how it arrived; null while on its way. */
   readonly server: Space | null;
   readonly seen: Packet;
