@@ -126,6 +126,8 @@ describe.skipIf(!labsAvailable())('the command of a remediation, assumed and rea
       const lab = await Lab.create(spec ?? { nodes: 2 });
       const dir = mkdtempSync(join(tmpdir(), 'nc-what-if-'));
       try {
+        // as on a real node, whose gateway is in its neighbour table
+        for (const n of lab.nodes) await n.sh(`ping -c1 -W1 ${lab.outside.ip} >/dev/null || true`);
         const { rule, nodes, breaks } = await inject(lab);
         const node = lab.node(nodes[0] as string);
         const probes: readonly Probe[] = [...breaks, ...lab.mesh(['tcp', 'icmp'])];
