@@ -59,7 +59,8 @@ export function leaveEvidence(
       `${formatAddr(packet.dst)} is on ${owners[0]?.node}, but the packet leaves to ${hop}, which was not collected`,
     );
   const direct = nexthop === packet.dst;
-  if (direct && isPeerNode(space.node.host, nexthop))
+  const { host } = space.node;
+  if (isTunnelEnd(host, nexthop) || (direct && isNextHop(host, nexthop)))
     return stop(`${hop}, a next hop or tunnel end of ${space.label}, was not collected`);
   const seen = neighbourSeen(space, device.name, nexthop);
   // a default gateway is taken to be there for what it is to pass on; of itself only its neighbours can tell
@@ -145,19 +146,27 @@ function answerable(space: Space, dev: string, src: Addr): string | null {
   return `whether the network behind ${dev} has a route back to ${formatAddr(src)} is not in the evidence`;
 }
 
-/** Is it where tunnels or routes to other nodes' pods end? What such a node does with a packet its own evidence would tell. */
-function isPeerNode(space: Space, addr: Addr): boolean {
-  const key = 'peer nodes';
-  let peers = space.memo.get(key) as ReadonlySet<Addr> | undefined;
-  if (peers === undefined) {
+/** Is it where tunnels end? What such a node does with a packet its own evidence would tell. */
+function isTunnelEnd(space: Space, addr: Addr): boolean {
+  const key = 'tunnel ends';
+  let ends = space.memo.get(key) as ReadonlySet<Addr> | undefined;
+  if (ends === undefined) {
     const remotes = space.devices.list.flatMap((d) => (d.vxlan === null ? [] : (fdbOf(space, d.name)?.entries ?? [])));
-    peers = new Set([
-      ...remotes.flatMap((e) => (e.dst === null ? [] : (parseAddr(e.dst) ?? []))),
-      ...space.routing(typeof addr === 'number' ? 4 : 6).gateways,
-    ]);
-    space.memo.set(key, peers);
+    ends = new Set(remotes.flatMap((e) => (e.dst === null ? [] : (parseAddr(e.dst) ?? []))));
+    space.memo.set(key, ends);
   }
-  return peers.has(addr);
+  return ends.has(addr);
+}
+
+/** The same of routes to particular networks, such as other nodes' pods. */
+function isNextHop(space: Space, addr: Addr): boolean {
+  const key = `next hops ${typeof addr}`;
+  let hops = space.memo.get(key) as ReadonlySet<Addr> | undefined;
+  if (hops === undefined) {
+    hops = new Set(space.routing(typeof addr === 'number' ? 4 : 6).gateways);
+    space.memo.set(key, hops);
+  }
+  return hops.has(addr);
 }
 
 function neighbourSeen(space: Space, dev: string, addr: Addr): Cite | null {
