@@ -121,7 +121,6 @@ udp UNCONN 0 0 *:5353 *:* users:(("dns",pid=9,fd=4))
 const RULES4 = '0:\tfrom all lookup local\n32766:\tfrom all lookup main\n32767:\tfrom all lookup default\n';
 const RULES6 = '0:\tfrom all lookup local\n32766:\tfrom all lookup main\n';
 const NO_RULES: Texts = {
-  'fw.ip-tables-names': 'mangle\nnat\nfilter\n',
   'fw.ip6-tables-names': '',
   'fw.nft-json': '{"nftables": []}',
   'fw.ip6tables-legacy-save': '',
@@ -219,6 +218,7 @@ export function ipvsNode(plan: NodePlan, peers: readonly number[]): NetNode {
     ...others.map((p) => `fd00:${p}::/64 via fd50::1${p} dev eth0 metric 1024 pref medium`),
     ...locals(devs, true).map((l) => `${l} metric 0 pref medium`),
   ];
+  const legacy = texts?.['fw.iptables-legacy-save'] ?? save('nat', NAT, 'legacy') + save('filter', FILTER, 'legacy');
   const all: Record<string, string> = {
     'ip.addr-json': JSON.stringify(devs.map(device)),
     'ip.link-json': JSON.stringify(devs.map(device)),
@@ -232,7 +232,8 @@ export function ipvsNode(plan: NodePlan, peers: readonly number[]): NetNode {
     'sys.modules': `nf_nat 61440 1 - Live 0x0\n${none ? '' : 'ip_vs 200704 3 ip_vs_rr, Live 0x0\n'}`,
     'sock.ss-listen': 'tcp LISTEN 0 128 *:6443 *:* users:(("apiserver",pid=7,fd=3))\n',
     ...NO_RULES,
-    'fw.iptables-legacy-save': save('nat', NAT, 'legacy') + save('filter', FILTER, 'legacy'),
+    'fw.iptables-legacy-save': legacy,
+    'fw.ip-tables-names': [...legacy.matchAll(/^\*(\w+)$/gm)].map(([, name]) => `${name}\n`).join(''),
     'fw.ipset-save': SETS,
     'fw.ipvs': ipvs,
     ...Object.assign({}, ...pods.map((pod) => podTexts(n, pod))),
