@@ -12,8 +12,9 @@ import { isPrivate } from './outside.ts';
 import { ICMP, ICMP6, makePacket, type Packet, TCP, UDP } from './packet.ts';
 import { type Start, startOf, type Target, targetOf } from './place.ts';
 import { end, lost, type Run } from './run.ts';
+import type { Space } from './space.ts';
 import { tunnel } from './tunnel.ts';
-import { type End, type Leg, START, type Way } from './way.ts';
+import { add, type End, type Leg, START, step, type Way } from './way.ts';
 
 /** One packet to be followed. Places in the words of the command line: `node-a`, `10.244.1.10`, `node-a/container`, `10.96.0.1:443`. */
 export interface TraceRequest {
@@ -177,7 +178,9 @@ function back(run: Run, way: Way, at: number, tcp: 'synack' | 'ack'): readonly E
 function furtherAnswer(run: Run, reply: End): readonly End[] {
   if (reply.verdict !== 'delivered' || !reply.way.strayed) return [reply];
   const { trail } = reply.way;
-  const ends = back(run, { ...reply.way, passed: 0 }, reply.way.legs.length - 1, 'ack');
+  const at = reply.way.legs.length - 1;
+  const way = goesOn({ ...reply.way, passed: 0 }, reply.way.legs[at]?.server ?? null, 'the server');
+  const ends = back(run, way, at, 'ack');
   return ends.map((e) =>
     e.verdict === 'delivered'
       ? { ...reply, way: { ...e.way, trail } }
@@ -191,7 +194,8 @@ function onwards(run: Run, reply: End, at: number): readonly End[] {
   if (reply.verdict !== 'delivered' || leg === undefined) return [reply];
   const { trail } = reply.way;
   const packet = makePacket({ ...leg.sent, tcp: 'ack', ct: null, df: true, anySize: true });
-  const going: Way = { ...reply.way, passed: 0, answering: null, following: leg };
+  const next: Way = { ...reply.way, passed: 0, answering: null, following: leg };
+  const going = goesOn(next, leg.client, 'the client');
   // a connected IPv6 socket keeps the route by which its source was chosen (ip6_dst_lookup_tail)
   const source = leg.unbound === true && typeof packet.src === 'bigint' ? null : packet.src;
   const ends =
@@ -202,3 +206,7 @@ function onwards(run: Run, reply: End, at: number): readonly End[] {
       : [{ ...e, because: `the answer arrives, but what the client sends next does not: ${e.because}` }],
   );
 }
+
+/** The list of hops goes on with another packet: says so, for who reads it when that one is lost. */
+const goesOn = (way: Way, space: Space | null, who: string): Way =>
+  space === null ? way : add(way, step(space, 'socket', 'send', `the next packet of ${who}`));
