@@ -1,5 +1,6 @@
 import { type Addr, contains, formatAddr } from './addr.ts';
 import { type OwnAddress, whyDown } from './devices.ts';
+import { arpFilters } from './link-filters.ts';
 import type { Packet } from './packet.ts';
 import { keyTo } from './policy.ts';
 import { forwards, type Judged, joined, no, open, present, sourceIsValid, yes } from './source.ts';
@@ -24,6 +25,12 @@ export function answersFor(space: Space, dev: string, addr: Addr, asker: Addr | 
     if (valid.truth === 0) return no(`the asker is refused: ${valid.because}`, valid.cites);
   }
   return yes([own.cite]);
+}
+
+/** Does the device's answer for its own address depend on nothing but who is a valid source? */
+export function answersPlainly(space: Space, dev: string): boolean {
+  const ignore = joined(space, dev, 'arp_ignore').value ?? 0;
+  return ignore <= 1 && (joined(space, dev, 'arp_filter').value ?? 0) === 0 && arpFilters(space) === null;
 }
 
 const NOT_THERE = no('the address is not there', []);

@@ -1,10 +1,10 @@
 import { type Addr, formatAddr } from './addr.ts';
-import { bridgeFilters } from './bridge-filters.ts';
 import { type Device, whyDown } from './devices.ts';
 import type { Cite, Reason } from './doubt.ts';
 import { bridgeFdb } from './fdb.ts';
 import { throughIpvs } from './ipvs.ts';
 import { familyOf, keyOf, perAnswer } from './layer3.ts';
+import { bridgeFilters } from './link-filters.ts';
 import { askerOf, forwardsFrames, resolve, segmentOf } from './neighbour.ts';
 import { type Packet, pieceOf } from './packet.ts';
 import { confirm, end, type Frame, hooked, lost, type Run, restoreDestination, restoreSource } from './run.ts';

@@ -6,7 +6,8 @@ import { discovers, knownWhenItAsks } from './discovery.ts';
 import { type Absence, type Cite, cite, type Reason } from './doubt.ts';
 import { floodRemotes } from './fdb.ts';
 import { factOf } from './instance.ts';
-import type { Judged } from './source.ts';
+import { arpFilters } from './link-filters.ts';
+import { type Judged, open } from './source.ts';
 import type { Space } from './space.ts';
 import { bridgeOf, isUplink, type Port, parentOrChild, peerOf, portsOf, uplinkOwners } from './wire.ts';
 
@@ -251,6 +252,8 @@ function answersOn(port: Port, end: Port, addr: Addr, asker: Addr | null): Judge
     return heard.truth === 0 ? own : { ...own, truth: null, reason: knownWhenItAsks(own.because) };
   }
   if (own.truth !== 1) return own;
+  const filters = typeof addr === 'number' ? (arpFilters(port.space) ?? arpFilters(end.space)) : null;
+  if (filters !== null) return open(filters);
   const { passes, because, reason } = discovers(port, end, addr, asker);
   return passes === 1 ? own : { truth: passes, because, cites: [], reason };
 }

@@ -1,5 +1,6 @@
 import type { VxlanAttributes } from '../facts/index.ts';
 import { type Addr, parseAddr } from './addr.ts';
+import { answersPlainly } from './arp.ts';
 import { type Device, whyDown } from './devices.ts';
 import type { NodeFace } from './face.ts';
 import { type DeviceFdb, fdbOf } from './fdb.ts';
@@ -90,6 +91,7 @@ export class Outlook {
   gate(doors: Doors): (source: NodeFace) => boolean {
     const host = this.#host;
     const { space, addr } = this.#own;
+    if (!answersPlainly(host, doors.underlay ?? doors.host)) return () => false;
     const atHost = sourceGate(host, doors.host, doors.out, addr);
     const atPod = sourceGate(space, doors.pod, null, addr);
     const below = doors.underlay === null ? null : sourceGate(host, doors.underlay, null, addr);

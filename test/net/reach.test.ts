@@ -57,6 +57,20 @@ describe('reach', () => {
     expect(learned.groups.map((g) => g.verdict)).not.toContain('delivered');
   });
 
+  it.each(['arp_ignore', 'arp_filter'])('a node with %s is not taken to answer', async (name) => {
+    const nodes = await recordedNodes('healthy-vxlan', (node, path, text) => {
+      if (path.endsWith('neigh.txt')) return text.replaceAll(/^192\.168\.50\..*\n/gm, '');
+      return node === 'node-b' && path.endsWith('sysctl.txt')
+        ? text.replace(new RegExp(`(net/ipv4/conf/eth0/${name}:)0`), name === 'arp_ignore' ? '$18' : '$11')
+        : text;
+    });
+    const [followed, learned] = [reach(clusterOf(nodes), 1000), reach(clusterOf(nodes), 0)];
+    const said = ({ groups }: typeof followed) =>
+      groups.map(({ verdict, because, blocks }) => [verdict, because, blocks]);
+    expect(said(learned)).toEqual(said(followed));
+    expect(learned.groups.map((g) => g.verdict).includes('unknown')).toBe(name === 'arp_ignore');
+  });
+
   it('says which nodes it cannot follow', async () => {
     const { pods, skipped } = reach(clusterOf(await recordedNodes('healthy-docker')));
     expect(pods).toEqual([]);

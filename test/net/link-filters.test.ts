@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { bridgeFilters } from '../../src/net/bridge-filters.ts';
 import type { Device } from '../../src/net/devices.ts';
+import { arpFilters, bridgeFilters } from '../../src/net/link-filters.ts';
 import { hostOf, type Texts } from './hook-nodes.ts';
 
 const BRIDGE = `3: br0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP group default qlen 1000
@@ -37,4 +37,18 @@ it('the bridge family of nft, also where only its text was collected', () => {
     'nft rules of the bridge family (guard) of node-a are not followed',
   );
   expect(filters({ 'fw.nft-json': '!', 'fw.nft': text.replace(/\t\tip saddr.*\n/, '') })).toBeNull();
+});
+
+it('rules of ARP leave open who answers', () => {
+  const table = (rule: string) => `table arp filter {
+	chain INPUT {
+		type filter hook input priority filter; policy accept;
+${rule}	}
+}
+`;
+  const said = (rule: string) => arpFilters(hostOf({ 'fw.nft-json': '!', 'fw.nft': table(rule) }))?.because ?? null;
+  expect(said('\t\tarp daddr ip 192.0.2.1 drop\n')).toBe(
+    'nft rules of the arp family (filter) of node-a are not followed',
+  );
+  expect(said('')).toBeNull();
 });

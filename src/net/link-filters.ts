@@ -10,24 +10,32 @@ export function bridgeFilters(space: Space, bridge: Device): Reason | null {
       because: `VLAN filtering of ${bridge.name} on ${space.label} is not followed`,
       evidence: ['bridge.vlan-json'],
     };
+  return once(space, 'bridge filters', () => nftFilters(space, 'bridge') ?? ebtables(space));
+}
+
+/** Filters of ARP (nft, arptables-nft), which are not followed; null: there are none. */
+export const arpFilters = (space: Space): Reason | null => once(space, 'arp filters', () => nftFilters(space, 'arp'));
+
+/** Of the host's namespace; what others have is not collected. */
+function once(space: Space, key: string, find: () => Reason | null): Reason | null {
   if (space.inode !== null) return null;
-  const known = space.memo.get('bridge filters') as Reason | null | undefined;
+  const known = space.memo.get(key) as Reason | null | undefined;
   if (known !== undefined) return known;
-  const found = nftFilters(space) ?? ebtables(space);
-  space.memo.set('bridge filters', found);
+  const found = find();
+  space.memo.set(key, found);
   return found;
 }
 
-/** Tables of the bridge family, of the text form where there is no other. */
-function nftFilters(space: Space): Reason | null {
+/** Tables of a family, of the text form where there is no other. */
+function nftFilters(space: Space, family: 'bridge' | 'arp'): Reason | null {
   const json = space.node.facts.get('nftJson');
   const fact: Fact<'nftJson' | 'nftText'> | null = json.missing ? nftText(space) : json;
   if (fact === null) return null;
-  const base = fact.value.chains.filter((c) => c.family === 'bridge' && c.hook !== undefined);
-  const rules = fact.value.rules.some((r) => r.family === 'bridge');
+  const base = fact.value.chains.filter((c) => c.family === family && c.hook !== undefined);
+  const rules = fact.value.rules.some((r) => r.family === family);
   if (!base.some((c) => c.policy === 'drop') && (base.length === 0 || !rules)) return null;
   return {
-    because: `nft rules of the bridge family (${base[0]?.table ?? ''}) of ${space.label} are not followed`,
+    because: `nft rules of the ${family} family (${base[0]?.table ?? ''}) of ${space.label} are not followed`,
     evidence: [fact.evidence],
   };
 }
