@@ -2,7 +2,7 @@ import { type Addr, isLinkLocal } from './addr.ts';
 import type { Device } from './devices.ts';
 import type { Doubt, Reason, Truth } from './doubt.ts';
 import { runHook } from './hook.ts';
-import { ICMP6, makePacket, type Packet, tupleOf } from './packet.ts';
+import { ICMP6, makePacket, type Packet, untracked } from './packet.ts';
 import { bridgeCallsIptables, type Judged } from './source.ts';
 import type { Space } from './space.ts';
 import type { Hook, HookWay } from './step.ts';
@@ -157,11 +157,6 @@ const message = (type: number, src: Addr, dst: Addr): Packet =>
   untracked(makePacket({ src, dst, proto: ICMP6, icmp: { type, code: 0 }, ttl: HOP_LIMIT, size: 72 }));
 
 const isHeard = ({ verdict, packet }: HookWay): boolean => verdict === 'accept' && packet.ttl === HOP_LIMIT;
-
-function untracked(packet: Packet): Packet {
-  const ct = { state: 'UNTRACKED', reply: false, snat: false, dnat: false, orig: tupleOf(packet), mark: null } as const;
-  return { ...packet, ct };
-}
 
 const linkLocal = ({ device }: Port): Addr | null =>
   device.addresses.find((a) => typeof a.addr === 'bigint' && isLinkLocal(a.addr) && a.dad === null)?.addr ?? null;

@@ -3,7 +3,7 @@ import { mergeEnds, mergeStates } from './chain-merge.ts';
 import type { Doubt, Reason } from './doubt.ts';
 import { runInTurn, runUntilMapped } from './hook-base.ts';
 import { attempt, distinct, orders, type Runner, within } from './hook-order.ts';
-import { type Packet, tupleOf } from './packet.ts';
+import { type Packet, untracked } from './packet.ts';
 import type { BaseChain, RuleSources } from './rulesets.ts';
 import type { Space } from './space.ts';
 import type { Hook, HookContext, HookWay } from './step.ts';
@@ -106,16 +106,7 @@ class Passage {
       // what was tracked before it came here stays so (xt_CT, nft_notrack)
       if (s.packet.ct !== null) return s;
       if (!s.untracked) return { ...s, packet: this.#context.track(s.packet) };
-      const { packet } = s;
-      const ct = {
-        state: 'UNTRACKED',
-        reply: false,
-        snat: false,
-        dnat: false,
-        orig: tupleOf(packet),
-        mark: null,
-      } as const;
-      return { ...s, packet: { ...packet, ct } };
+      return { ...s, packet: untracked(s.packet) };
     });
   }
 

@@ -2,7 +2,7 @@ import { type Addr, isLoopback } from './addr.ts';
 import type { Reason } from './doubt.ts';
 import { type Choice, scheduleOf } from './ipvs-schedule.ts';
 import { type IpvsTable, ipvsOf, KUBE_DEVICE, type RealServer, type VirtualServer } from './ipvs-table.ts';
-import { endpoint, type Packet, type Port, samePort, TCP, tupleOf, UDP } from './packet.ts';
+import { endpoint, type Packet, type Port, samePort, TCP, UDP, untracked } from './packet.ts';
 import { end, hooked, type Inner, lost, type Run, restoreDestination } from './run.ts';
 import type { Space } from './space.ts';
 import { add, type Balanced, type End, either, step, type Way } from './way.ts';
@@ -124,23 +124,12 @@ function turnBack({ way, space, packet, rest }: Visit, conn: Balanced): readonly
   const text = `${endpoint(real.addr, real.port)} -> ${endpoint(virtual.addr, virtual.port)} (the answer of a real server; ${UNVERIFIED})`;
   const turned = add(way, step(space, 'ipvs', 'un-dnat', text, conn.cites));
   const back = { ...packet, src: virtual.addr, sport: virtual.port, balanced: true };
-  return rest(turned, conn.tracked ? back : untracked(back));
+  return rest(turned, conn.tracked ? back : forgotten(back));
 }
 
 /** ip_vs_notrack(): connection tracking forgets the packet, where it had a connection for it. */
-function untracked(packet: Packet): Packet {
-  const { ct } = packet;
-  if (ct === null || ct.state === 'INVALID' || ct.state === 'UNTRACKED') return packet;
-  const none = {
-    state: 'UNTRACKED',
-    reply: false,
-    snat: false,
-    dnat: false,
-    orig: tupleOf(packet),
-    mark: null,
-  } as const;
-  return { ...packet, ct: none };
-}
+const forgotten = (packet: Packet): Packet =>
+  packet.ct === null || packet.ct.state === 'INVALID' ? packet : untracked(packet);
 
 /** ip_vs_schedule(): each real server that the scheduler may choose. */
 function schedule(visit: Visit, service: VirtualServer): readonly End[] {
@@ -234,7 +223,7 @@ function give(visit: Visit, conn: Balanced, how = ''): readonly End[] {
   const changed = { ...packet, dst: real.addr, dport: real.port, balanced: true };
   // ip_vs_update_conntrack(): the answer is expected from the real server, and nothing else of it is translated
   const tracked = { ...changed, ct: packet.ct === null ? null : { ...packet.ct, altered: true } };
-  return run.toRealServer(way, space, conn.tracked ? tracked : untracked(changed), inner, (w, p) => {
+  return run.toRealServer(way, space, conn.tracked ? tracked : forgotten(changed), inner, (w, p) => {
     const bad = hook === 'input' ? fromOutside(p) : oddRoute(space, packet);
     if (bad === null) return visit.rest(w, p);
     if (bad.drops) return end(w, 'dropped', bad.because, space, p, 'ipvs');

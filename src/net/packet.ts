@@ -67,6 +67,12 @@ export interface Packet extends Tuple {
 /** Bytes of the largest part in which it travels. */
 export const pieceOf = ({ size, piece }: Packet): number => Math.min(size, piece ?? size);
 
+/** The same packet as one that connection tracking was told not to track. */
+export function untracked(packet: Packet): Packet {
+  const ct = { state: 'UNTRACKED', reply: false, snat: false, dnat: false, orig: tupleOf(packet), mark: null } as const;
+  return { ...packet, ct };
+}
+
 /** Why a rule about a packet's size has no answer. */
 export const UNSIZED = 'how large the packet is is not known';
 
