@@ -181,11 +181,14 @@ function furtherAnswer(run: Run, reply: End): readonly End[] {
   const at = reply.way.legs.length - 1;
   const way = goesOn({ ...reply.way, passed: 0 }, reply.way.legs[at]?.server ?? null, 'the server');
   const ends = back(run, way, at, 'ack');
-  return ends.map((e) =>
-    e.verdict === 'delivered'
-      ? { ...reply, way: { ...e.way, trail } }
-      : { ...e, because: `the first answer arrives, but what the server sends next does not: ${e.because}` },
-  );
+  return ends.map((e) => {
+    if (e.verdict === 'delivered') return { ...reply, way: { ...e.way, trail } };
+    const because = `the first answer arrives, but what the server sends next does not: ${e.because}`;
+    if (e.way.trail?.step.place === 'client address' || e.verdict === 'unknown') return { ...e, because };
+    // a FIN begins no connection (tcp_conntracks), and a closing server puts it on what it could not send
+    const open = `${because}; a segment that ends the connection as well passes as the first answer did`;
+    return { ...e, verdict: 'unknown' as const, because: open, reason: { because: open, evidence: [] } };
+  });
 }
 
 /** What a TCP client sends once it is answered: to firewalls it is ESTABLISHED, and INPUT sees no other packet of that kind. */
