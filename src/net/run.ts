@@ -122,9 +122,8 @@ export function hooked(
   if (ways.length === 0)
     return lost(way, { because: `the rules at ${hook} gave no answer`, evidence: [] }, space, packet, HOOK_PLACE[hook]);
   return ways.flatMap((w) => {
-    const after = behind(way, w);
-    const strayed = way.strayed || (w.packet.tcp === 'synack' && w.packet.ct?.state === 'INVALID');
-    if (w.verdict === 'accept') return next({ ...after, strayed }, w.packet, w.reroute);
+    const after = remarked(behind(way, w), space, w.packet);
+    if (w.verdict === 'accept') return next(after, w.packet, w.reroute);
     const verdict = w.verdict === 'drop' ? 'dropped' : w.verdict === 'reject' ? 'rejected' : 'unknown';
     const last = w.steps.at(-1);
     // the step that dropped it stands in the trail already; an unknown has none
@@ -132,6 +131,16 @@ export function hooked(
       last !== undefined && (last.action === 'drop' || last.action === 'reject') ? undefined : HOOK_PLACE[hook];
     return end(after, verdict, w.because, space, w.packet, place);
   });
+}
+
+/** What a SYN-ACK leaves behind that the server's next packet meets: no connection where there was none, or another mark on it. */
+function remarked(way: Way, space: Space, packet: Packet): Way {
+  const { ct } = packet;
+  if (packet.tcp !== 'synack' || ct === null) return way;
+  if (ct.state === 'INVALID') return { ...way, strayed: true };
+  const flow = flowOf(way, space, packet);
+  if (flow === undefined || ct.mark === flow.mark) return way;
+  return { ...way, marked: true, flows: way.flows.map((f) => (f === flow ? { ...f, mark: ct.mark } : f)) };
 }
 
 const HOOK_PLACE: Readonly<Record<Hook, string>> = {

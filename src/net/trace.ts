@@ -173,10 +173,12 @@ function back(run: Run, way: Way, at: number, tcp: 'synack' | 'ack'): readonly E
 
 /**
  * What a TCP server says next. Where its first answer was of no connection, this one begins a connection of its own
- * (nf_conntrack_tcp_loose): rules for new connections are asked, and addresses translated, as for no packet before [V85].
+ * (nf_conntrack_tcp_loose): rules for new connections are asked, and addresses translated, as for no packet before [V85]. Where the first one
+ * left another mark on its connection, rules see that.
  */
 function furtherAnswer(run: Run, reply: End): readonly End[] {
-  if (reply.verdict !== 'delivered' || !reply.way.strayed) return [reply];
+  const { strayed, marked } = reply.way;
+  if (reply.verdict !== 'delivered' || !(strayed || marked)) return [reply];
   const { trail } = reply.way;
   const at = reply.way.legs.length - 1;
   const way = goesOn({ ...reply.way, passed: 0 }, reply.way.legs[at]?.server ?? null, 'the server');
@@ -184,7 +186,7 @@ function furtherAnswer(run: Run, reply: End): readonly End[] {
   return ends.map((e) => {
     if (e.verdict === 'delivered') return { ...reply, way: { ...e.way, trail } };
     const because = `the first answer arrives, but what the server sends next does not: ${e.because}`;
-    if (e.way.trail?.step.place === 'client address' || e.verdict === 'unknown') return { ...e, because };
+    if (!strayed || e.way.trail?.step.place === 'client address' || e.verdict === 'unknown') return { ...e, because };
     // a FIN begins no connection (tcp_conntracks), and a closing server puts it on what it could not send
     const open = `${because}; a segment that ends the connection as well passes as the first answer did`;
     return { ...e, verdict: 'unknown' as const, because: open, reason: { because: open, evidence: [] } };

@@ -73,6 +73,8 @@ export interface Way {
   readonly following: Leg | null;
   /** A node that tracks connections has passed a SYN-ACK of which it knew no connection. */
   readonly strayed: boolean;
+  /** The answer has changed the mark of its connection. */
+  readonly marked: boolean;
 }
 
 export const START: Way = {
@@ -88,6 +90,7 @@ export const START: Way = {
   answering: null,
   following: null,
   strayed: false,
+  marked: false,
 };
 
 export type Verdict = 'delivered' | 'dropped' | 'rejected' | 'unknown';
