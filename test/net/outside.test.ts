@@ -136,3 +136,40 @@ describe('a TTL', () => {
     expect([asks.verdict, asks.because]).toEqual(['unknown', expect.stringContaining('with which TTL packets of')]);
   });
 });
+
+describe('a default gateway', () => {
+  const seen = '192.168.50.1 dev eth0 lladdr 02:00:00:00:00:77 REACHABLE\n';
+  const VXLAN = `4: flannel.1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1450 qdisc noqueue state UNKNOWN group default
+    link/ether 0e:00:00:00:00:01 brd ff:ff:ff:ff:ff:ff promiscuity 0
+    vxlan id 1 local 192.168.50.12 dev eth0 srcport 0 0 dstport 8472 nolearning
+`;
+  const tunnelled = (remote: string): Texts => ({
+    ...LAN,
+    'ip.addr': ADDR + VXLAN,
+    'ip.link': LAN['ip.link'] + VXLAN,
+    'ip.neigh': seen,
+    'bridge.fdb': `0e:00:00:00:00:02 dev flannel.1 dst ${remote} self permanent\n`,
+  });
+  const out = { from: 'node-a', to: '203.0.113.7' };
+
+  // kernel-check, seeds 80211 and 80215: the gateway 192.168.50.77 does not exist
+  it('is taken to be there for what is beyond it; of itself its neighbour entry tells', () => {
+    expect(asked(LAN, out).verdict).toBe('delivered');
+    const itself = asked(LAN, { ...out, to: '192.168.50.1' });
+    expect([itself.verdict, itself.because]).toEqual([
+      'unknown',
+      'whether there is a host 192.168.50.1 on the network of eth0 is not in the evidence',
+    ]);
+    expect(asked({ ...LAN, 'ip.neigh': seen }, { ...out, to: '192.168.50.1' }).verdict).toBe('delivered');
+  });
+
+  // kernel-check, seed 1044: the gateway is a node whose bundle is missing
+  it('at which a tunnel ends is a node of the cluster, whose rules would decide', () => {
+    expect(asked(tunnelled('192.168.50.13'), out).verdict).toBe('delivered');
+    const peer = asked(tunnelled('192.168.50.1'), out);
+    expect([peer.verdict, peer.because]).toEqual([
+      'unknown',
+      '192.168.50.1, a next hop or tunnel end of node-a, was not collected',
+    ]);
+  });
+});
