@@ -1,7 +1,8 @@
 import { parsePrefix, prefixCovers } from '../core/address.ts';
-import type { IptChain, IptRule } from '../facts/firewall.ts';
+import type { IptChain } from '../facts/firewall.ts';
 import { attachedBridges, type Source, uplinks } from './devices.ts';
 import { type PathPod, type PathPodKinds, type PathPodSource, type PathPods, pathPods } from './path-pods.ts';
+import { serviceRules } from './service-rules.ts';
 import { elements, flag } from './settings.ts';
 
 export type PathServiceKinds =
@@ -78,7 +79,7 @@ function vips(source: PathServiceSource): readonly Vip[] {
     const chains = fact.missing ? undefined : fact.value.tables.get('nat')?.chains;
     const chain = chains?.get('KUBE-SERVICES');
     if (chain === undefined) continue;
-    const found = vipsOf(chain.shared()).filter(
+    const found = vipsOf(chain).filter(
       (vip) => vip.name.startsWith('default/kubernetes') || (vip.port === 53 && isDns(vip, dns)),
     );
     if (found.length > 0)
@@ -107,28 +108,11 @@ function clusterDns(source: PathServiceSource): readonly string[] {
   return config.missing ? [] : elements(config.value, 'clusterDNS').map((s) => String(s.value));
 }
 
-/** Nodes of one cluster share the rules of a long chain: each array is read once. */
-const known = new WeakMap<readonly IptRule[], readonly VipRule[]>();
-
-function vipsOf(rules: readonly IptRule[]): readonly VipRule[] {
-  const before = known.get(rules);
-  if (before !== undefined) return before;
-  const found = rules.flatMap((rule) => vipOf(rule) ?? []);
-  known.set(rules, found);
-  return found;
-}
-
-function vipOf(rule: IptRule): VipRule | null {
-  const { destination, protocol, target, comment } = rule;
-  if (destination === undefined || destination.negated || target === undefined || protocol?.negated !== false)
-    return null;
-  if (!/^KUBE-SVC-/.test(target.name)) return null;
-  const proto = protocol.value;
-  const option = rule.matches.flatMap((m) => m.options).find((o) => o.flag === '--dport' && !o.negated);
-  const port = Number(option?.values[0]);
-  if ((proto !== 'tcp' && proto !== 'udp') || !Number.isInteger(port)) return null;
-  const name = (comment ?? '').replace(/ cluster IP$/, '');
-  return { name, address: destination.value.replace(/\/32$/, ''), port, proto, chain: target.name };
+function vipsOf(chain: IptChain): readonly VipRule[] {
+  return serviceRules(chain).flatMap(({ address, proto, port, comment, chain: own }) => {
+    if (proto === null || port === null) return [];
+    return [{ name: (comment ?? '').replace(/ cluster IP$/, ''), address, port, proto, chain: own }];
+  });
 }
 
 function published(source: PathServiceSource): readonly Published[] {

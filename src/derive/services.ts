@@ -1,8 +1,8 @@
 import { formatIp4, parseIp4, parsePrefix } from '../core/address.ts';
 import type { Span } from '../core/span.ts';
-import type { IptRule } from '../facts/firewall.ts';
 import type { Fact } from '../facts/index.ts';
 import type { Source } from './devices.ts';
+import { type ServiceRule, serviceRules } from './service-rules.ts';
 
 /** The cluster's service range: from a flag of the control plane, else the hull of the ClusterIPs that kube-proxy wrote. */
 export function serviceRange(source: Source<'staticPods' | 'iptables'>): {
@@ -22,7 +22,7 @@ export function serviceRange(source: Source<'staticPods' | 'iptables'>): {
   const rules = source.get('iptables');
   if (rules.missing) return null;
   const chain = rules.value.tables.get('nat')?.chains.get('KUBE-SERVICES');
-  const hull = chain === undefined ? null : clusterIps(chain.shared());
+  const hull = chain === undefined ? null : clusterIps(serviceRules(chain));
   return chain === undefined || hull === null
     ? null
     : { name: 'hull of observed ClusterIPs', prefix: hull.prefix, fact: rules, span: chain.rule(hull.first) };
@@ -33,10 +33,10 @@ const WIDEST_RANGE = 12;
 /** `first`: index of the first rule with one. */
 type Hull = { readonly prefix: string; readonly first: number };
 
-/** Nodes of one cluster share the rules of this chain: the hull of each array is found once. */
-const hulls = new WeakMap<readonly IptRule[], Hull | null>();
+/** Nodes of one cluster share these: the hull of each array is found once. */
+const hulls = new WeakMap<readonly ServiceRule[], Hull | null>();
 
-function clusterIps(rules: readonly IptRule[]): Hull | null {
+function clusterIps(rules: readonly ServiceRule[]): Hull | null {
   const known = hulls.get(rules);
   if (known !== undefined) return known;
   const hull = hullOf(rules);
@@ -44,16 +44,14 @@ function clusterIps(rules: readonly IptRule[]): Hull | null {
   return hull;
 }
 
-function hullOf(rules: readonly IptRule[]): Hull | null {
+function hullOf(rules: readonly ServiceRule[]): Hull | null {
   let low = 0xffffffff;
   let high = -1;
   let first: number | undefined;
-  for (const [index, rule] of rules.entries()) {
+  for (const { index, address, comment } of rules) {
     // `cluster IP` rules only: external and load-balancer addresses are in this chain too
-    if (!rule.target?.name.startsWith('KUBE-SVC-') || rule.destination === undefined || rule.destination.negated)
-      continue;
-    const ip = parseIp4(rule.destination.value.replace(/\/32$/, ''));
-    if (ip === null || !/cluster IP/.test(rule.comment ?? 'cluster IP')) continue;
+    const ip = parseIp4(address);
+    if (ip === null || (comment !== null && !/cluster IP/.test(comment))) continue;
     first ??= index;
     low = Math.min(low, ip);
     high = Math.max(high, ip);

@@ -59,6 +59,8 @@ export interface IptChain {
   rules(): readonly IptRule[];
   /** One of `rules()`. */
   rule(index: number): IptRule;
+  /** The rules as they were written, from `-A` on, not tokenised; nodes that have the same rules may have the same array. */
+  texts(): readonly string[];
   /** `rules()` with lines that may be those of another node's file: the same for all nodes that have them. */
   shared(): readonly IptRule[];
 }

@@ -1,3 +1,4 @@
+import { parseIp4 } from '../core/address.ts';
 import type { IptMatch, IptRule, Negatable } from '../facts/index.ts';
 import { type Addr, parseNet } from './addr.ts';
 import type { Quick, Test } from './chain.ts';
@@ -87,28 +88,31 @@ export function readTests(rule: IptRule, family: 4 | 6): readonly Test[] {
   return tests;
 }
 
-const quickNet = (n: Negatable<string> | undefined): readonly [number, number] | null => {
-  if (n === undefined || n.negated) return [0, 0];
-  const net = parseNet(n.value);
-  if (net === null || typeof net.base !== 'number') return [0, 0];
-  return [net.base, net.length === 0 ? 0 : (0xffffffff << (32 - net.length)) >>> 0];
-};
+const NET = String.raw`(\d+\.\d+\.\d+\.\d+)(?:/(\d+))?(?= |$)`;
+const COMMENT = String.raw`(?: -m comment --comment (?:"(?:[^"\\]|\\.)*"|[^ "]+))?`;
+const PORTS = String.raw`(?: -m (?:tcp|udp) --dport (\d+)(?::(\d+))?(?= |$))?`;
+/** What iptables-save writes first, in its order. */
+const HEAD = new RegExp(
+  `^-A [^ ]+(?: -s ${NET}| ! -s [^ ]+)?(?: -d ${NET}| ! -d [^ ]+)?(?:(?: !)? -i [^ ]+)?(?:(?: !)? -o [^ ]+)?(?: -p ([^ ]+)(?= |$)${COMMENT}${PORTS})?`,
+);
 
-/** The plain selectors as numbers: what they exclude needs no further look. */
-export function readQuick(rule: IptRule, family: 4 | 6): Quick | null {
-  if (family === 6) return null;
-  const [src, srcMask] = quickNet(rule.source)!;
-  const [dst, dstMask] = quickNet(rule.destination)!;
-  const named = rule.protocol === undefined || rule.protocol.negated || isAny(rule.protocol.value);
-  const proto = named ? -1 : (protocolNumber(rule.protocol!.value) ?? -1);
-  let [low, high] = [0, -1];
-  if (proto === 6 || proto === 17) {
-    const option = rule.matches
-      .find((m) => m.name === 'tcp' || m.name === 'udp')
-      ?.options.find((o) => o.flag === '--dport' && !o.negated);
-    const m = /^(\d+)(?::(\d+))?$/.exec(option?.values[0] ?? '');
-    if (m !== null) [low, high] = [Number(m[1]), Number(m[2] ?? m[1])];
-  }
+function quickNet(address: string | undefined, length: string | undefined): readonly [number, number] {
+  const base = address === undefined ? null : parseIp4(address);
+  const bits = length === undefined ? 32 : Number(length);
+  if (base === null || bits > 32) return [0, 0];
+  const mask = bits === 0 ? 0 : (0xffffffff << (32 - bits)) >>> 0;
+  return [(base & mask) >>> 0, mask];
+}
+
+/** The plain selectors of a rule as numbers, without tokenising it: what they exclude needs no further look. null: it has none. */
+export function readQuick(text: string, family: 4 | 6): Quick | null {
+  const m = family === 6 ? null : HEAD.exec(text);
+  if (m === null) return null;
+  const [src, srcMask] = quickNet(m[1], m[2]);
+  const [dst, dstMask] = quickNet(m[3], m[4]);
+  const proto = m[5] === undefined || isAny(m[5]) ? -1 : (protocolNumber(m[5]) ?? -1);
   if (srcMask === 0 && dstMask === 0 && proto < 0) return null;
+  const ported = m[6] !== undefined && (proto === 6 || proto === 17);
+  const [low, high] = ported ? [Number(m[6]), Number(m[7] ?? m[6])] : [0, -1];
   return { src, srcMask, dst, dstMask, proto, low, high };
 }

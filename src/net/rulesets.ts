@@ -119,13 +119,13 @@ function iptablesChains(source: IptSource, family: 4 | 6, hook: Hook, native: Na
 const PREPARED = new WeakMap<IptTable, Map<string, PreparedChain>>();
 
 /** Chains that nodes share have their plain selectors read once. */
-const QUICKS = new WeakMap<readonly IptRule[], readonly (Quick | null)[]>();
+const QUICKS = new WeakMap<readonly string[], readonly (Quick | null)[]>();
 
-function quicksOf(rules: readonly IptRule[], family: 4 | 6): readonly (Quick | null)[] {
-  let quicks = QUICKS.get(rules);
+function quicksOf(texts: readonly string[], family: 4 | 6): readonly (Quick | null)[] {
+  let quicks = QUICKS.get(texts);
   if (quicks === undefined) {
-    quicks = rules.map((rule) => readQuick(rule, family));
-    QUICKS.set(rules, quicks);
+    quicks = texts.map((text) => readQuick(text, family));
+    QUICKS.set(texts, quicks);
   }
   return quicks;
 }
@@ -147,7 +147,7 @@ class IptPrepared implements PreparedChain {
   }
 
   get quicks(): readonly (Quick | null)[] {
-    this.#quicks ??= quicksOf(this.#chain.shared(), this.#family);
+    this.#quicks ??= quicksOf(this.#chain.texts(), this.#family);
     return this.#quicks;
   }
 

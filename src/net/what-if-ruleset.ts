@@ -154,6 +154,7 @@ function chainOf(name: string, policy: string | null, line: number, rules: reado
     ruleCount: rules.length,
     rules: () => rules,
     rule: (i) => rules[i] as IptRule,
+    texts: () => rules.map((r) => r.text),
     shared: () => rules,
   };
 }

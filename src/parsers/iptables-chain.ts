@@ -1,6 +1,5 @@
 import type { IptChain, IptRule } from '../facts/firewall.ts';
-import { readCounters, skipSpace } from './iptables-lines.ts';
-import { readRule } from './iptables-rule.ts';
+import { RuleLines } from './iptables-rule-lines.ts';
 
 /** Rules on lines that follow each other. */
 export interface Run {
@@ -25,7 +24,7 @@ export class IndexedChain implements IptChain {
   #count = 0;
   #more: number[] | null = null;
   #lastLine = 0;
-  #rules: readonly IptRule[] | null = null;
+  #lines: RuleLines | null = null;
 
   constructor(text: string, name: string, policy: string | null, line: number, declared: boolean) {
     this.#text = text;
@@ -70,42 +69,37 @@ export class IndexedChain implements IptChain {
   }
 
   rules(): readonly IptRule[] {
-    if (this.#rules === null) {
-      const { run } = this;
-      this.#rules = run === null ? this.#runs() : tokenise(run);
-    }
-    return this.#rules;
+    return this.#read().rules();
   }
 
   rule(index: number): IptRule {
-    return this.rules()[index] as IptRule;
+    return this.#read().rule(index);
+  }
+
+  texts(): readonly string[] {
+    return this.#read().texts();
   }
 
   shared(): readonly IptRule[] {
     return this.rules();
   }
 
-  #runs(): readonly IptRule[] {
-    const runs = [this.#offset, this.#line, this.#count].concat(this.#more ?? []);
-    const rules: IptRule[] = [];
-    for (let i = 0; i < runs.length; i += 3)
-      rules.push(...tokenise({ text: this.#text, offset: runs[i]!, line: runs[i + 1]!, count: runs[i + 2]! }));
-    return rules;
+  #read(): RuleLines {
+    if (this.#lines !== null) return this.#lines;
+    const runs = this.#count === 0 ? [] : [this.#offset, this.#line, this.#count].concat(this.#more ?? []);
+    const raw: string[] = [];
+    const numbers: number[] = [];
+    for (let i = 0; i < runs.length; i += 3) {
+      let pos = runs[i] as number;
+      for (let n = 0; n < runs[i + 2]!; n += 1) {
+        let stop = this.#text.indexOf('\n', pos);
+        if (stop < 0) stop = this.#text.length;
+        raw.push(this.#text.slice(pos, stop));
+        numbers.push(runs[i + 1]! + n);
+        pos = stop + 1;
+      }
+    }
+    this.#lines = new RuleLines(raw, (index) => numbers[index] as number);
+    return this.#lines;
   }
-}
-
-export function tokenise({ text, offset, line, count }: Run): IptRule[] {
-  const rules: IptRule[] = [];
-  let pos = offset;
-  for (let n = 0; n < count; n += 1) {
-    let stop = text.indexOf('\n', pos);
-    if (stop < 0) stop = text.length;
-    let at = skipSpace(text, pos, stop);
-    pos = stop + 1;
-    const counters = readCounters(text, at, stop);
-    if (counters !== null) at = skipSpace(text, counters.end, stop);
-    const rule = text.slice(at, text.charCodeAt(stop - 1) === 13 ? stop - 1 : stop);
-    rules.push(readRule(rule, line + n, counters?.packets, counters?.bytes));
-  }
-  return rules;
 }

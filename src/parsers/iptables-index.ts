@@ -12,6 +12,7 @@ import {
   skipSpace,
   wordEnd,
 } from './iptables-lines.ts';
+import { seekRuleset } from './iptables-sought.ts';
 
 type Table = { name: string; line: number; chains: Map<string, IndexedChain>; commitLine: number | null };
 
@@ -36,14 +37,26 @@ function keepModel(text: string, usual: Ruleset['backend'], value: Ruleset, tabl
   });
 }
 
+/** Of so many rulesets only the chains that somebody asks for are read: a packet's path passes few nodes, and a model costs more than those. */
+const SOUGHT = 8;
+let sought = 0;
+
 /**
- * Reads the text of one iptables-save; chains tokenise their rules when asked. Nodes of one cluster have nearly the same rules: a text
- * that resembles one before it is compared with that, and only what differs is read.
+ * Reads the text of one iptables-save; chains tokenise their rules when asked. Nodes of one cluster have nearly the same rules: of many
+ * nodes, a text that resembles one before it is compared with that, and only what differs is read.
  */
 export function readRuleset(source: string, usual: Ruleset['backend']): Parsed<Ruleset> {
   const text = mendTorn(source);
+  const whole = () => indexRuleset(text, usual).tables;
+  if (text.length >= WORTH_A_MODEL && sought < SOUGHT) {
+    const value = seekRuleset(text, usual, whole);
+    if (value !== null) {
+      sought += 1;
+      return { ok: true, value, skipped: [] };
+    }
+  }
   for (const model of text.length < WORTH_A_MODEL ? [] : models) {
-    const value = model.tell(text, usual, () => indexRuleset(text, usual).tables);
+    const value = model.tell(text, usual, whole);
     if (value === null) continue;
     models = [model, ...models.filter((m) => m !== model)];
     return { ok: true, value, skipped: [] };

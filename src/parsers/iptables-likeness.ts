@@ -1,8 +1,9 @@
 import { sameLength } from '../core/same-length.ts';
 import type { IptChain, IptTable, Ruleset } from '../facts/firewall.ts';
 import type { IndexedChain } from './iptables-chain.ts';
+import { ChainsOnDemand } from './iptables-chains.ts';
 import { type Declaration, readCounters, readDeclaration, readHeader, readMarker, wordEnd } from './iptables-lines.ts';
-import { Patch, ToldChains } from './iptables-told.ts';
+import { Patch, toldChain } from './iptables-told.ts';
 import { LineIndex } from './line-index.ts';
 
 export interface ModelTable {
@@ -66,10 +67,13 @@ export class Likeness {
       const line = patch.lineOf(model.line);
       const commitLine = patch.lineOf(model.commitLine ?? 0);
       if (line === null || commitLine === null || !patch.isWhole()) return null;
-      const chains = new ToldChains(text, patch, () => {
-        read ??= whole();
-        return read.get(model.name)?.chains ?? new Map<string, IptChain>();
-      });
+      const chains = new ChainsOnDemand(
+        (name) => toldChain(text, patch, name),
+        () => {
+          read ??= whole();
+          return read.get(model.name)?.chains ?? new Map<string, IptChain>();
+        },
+      );
       tables.set(model.name, { name: model.name, line, chains, commitLine });
     }
     return { ...this.#value, tables };

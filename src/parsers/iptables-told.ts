@@ -116,72 +116,29 @@ class ToldChain implements IptChain {
     return this.#below === 0 ? rule : { ...rule, line: rule.line + this.#below };
   }
 
+  texts(): readonly string[] {
+    return this.#model.texts();
+  }
+
   shared(): readonly IptRule[] {
     return this.#model.shared();
   }
 }
 
-/** The chains of a table, each made when it is asked for; whoever asks for all has the text read without a model. */
-export class ToldChains implements ReadonlyMap<string, IptChain> {
-  readonly #text: string;
-  readonly #patch: Patch;
-  readonly #whole: () => ReadonlyMap<string, IptChain>;
-  readonly #made = new Map<string, IptChain | undefined>();
-
-  constructor(text: string, patch: Patch, whole: () => ReadonlyMap<string, IptChain>) {
-    this.#text = text;
-    this.#patch = patch;
-    this.#whole = whole;
-  }
-
-  get(name: string): IptChain | undefined {
-    if (!this.#made.has(name)) this.#made.set(name, this.#make(name));
-    return this.#made.get(name);
-  }
-
-  #make(name: string): IptChain | undefined {
-    const patch = this.#patch;
-    const known = patch.model.get(name);
-    const change = patch.changes.get(name);
-    const below = known === undefined ? null : patch.belowOf(known.line);
-    const said = change?.declared ?? (below === null ? undefined : known);
-    if (said === undefined) return undefined;
-    const line = change?.declared?.line ?? (known?.line ?? 0) + (below ?? 0);
-    const run = known?.run ?? null;
-    const runBelow = run === null ? null : patch.belowOf(run.line);
-    if (known !== undefined && runBelow !== null) return new ToldChain(said, line, known, runBelow);
-    const chain = new IndexedChain(this.#text, name, said.policy, line, true);
-    if (said.packets !== undefined) chain.packets = said.packets;
-    if (said.bytes !== undefined) chain.bytes = said.bytes;
-    if (change?.rules) chain.place(change.rules);
-    return chain;
-  }
-
-  has(name: string): boolean {
-    return this.get(name) !== undefined;
-  }
-
-  get size(): number {
-    return this.#whole().size;
-  }
-
-  keys(): MapIterator<string> {
-    return this.#whole().keys();
-  }
-
-  values(): MapIterator<IptChain> {
-    return this.#whole().values();
-  }
-
-  entries(): MapIterator<[string, IptChain]> {
-    return this.#whole().entries();
-  }
-
-  [Symbol.iterator](): MapIterator<[string, IptChain]> {
-    return this.entries();
-  }
-
-  forEach(visit: (chain: IptChain, name: string, map: ReadonlyMap<string, IptChain>) => void): void {
-    for (const [name, chain] of this.entries()) visit(chain, name, this);
-  }
+/** A chain of the text that a patch tells. */
+export function toldChain(text: string, patch: Patch, name: string): IptChain | undefined {
+  const known = patch.model.get(name);
+  const change = patch.changes.get(name);
+  const below = known === undefined ? null : patch.belowOf(known.line);
+  const said = change?.declared ?? (below === null ? undefined : known);
+  if (said === undefined) return undefined;
+  const line = change?.declared?.line ?? (known?.line ?? 0) + (below ?? 0);
+  const run = known?.run ?? null;
+  const runBelow = run === null ? null : patch.belowOf(run.line);
+  if (known !== undefined && runBelow !== null) return new ToldChain(said, line, known, runBelow);
+  const chain = new IndexedChain(text, name, said.policy, line, true);
+  if (said.packets !== undefined) chain.packets = said.packets;
+  if (said.bytes !== undefined) chain.bytes = said.bytes;
+  if (change?.rules) chain.place(change.rules);
+  return chain;
 }
