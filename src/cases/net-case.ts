@@ -20,14 +20,15 @@ export interface NetCase {
 
 /**
  * Opens a case, with changes that are assumed, and closes it behind `use`. Who owns which address comes from digests that ingesting left
- * behind; a node's files are read when a packet passes it.
+ * behind; a node's files are read when a packet passes it. `checked`: another thread has it open already.
  */
 export function withNetCase<T>(
   caseFile: string,
   texts: readonly string[],
   use: (net: NetCase, changes: readonly NodeChange[]) => T,
+  checked = false,
 ): T {
-  const open = openNetCase(caseFile, texts);
+  const open = openNetCase(caseFile, texts, checked);
   try {
     return use(open.net, open.changes);
   } finally {
@@ -42,8 +43,8 @@ export interface OpenNetCase {
   close(): void;
 }
 
-export function openNetCase(caseFile: string, texts: readonly string[]): OpenNetCase {
-  const store = openForReading(caseFile);
+export function openNetCase(caseFile: string, texts: readonly string[], checked = false): OpenNetCase {
+  const store = openForReading(caseFile, checked);
   try {
     const made: Made[] = [];
     const bundles = currentBundles(store);

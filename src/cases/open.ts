@@ -15,9 +15,10 @@ export function openForWriting(path: string, create: boolean): CaseFile {
   return open(path, create ? 'create' : 'write');
 }
 
-export function openForReading(path: string): CaseFile {
+/** `checked`: another thread has it open already, and has checked its pages. */
+export function openForReading(path: string, checked = false): CaseFile {
   mustExist(path);
-  return open(path, 'read');
+  return open(path, 'read', checked);
 }
 
 function mustExist(path: string): void {
@@ -28,9 +29,9 @@ function mustExist(path: string): void {
   );
 }
 
-function open(path: string, mode: 'create' | 'write' | 'read'): CaseFile {
+function open(path: string, mode: 'create' | 'write' | 'read', checked = false): CaseFile {
   try {
-    return openCase(path, { mode, clock });
+    return openCase(path, { mode, clock, checked });
   } catch (error) {
     throw asFailure(error);
   }

@@ -2,7 +2,7 @@ import type { Fact, NextHop, Route, Routes } from '../facts/index.ts';
 import { type Addr, networkOf, parseAddr, parseNet } from './addr.ts';
 import { type Cite, cite } from './doubt.ts';
 
-/** A route ready to be looked up; next hops with their addresses as values. */
+/** A route ready to be looked up; next hops with their addresses as values. Nodes that have the same route may share it: it knows no file. */
 export interface FibRoute {
   readonly route: Route;
   readonly type: string;
@@ -12,7 +12,6 @@ export interface FibRoute {
   readonly prefsrc: Addr | null;
   readonly mtu: number | null;
   readonly hops: readonly FibHop[];
-  readonly cite: Cite;
 }
 
 export interface FibHop {
@@ -72,10 +71,9 @@ export function readTables(fact: RoutesFact): { tables: Map<string, FibTable>; o
   let odd: Cite | null = null;
   const { routes } = fact.value as Routes;
   for (const route of routes) {
-    const net = parseNet(route.dst, route.family);
-    const at = cite(fact, route);
-    if (net === null || route.encap !== undefined || (route.from !== undefined && route.from !== 'default')) {
-      odd ??= at;
+    const ready = readyOf(route);
+    if (ready === null) {
+      odd ??= cite(fact, route);
       continue;
     }
     let table = tables.get(route.table);
@@ -83,23 +81,42 @@ export function readTables(fact: RoutesFact): { tables: Map<string, FibTable>; o
       table = new FibTable();
       tables.set(route.table, table);
     }
-    const metric = route.metric < 0 ? route.metric + 2 ** 32 : route.metric;
-    table.add(
-      {
-        route,
-        type: route.type,
-        length: net.length,
-        metric,
-        tos: tosOf(route.tos),
-        prefsrc: route.src === undefined ? null : parseAddr(route.src),
-        mtu: route.mtu ?? null,
-        hops: hopsOf(route),
-        cite: at,
-      },
-      net.base,
-    );
+    table.add(ready.fib, ready.base);
   }
   return { tables, odd };
+}
+
+interface Ready {
+  readonly fib: FibRoute;
+  readonly base: Addr;
+}
+
+/** Routes that nodes share are made ready once. */
+const made = new WeakMap<Route, Ready | 'odd'>();
+
+function readyOf(route: Route): Ready | null {
+  let ready = made.get(route);
+  if (ready === undefined) {
+    ready = makeReady(route) ?? 'odd';
+    made.set(route, ready);
+  }
+  return ready === 'odd' ? null : ready;
+}
+
+function makeReady(route: Route): Ready | null {
+  const net = parseNet(route.dst, route.family);
+  if (net === null || route.encap !== undefined || (route.from !== undefined && route.from !== 'default')) return null;
+  const fib: FibRoute = {
+    route,
+    type: route.type,
+    length: net.length,
+    metric: route.metric < 0 ? route.metric + 2 ** 32 : route.metric,
+    tos: tosOf(route.tos),
+    prefsrc: route.src === undefined ? null : parseAddr(route.src),
+    mtu: route.mtu ?? null,
+    hops: hopsOf(route),
+  };
+  return { fib, base: net.base };
 }
 
 const TOS: Readonly<Record<string, number>> = { default: 0, lowdelay: 16, throughput: 8, reliability: 4, mincost: 2 };
@@ -110,15 +127,15 @@ function tosOf(text: string | undefined): number {
 }
 
 function hopsOf(route: Route): FibHop[] {
-  const hop = (h: NextHop): FibHop => ({
-    dev: h.dev ?? route.dev ?? '',
-    via: h.via === undefined ? null : parseAddr(h.via),
-    weight: Math.max(1, h.weight),
-    dead: h.flags.includes('dead'),
-    linkDown: h.flags.includes('linkdown'),
-    onlink: h.flags.includes('onlink'),
-  });
-  if (route.nexthops.length > 0) return route.nexthops.map(hop);
-  const { via, dev, flags } = route;
-  return [hop({ ...(via === undefined ? {} : { via }), ...(dev === undefined ? {} : { dev }), weight: 1, flags })];
+  if (route.nexthops.length === 0) return [hopOf(route, route.dev, 1)];
+  return route.nexthops.map((h) => hopOf(h, h.dev ?? route.dev, h.weight));
 }
+
+const hopOf = ({ via, flags }: Pick<NextHop, 'via' | 'flags'>, dev: string | undefined, weight: number): FibHop => ({
+  dev: dev ?? '',
+  via: via === undefined ? null : parseAddr(via),
+  weight: Math.max(1, weight),
+  dead: flags.includes('dead'),
+  linkDown: flags.includes('linkdown'),
+  onlink: flags.includes('onlink'),
+});

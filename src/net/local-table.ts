@@ -26,7 +26,6 @@ export function localTable(addresses: readonly OwnAddress[], family: 4 | 6): Fib
         prefsrc: null,
         mtu: null,
         hops: [{ dev: a.dev, via: null, weight: 1, dead: false, linkDown: false, onlink: false }],
-        cite: a.cite,
       },
       addr,
     );

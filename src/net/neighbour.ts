@@ -26,9 +26,9 @@ interface NeighbourTable {
   readonly gap: Reason | null;
 }
 
-function tableOf(space: Space): NeighbourTable {
-  const known = space.memo.get('neighbours') as NeighbourTable | undefined;
-  if (known !== undefined) return known;
+const tableOf = (space: Space): NeighbourTable => space.once('neighbours', () => readTable(space));
+
+function readTable(space: Space): NeighbourTable {
   const { facts } = space.node;
   const host = space.inode === null ? facts.get('neighbours') : undefined;
   const fact =
@@ -51,10 +51,12 @@ function tableOf(space: Space): NeighbourTable {
       : fact.closed
         ? null
         : { because: `${fact.path} was not collected whole`, evidence };
-  const table = { entries, gap };
-  space.memo.set('neighbours', table);
-  return table;
+  return { entries, gap };
 }
+
+/** Of one device: for very many addresses. */
+export const neighboursOn = (space: Space, dev: string): ReadonlyMap<Addr, NeighbourEntry> | undefined =>
+  tableOf(space).entries.get(dev);
 
 export function neighbourEntry(
   space: Space,
@@ -91,14 +93,11 @@ export interface Segment {
 
 /** Every device that gets a broadcast sent by `port` from inside its namespace. */
 export function segmentOf(port: Port): Segment {
-  const key = `segment ${port.device.name}`;
-  const known = port.space.memo.get(key) as Segment | undefined;
-  if (known !== undefined) return known;
-  const walk = new Flood();
-  walk.send(port, 0);
-  const found = { ends: walk.ends, uplink: walk.uplink, open: walk.open };
-  port.space.memo.set(key, found);
-  return found;
+  return port.space.once(`segment ${port.device.name}`, () => {
+    const walk = new Flood();
+    walk.send(port, 0);
+    return { ends: walk.ends, uplink: walk.uplink, open: walk.open };
+  });
 }
 
 class Flood {

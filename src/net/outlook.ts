@@ -4,7 +4,7 @@ import { answersPlainly } from './arp.ts';
 import { type Device, whyDown } from './devices.ts';
 import type { NodeFace } from './face.ts';
 import { type DeviceFdb, fdbOf } from './fdb.ts';
-import { neighbourEntry } from './neighbour.ts';
+import { neighboursOn } from './neighbour.ts';
 import { ICMP } from './packet.ts';
 import { keyTo } from './policy.ts';
 import type { Representative } from './representative.ts';
@@ -113,23 +113,24 @@ export class Outlook {
 
 /** A vxlan device, and what is asked of it for each target. */
 interface TunnelDevice {
-  readonly name: string;
   readonly vxlan: VxlanAttributes;
   readonly local: number;
   readonly fdb: DeviceFdb;
+  readonly neighbours: ReturnType<typeof neighboursOn>;
 }
 
 function tunnelDevice(host: Space, { name, vxlan }: Device): TunnelDevice | null {
   const local = parseAddr(vxlan?.local ?? '');
   const fdb = fdbOf(host, name);
-  return vxlan === null || fdb === null || typeof local !== 'number' ? null : { name, vxlan, local, fdb };
+  if (vxlan === null || fdb === null || typeof local !== 'number') return null;
+  return { vxlan, local, fdb, neighbours: neighboursOn(host, name) };
 }
 
 const SENDS: ReadonlySet<string> = new Set(['PERMANENT', 'REACHABLE', 'STALE', 'NOARP']);
 
 function tunnelTo(host: Space, own: TunnelDevice, nexthop: Addr, target: NodeFace): Tunnel | null {
-  const { name, vxlan, local, fdb } = own;
-  const { entry } = neighbourEntry(host, name, nexthop);
+  const { vxlan, local, fdb, neighbours } = own;
+  const entry = neighbours?.get(nexthop);
   if (entry?.mac == null || !SENDS.has(entry.state)) return null;
   const remotes = fdb.byMac.get(entry.mac);
   const remote = remotes?.[0];
@@ -152,7 +153,7 @@ function tunnelTo(host: Space, own: TunnelDevice, nexthop: Addr, target: NodeFac
 function reaches({ space, device }: Port, nexthop: Addr, target: NodeFace): boolean {
   const own = target.underlay.find(([addr]) => addr === nexthop);
   if (own === undefined) return false;
-  const { entry } = neighbourEntry(space, device.name, nexthop);
+  const entry = neighboursOn(space, device.name)?.get(nexthop);
   return entry?.mac == null || own[1] === '' || entry.mac === own[1];
 }
 

@@ -84,10 +84,8 @@ export function fillRow(
   if (face === null || face === undefined) return;
   const outlook = new Outlook(own);
   const known = teach(lessons, outlook, face, at);
-  const typeOf = kept((addr: Addr) => {
-    const types = [own.space, own.space.node.host].map((space) => space.routing(4).typeOf(addr).type);
-    return types.join(' ');
-  });
+  const [inside, onHost] = [own.space.routing(4), own.space.node.host.routing(4)];
+  const typeOf = kept((addr: Addr) => `${inside.typeOf(addr).type} ${onHost.typeOf(addr).type}`);
   const sameType = (a: Addr, b: Addr) => typeOf(a) === typeOf(b);
   const n = faces.length;
   const gates = (['in', 'answerIn'] as const).flatMap((half) => {

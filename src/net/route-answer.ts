@@ -50,12 +50,12 @@ export function bestRoute(
   return best;
 }
 
-/** The answers of a chosen route; `cited`: it stands in the evidence, and was not made of the addresses. */
+/** The answers of a chosen route; `cites`: where it stands. */
 export function answersOf(
   route: FibRoute,
   hops: readonly FibHop[],
   table: string,
-  cited: boolean,
+  cites: readonly Cite[],
 ): readonly RouteAnswer[] {
   const text = `${route.type === 'unicast' ? '' : `${route.type} `}${route.route.dst}`;
   const base = {
@@ -63,7 +63,7 @@ export function answersOf(
     mtu: route.mtu,
     hopLimit: route.route.hopLimit ?? null,
     table,
-    cites: cited ? [route.cite] : [],
+    cites,
     reason: null,
   };
   if (route.type !== 'unicast') {

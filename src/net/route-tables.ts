@@ -6,6 +6,8 @@ import { localTable } from './local-table.ts';
 import type { Space } from './space.ts';
 
 export interface LoadedTables {
+  /** null: not collected. */
+  readonly fact: RoutesFact | null;
   readonly tables: ReadonlyMap<string, FibTable>;
   /** Set: routes are missing or not all known. */
   readonly gap: Reason | null;
@@ -39,7 +41,7 @@ export function loadTables(space: Space, family: 4 | 6, custom: () => boolean): 
   }
   const localMade = !tables.has('local');
   if (localMade) tables.set('local', localTable(space.devices.addresses, family));
-  return { tables, gap, localMade };
+  return { fact, tables, gap, localMade };
 }
 
 type RoutesFact = Fact<'routes4'> | Fact<'routes6'> | Fact<'netnsRoutes4'> | Fact<'netnsRoutes6'>;

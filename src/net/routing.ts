@@ -1,5 +1,5 @@
 import { type Addr, isMulticast } from './addr.ts';
-import type { Cite, Reason, Truth } from './doubt.ts';
+import { type Cite, cite, type Reason, type Truth } from './doubt.ts';
 import type { FibHop, FibRoute, FibTable } from './fib.ts';
 import type { Packet } from './packet.ts';
 import { keyTo, type Policy, type RouteKey, type Rule, readPolicy, selects } from './policy.ts';
@@ -201,11 +201,17 @@ export class Routing {
         ];
       if (rule?.suppressPrefixLength !== undefined && route.length <= rule.suppressPrefixLength) return null;
       if (route.type === 'throw') return null;
-      return answersOf(route, hops, name, !(this.#localMade && name === 'local'));
+      return answersOf(route, hops, name, this.#citesOf(route, name));
     }
     // a dump that is not whole may lack the very route; the local table is rebuilt from addresses
     if (this.#gap !== null && name !== 'local') return [this.#unknown(this.#gap)];
     return null;
+  }
+
+  /** Where a route of a table stands; nowhere, when the table was made of the addresses. */
+  #citesOf({ route }: FibRoute, table: string): readonly Cite[] {
+    const fact = this.#known?.fact ?? null;
+    return fact === null || (this.#localMade && table === 'local') ? [] : [cite(fact, route)];
   }
 
   #ignoresLinkDown(): (dev: string) => boolean {
@@ -234,7 +240,7 @@ export class Routing {
       ?.longest(addr)
       ?.find((r) => dev === undefined || r.hops[0]?.dev === dev);
     if (route !== undefined)
-      return { type: route.type as RouteType, reason: null, cites: this.#localMade ? [] : [route.cite] };
+      return { type: route.type as RouteType, reason: null, cites: this.#citesOf(route, 'local') };
     if (this.#localMade && gap !== null) return { type: null, reason: gap, cites: [] };
     if (this.#gap?.because.includes('whole') === true) return { type: null, reason: this.#gap, cites: [] };
     if (this.family === 6) {

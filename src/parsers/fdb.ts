@@ -38,15 +38,8 @@ function usualEntry(raw: string, line: number): Entry | null {
   const m = USUAL.exec(raw);
   if (m === null) return null;
   const [, mac = '', dev = '', dst] = m;
-  return {
-    mac,
-    dev,
-    ...(dst === undefined ? undefined : { dst }),
-    self: true,
-    permanent: true,
-    state: 'permanent',
-    line,
-  };
+  const rest = { self: true, permanent: true, state: 'permanent', line } as const;
+  return dst === undefined ? { mac, dev, ...rest } : { mac, dev, dst, ...rest };
 }
 
 function entryOfLine(words: readonly string[], line: number): Entry | null {

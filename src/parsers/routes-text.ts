@@ -4,6 +4,7 @@ import type { Parsed, Skipped } from '../facts/parser.ts';
 import { present } from './json-value.ts';
 import { arity, count, readKeyed, wordsOf } from './keyed-words.ts';
 import { filledLines } from './line-index.ts';
+import { takenApartOnce } from './usual-lines.ts';
 
 const types = /^(unicast|local|broadcast|anycast|multicast|blackhole|unreachable|prohibit|throw|nat|xresolve)$/;
 /** Types that deliver to or over a device: without one the next hop was not printed. */
@@ -54,23 +55,23 @@ export function readRouteText(text: string, family: Family): Parsed<Routes> {
   const read: Route[] = [];
   const skipped: Skipped[] = [];
   let tableSeen = false;
-  let open: { route: OpenRoute; endLine: number } | null = null;
+  let open: Route | null = null;
+  // a route may be one that others share: it is copied before lines are added to it
+  let growing: Growing | null = null;
   const close = () => {
+    growing = null;
     if (open === null) return;
-    const { route, endLine } = open;
-    if (leadsNowhere(route)) {
-      for (let line = route.line; line <= endLine; line += 1) skipped.push({ line, why: 'no next hop is shown' });
-    } else {
-      route.endLine = endLine;
-      read.push(route);
-    }
+    const { line: first, endLine = first } = open;
+    if (leadsNowhere(open)) {
+      for (let line = first; line <= endLine; line += 1) skipped.push({ line, why: 'no next hop is shown' });
+    } else read.push(open);
     open = null;
   };
   for (const { line, text: raw } of filledLines(text)) {
     const usual = family === 4 ? usualRoute(raw, line) : null;
     if (usual !== null) {
       close();
-      open = { route: usual.route, endLine: line };
+      open = usual.route;
       tableSeen ||= usual.table;
       continue;
     }
@@ -78,9 +79,12 @@ export function readRouteText(text: string, family: Family): Parsed<Routes> {
     if (/^\s/.test(raw) && (words[0] === 'nexthop' || words[0] === 'nh_info')) {
       if (open === null) skipped.push({ line, why: 'next hop without a route' });
       else {
-        const at: { route: OpenRoute; endLine: number } = open;
-        at.endLine = line;
-        if (words[0] === 'nexthop') at.route.nexthops.push(nextHop(words.slice(1)));
+        const above: Route = open;
+        const own: Growing = growing ?? { ...above, nexthops: [...above.nexthops], endLine: line };
+        own.endLine = line;
+        if (words[0] === 'nexthop') own.nexthops.push(nextHop(words.slice(1)));
+        open = own;
+        growing = own;
       }
       continue;
     }
@@ -88,7 +92,7 @@ export function readRouteText(text: string, family: Family): Parsed<Routes> {
     const found = routeOf(words, family, line);
     if (typeof found === 'string') skipped.push({ line, why: found });
     else {
-      open = { route: found.route, endLine: line };
+      open = found.route;
       tableSeen ||= found.table;
     }
   }
@@ -99,11 +103,11 @@ export function readRouteText(text: string, family: Family): Parsed<Routes> {
   return { ok: true, value: { routes: read, allTables: tableSeen || read.length === 0 }, skipped };
 }
 
-type OpenRoute = Route & { nexthops: NextHop[]; endLine?: number };
+type Growing = Route & { readonly nexthops: NextHop[]; endLine: number };
 
 /** `table`: the line names one. */
 interface ReadRoute {
-  readonly route: OpenRoute;
+  readonly route: Route;
   readonly table: boolean;
 }
 
@@ -112,12 +116,17 @@ const USUAL =
   /^(?:(unicast|local|broadcast) )?(default|\d[\d.]*(?:\/\d\d?)?)(?: via (\d[\d.]*))? dev (\S+)(?: table (\w+))?(?: proto (\w+))?(?: scope (\w+))?(?: src (\d[\d.]*))?(?: metric (\d{1,10}))?((?: (?:onlink|linkdown|dead))*) ?$/;
 
 /** What routeOf says of the line; null: it is another kind of line. */
-function usualRoute(raw: string, line: number): ReadRoute | null {
+const usualRoute = takenApartOnce(readUsual, ({ route, table }, line) => ({
+  route: { ...route, line, endLine: line },
+  table,
+}));
+
+function readUsual(raw: string, line: number): ReadRoute | null {
   const m = USUAL.exec(raw);
   const dst = m === null ? null : destination(m[2]!, 4);
   if (m === null || dst === null) return null;
   const [, type = 'unicast', , via, dev, table, proto, scope, src, metric, flags] = m;
-  const route: OpenRoute = {
+  const route: Route = {
     family: 4,
     type,
     dst,
@@ -131,6 +140,7 @@ function usualRoute(raw: string, line: number): ReadRoute | null {
     flags: flags === '' ? [] : wordsOf(flags!),
     nexthops: [],
     line,
+    endLine: line,
   };
   return { route, table: table !== undefined };
 }
@@ -167,8 +177,9 @@ function routeOf(words: readonly string[], family: Family, line: number): ReadRo
     nhid: count(values.get('nhid')),
     encap: options.encap,
     flags: bare,
-    nexthops: [] as NextHop[],
+    nexthops: [],
     line,
+    endLine: line,
   });
   return { route, table: values.has('table') };
 }

@@ -123,8 +123,12 @@ export function decodeBlob(
   return plain;
 }
 
+const ONE_BUFFER = 32 * 1024 * 1024;
+
 function unpack(bytes: Uint8Array, size: number): Uint8Array {
-  return zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, size) });
+  // one buffer for the result; a bit of room, or zlib begins another to see that there is no more
+  const chunkSize = Math.max(1024, Math.min(size, ONE_BUFFER) + 64);
+  return zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, size), chunkSize });
 }
 
 export function sha256Of(bytes: Uint8Array | string): string {

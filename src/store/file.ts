@@ -13,10 +13,14 @@ const OLDEST_SQLITE = [3, 51, 3] as const;
 const PATIENCE = 5_000;
 
 /**
- * Opens the file without trusting it: not a link, our header, exactly our schema, sound pages. `fill` makes a case out of an empty
- * file, in one commit.
+ * Opens the file without trusting it: not a link, our header, exactly our schema, sound pages (unless those were `checked` just now).
+ * `fill` makes a case out of an empty file, in one commit.
  */
-export function openFile(path: string, mode: Mode, fill: (db: Database.Database) => void): Database.Database {
+export function openFile(
+  path: string,
+  { mode, checked }: { readonly mode: Mode; readonly checked: boolean },
+  fill: (db: Database.Database) => void,
+): Database.Database {
   return guarded(() => {
     const state = inspect(path, mode);
     const db = new Database(path, { readonly: mode === 'read', fileMustExist: true, timeout: PATIENCE });
@@ -28,7 +32,7 @@ export function openFile(path: string, mode: Mode, fill: (db: Database.Database)
       }
       if (mode !== 'read') startWriting(db);
       checkIdentity(db, path);
-      checkPages(db, path);
+      if (!checked) checkPages(db, path);
       return db;
     } catch (error) {
       db.close();

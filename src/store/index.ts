@@ -21,12 +21,14 @@ export interface OpenOptions {
   readonly mode: Mode;
   /** ISO time of now, for `recordedAt` and for what expires. */
   readonly clock: () => string;
+  /** Another thread of this process has just checked its pages: a large case takes as long for that as for a trace. */
+  readonly checked?: boolean;
 }
 
 /** Opens a case file; see CaseError for what can be wrong with it. */
-export function openCase(path: string, { mode, clock }: OpenOptions): CaseFile {
+export function openCase(path: string, { mode, clock, checked = false }: OpenOptions): CaseFile {
   return guarded(() => {
-    const db = openFile(path, mode, (fresh) => start(fresh, path, clock));
+    const db = openFile(path, { mode, checked }, (fresh) => start(fresh, path, clock));
     try {
       const log = new Log(db);
       log.refuseNewer();
