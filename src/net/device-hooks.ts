@@ -29,8 +29,11 @@ export function passDevice(
 
 function deviceDoubt(space: Space, device: Device, side: Side): Doubt | null {
   if (space.inode !== null) return null;
-  const found = nftDoubt(space, device.name, side) ?? tcDoubt(space, device.name, side) ?? xdpDoubt(device, side);
-  return found === null ? null : { key: `${space.id} ${side} ${device.name}`, ...found, holds: true };
+  const { name } = device;
+  return space.once(`device hook ${side} ${name}`, () => {
+    const found = nftDoubt(space, name, side) ?? tcDoubt(space, name, side) ?? xdpDoubt(device, side);
+    return found === null ? null : { key: `${space.id} ${side} ${name}`, ...found, holds: true };
+  });
 }
 
 type Found = Pick<Doubt, 'because' | 'evidence'> | null;

@@ -22,10 +22,10 @@ export interface DeviceFdb {
 
 /** The device's own entries (not a bridge's); null: not collected. */
 export function fdbOf(space: Space, dev: string): DeviceFdb | null {
-  if (space.inode !== null) return null;
-  const key = `fdb ${dev}`;
-  const known = space.memo.get(key) as DeviceFdb | undefined;
-  if (known !== undefined) return known;
+  return space.inode === null ? space.once(`fdb ${dev}`, () => readFdb(space, dev)) : null;
+}
+
+function readFdb(space: Space, dev: string): DeviceFdb | null {
   const fact = space.node.facts.get('fdb');
   if (fact.missing) return null;
   const entries: FdbEntry[] = [];
@@ -41,9 +41,7 @@ export function fdbOf(space: Space, dev: string): DeviceFdb | null {
   }
   const absent = (mac: string): Absence | null =>
     fact.closed ? { node: space.node.id, evidence: fact.evidence, path: fact.path, absent: `${mac} dev ${dev}` } : null;
-  const found = { entries, byMac, closed: fact.closed, absent };
-  space.memo.set(key, found);
-  return found;
+  return { entries, byMac, closed: fact.closed, absent };
 }
 
 /** Where the device sends what it has no entry for. */
@@ -60,15 +58,9 @@ export function bridgeFdb(
   if (space.inode !== null) return null;
   const fact = space.node.facts.get('fdb');
   if (fact.missing) return null;
-  const key = `bridge fdb ${bridge}`;
-  let map = space.memo.get(key) as ReadonlyMap<string, { port: string; local: boolean; cite: Cite }> | undefined;
-  if (map === undefined) {
-    map = new Map(
-      fact.value.entries
-        .filter((e) => e.master === bridge || (e.dev === bridge && !e.self))
-        .map((e) => [e.mac, { port: e.dev, local: e.permanent, cite: cite(fact, e) }]),
-    );
-    space.memo.set(key, map);
-  }
-  return map.get(mac) ?? null;
+  const learned = space.once(`bridge fdb ${bridge}`, () => {
+    const own = fact.value.entries.filter((e) => e.master === bridge || (e.dev === bridge && !e.self));
+    return new Map(own.map((e) => [e.mac, { port: e.dev, local: e.permanent, cite: cite(fact, e) }]));
+  });
+  return learned.get(mac) ?? null;
 }

@@ -41,11 +41,7 @@ const FTP = 21;
 
 /** ipvs of a namespace; null: it has none. Of namespaces of pods nothing is collected, and kube-proxy puts nothing there. */
 export function ipvsOf(space: Space): IpvsTable | null {
-  if (space.inode !== null) return null;
-  if (space.memo.has('ipvs')) return space.memo.get('ipvs') as IpvsTable | null;
-  const table = readTable(space);
-  space.memo.set('ipvs', table);
-  return table;
+  return space.inode === null ? space.once('ipvs', () => readTable(space)) : null;
 }
 
 function readTable(space: Space): IpvsTable | null {

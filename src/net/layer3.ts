@@ -176,9 +176,7 @@ function forward(
   const nexthop = answer.via ?? packet.dst;
   const going: Packet = { ...packet, ttl: packet.ttl - 1, iif: device.name, oif: answer.dev, nexthop };
   return throughIpvs(run, routed, space, 'forward', going, inner, (w, p) =>
-    p.balanced === true
-      ? leaveAnswered(run, w, space, p, answer.dev, nexthop, inner)
-      : leave(run, w, space, p, answer.dev, nexthop, inner),
+    (p.balanced === true ? leaveAnswered : leave)(run, w, space, { ...p, oif: answer.dev, nexthop }, inner),
   );
 }
 
@@ -214,19 +212,15 @@ function tooBigIsTold(run: Run, way: Way, space: Space, packet: Packet): string 
   return 'whether the sender is told is not known';
 }
 
+/** A packet of which is known by which device (`oif`) and to whom it goes. */
+type Leaving = Packet & { readonly nexthop: Addr };
+
 /** POSTROUTING and out. */
-export function leave(
-  run: Run,
-  way: Way,
-  space: Space,
-  packet: Packet,
-  dev: string,
-  nexthop: Addr,
-  inner: Inner | null,
-): readonly End[] {
+export function leave(run: Run, way: Way, space: Space, packet: Leaving, inner: Inner | null): readonly End[] {
+  const { oif: dev, nexthop } = packet;
   // what a tunnel sends comes from its device: ip_output() takes it for the input device (Linux 5.7)
   const iif = packet.iif === '' && inner !== null ? inner.dev : packet.iif;
-  const going: Packet = { ...packet, iif, oif: dev, nexthop };
+  const going: Packet = { ...packet, iif };
   return hooked(run, way, space, 'postrouting', going, (w, p) => {
     const back = restoreSource(w, space, p, going);
     const kept = confirm(back.way, space, back.packet);
@@ -246,25 +240,17 @@ export function leave(
  * What ipvs has turned back is routed again as if the namespace had sent it, unless it stays there (ip_vs_route_me_harder). A setting that was
  * not collected matters only where that makes a difference.
  */
-export function leaveAnswered(
-  run: Run,
-  way: Way,
-  space: Space,
-  packet: Packet,
-  dev: string,
-  nexthop: Addr,
-  inner: Inner | null,
-): readonly End[] {
+export function leaveAnswered(run: Run, way: Way, space: Space, packet: Leaving, inner: Inner | null): readonly End[] {
   const { value, reason } = space.sysctl('net/ipv4/vs/snat_reroute');
-  if (dev === 'lo' || value === 0) return leave(run, way, space, packet, dev, nexthop, inner);
+  if (packet.oif === 'lo' || value === 0) return leave(run, way, space, packet, inner);
   return perAnswer(way, space, packet, space.routing(familyOf(packet)).lookup(keyOf(packet, 'lo')), (w, answer) => {
-    const to = answer.type === 'local' ? 'lo' : answer.dev;
-    const hop = answer.via ?? packet.dst;
-    if (to === dev && hop === nexthop) return leave(run, w, space, packet, dev, nexthop, inner);
+    const oif = answer.type === 'local' ? 'lo' : answer.dev;
+    const nexthop = answer.via ?? packet.dst;
+    if (oif === packet.oif && nexthop === packet.nexthop) return leave(run, w, space, packet, inner);
     if (value === null) return lost(w, reason, space, packet, 'route');
     if (answer.type !== 'local' && answer.type !== 'unicast') return noRoute(w, space, packet, answer);
     const again = add(w, step(space, 'route', 'reroute', `${describe(packet)}: ${answer.text}`, answer.cites));
-    return leave(run, again, space, packet, to, hop, inner);
+    return leave(run, again, space, { ...packet, oif, nexthop }, inner);
   });
 }
 

@@ -10,21 +10,15 @@ export function bridgeFilters(space: Space, bridge: Device): Reason | null {
       because: `VLAN filtering of ${bridge.name} on ${space.label} is not followed`,
       evidence: ['bridge.vlan-json'],
     };
-  return once(space, 'bridge filters', () => nftFilters(space, 'bridge') ?? ebtables(space));
+  return ofHost(space, 'bridge filters', () => nftFilters(space, 'bridge') ?? ebtables(space));
 }
 
 /** Filters of ARP (nft, arptables-nft), which are not followed; null: there are none. */
-export const arpFilters = (space: Space): Reason | null => once(space, 'arp filters', () => nftFilters(space, 'arp'));
+export const arpFilters = (space: Space): Reason | null => ofHost(space, 'arp filters', () => nftFilters(space, 'arp'));
 
 /** Of the host's namespace; what others have is not collected. */
-function once(space: Space, key: string, find: () => Reason | null): Reason | null {
-  if (space.inode !== null) return null;
-  const known = space.memo.get(key) as Reason | null | undefined;
-  if (known !== undefined) return known;
-  const found = find();
-  space.memo.set(key, found);
-  return found;
-}
+const ofHost = (space: Space, key: string, find: () => Reason | null): Reason | null =>
+  space.inode === null ? space.once(key, find) : null;
 
 /** Tables of a family, of the text form where there is no other. */
 function nftFilters(space: Space, family: 'bridge' | 'arp'): Reason | null {

@@ -84,12 +84,7 @@ interface Table {
 
 /** The base chains of native nft tables that see packets of the family. */
 export function readNftChains(space: Space, family: 4 | 6, native: NativeNft): readonly BaseChain[] {
-  const key = `nft chains ${family}`;
-  const known = space.memo.get(key) as readonly BaseChain[] | undefined;
-  if (known !== undefined) return known;
-  const chains = build(family, native);
-  space.memo.set(key, chains);
-  return chains;
+  return space.once(`nft chains ${family}`, () => build(family, native));
 }
 
 function build(family: 4 | 6, native: NativeNft): readonly BaseChain[] {

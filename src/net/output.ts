@@ -125,7 +125,7 @@ function output(
   const going: Packet = { ...packet, iif: '', oif: dev, nexthop: answer.via ?? packet.dst };
   return throughIpvs(run, routed, space, 'output', going, inner, (w, p, reroute) =>
     p.balanced === true && p.src !== going.src && !reroute
-      ? leaveAnswered(run, w, space, p, dev, going.nexthop ?? packet.dst, inner)
+      ? leaveAnswered(run, w, space, { ...p, oif: dev, nexthop: going.nexthop ?? packet.dst }, inner)
       : sent(run, w, space, p, going, reroute, inner),
   );
 }
@@ -141,12 +141,13 @@ export function sent(
   inner: Inner | null,
 ): readonly End[] {
   const changed = packet.dst !== before.dst && packet.balanced !== true;
-  if (!reroute && !changed) return leave(run, way, space, packet, before.oif, before.nexthop ?? before.dst, inner);
+  if (!reroute && !changed)
+    return leave(run, way, space, { ...packet, oif: before.oif, nexthop: before.nexthop ?? before.dst }, inner);
   const next = space.routing(familyOf(packet)).lookup(keyOf(packet, 'lo'));
   return perAnswer(way, space, packet, next, (w, other) => {
     if (other.type !== 'local' && other.type !== 'unicast') return noRoute(w, space, packet, other);
     const to = other.type === 'local' ? 'lo' : other.dev;
     const again = add(w, step(space, 'route', 'reroute', `${describe(packet)}: ${other.text}`, other.cites));
-    return leave(run, again, space, packet, to, other.via ?? packet.dst, inner);
+    return leave(run, again, space, { ...packet, oif: to, nexthop: other.via ?? packet.dst }, inner);
   });
 }

@@ -148,25 +148,17 @@ function answerable(space: Space, dev: string, src: Addr): string | null {
 
 /** Is it where tunnels end? What such a node does with a packet its own evidence would tell. */
 function isTunnelEnd(space: Space, addr: Addr): boolean {
-  const key = 'tunnel ends';
-  let ends = space.memo.get(key) as ReadonlySet<Addr> | undefined;
-  if (ends === undefined) {
+  const ends = space.once('tunnel ends', () => {
     const remotes = space.devices.list.flatMap((d) => (d.vxlan === null ? [] : (fdbOf(space, d.name)?.entries ?? [])));
-    ends = new Set(remotes.flatMap((e) => (e.dst === null ? [] : (parseAddr(e.dst) ?? []))));
-    space.memo.set(key, ends);
-  }
+    return new Set<Addr>(remotes.flatMap((e) => (e.dst === null ? [] : (parseAddr(e.dst) ?? []))));
+  });
   return ends.has(addr);
 }
 
 /** The same of routes to particular networks, such as other nodes' pods. */
 function isNextHop(space: Space, addr: Addr): boolean {
-  const key = `next hops ${typeof addr}`;
-  let hops = space.memo.get(key) as ReadonlySet<Addr> | undefined;
-  if (hops === undefined) {
-    hops = new Set(space.routing(typeof addr === 'number' ? 4 : 6).gateways);
-    space.memo.set(key, hops);
-  }
-  return hops.has(addr);
+  const family = typeof addr === 'number' ? 4 : 6;
+  return space.once(`next hops ${family}`, () => new Set<Addr>(space.routing(family).gateways)).has(addr);
 }
 
 function neighbourSeen(space: Space, dev: string, addr: Addr): Cite | null {

@@ -26,8 +26,7 @@ export class Space {
   #sources = new Map<4 | 6, RuleSources>();
   #routing = new Map<4 | 6, Routing>();
   #sets: SetTable | undefined;
-  /** Results that depend on nothing but the namespace: other files keep theirs here. */
-  readonly memo = new Map<string, unknown>();
+  readonly #kept = new Map<string, unknown>();
 
   constructor(node: NetNode, inode: string | null) {
     this.node = node;
@@ -38,14 +37,23 @@ export class Space {
   /** `node-a`, or `10.244.1.10 on node-a` for a namespace inside it. */
   get label(): string {
     if (this.inode === null) return this.node.id;
-    let label = this.memo.get('label') as string | undefined;
-    if (label === undefined) {
+    return this.once('label', () => {
       const own = this.devices.addresses.find((a) => !isLoopback(a.addr) && !isLinkLocal(a.addr));
-      label =
-        own === undefined ? `netns ${this.inode} on ${this.node.id}` : `${formatAddr(own.addr)} on ${this.node.id}`;
-      this.memo.set('label', label);
+      return own === undefined
+        ? `netns ${this.inode} on ${this.node.id}`
+        : `${formatAddr(own.addr)} on ${this.node.id}`;
+    });
+  }
+
+  /** What `find` found when it was first asked under this key: for what depends on nothing but the namespace. */
+  once<T>(key: string, find: () => T): T {
+    let kept = this.#kept.get(key);
+    if (kept === undefined && !this.#kept.has(key)) {
+      kept = find();
+      this.#kept.set(key, kept);
     }
-    return label;
+    // whoever asks under a key always finds the same kind of thing
+    return kept as T;
   }
 
   get devices(): DeviceTable {

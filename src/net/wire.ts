@@ -19,12 +19,7 @@ export type Peer =
 
 /** The other end of a veth among the namespaces of its node: both name each other's index [V58, V81]. */
 export function peerOf({ space, device }: Port): Peer {
-  const key = `peer ${device.name}`;
-  const known = space.memo.get(key) as Peer | undefined;
-  if (known !== undefined) return known;
-  const found = findPeer(space, device);
-  space.memo.set(key, found);
-  return found;
+  return space.once(`peer ${device.name}`, () => findPeer(space, device));
 }
 
 function findPeer(space: Space, device: Device): Peer {
@@ -89,13 +84,7 @@ function pinOf(space: Space): string | undefined {
 
 /** Ports of a bridge (or of a bond). */
 export function portsOf(space: Space, master: string): readonly Device[] {
-  const key = `ports ${master}`;
-  let list = space.memo.get(key) as readonly Device[] | undefined;
-  if (list === undefined) {
-    list = space.devices.list.filter((d) => d.master === master);
-    space.memo.set(key, list);
-  }
-  return list;
+  return space.once(`ports ${master}`, () => space.devices.list.filter((d) => d.master === master));
 }
 
 /** The bridge that a device is a port of. */
