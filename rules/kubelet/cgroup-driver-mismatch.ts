@@ -1,4 +1,5 @@
 import { isOldKubelet, kubeletDriver, mayFollowRuntime, runtimeDriver } from '../../src/derive/cgroup.ts';
+import { BOTH_SYSTEMD, driverRemedy } from '../../src/derive/cgroup-remedy.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
@@ -12,15 +13,7 @@ export const rule = defineNodeRule({
   explanation:
     'Two managers then write the same hierarchy, or (with dockershim) the kubelet refuses to start. ' +
     'Under memory pressure such nodes kill the wrong processes.',
-  remediation: [
-    {
-      step: 'Use systemd on both sides: drain the node, change the runtime and the kubelet, restart the runtime and then the kubelet.',
-      run: `printf '{"exec-opts":["native.cgroupdriver=systemd"]}\\n' # merge into /etc/docker/daemon.json; containerd: SystemdCgroup = true; kubelet config.yaml: cgroupDriver: systemd`,
-      verify: 'docker info | grep -i "cgroup driver"; systemctl is-active kubelet',
-      undo: 'restore the old files and restart runtime and kubelet',
-      risk: 'Every container of the node restarts.',
-    },
-  ],
+  remediation: [BOTH_SYSTEMD],
   references: [REF.kubeRuntimes, REF.kubeCgroup],
   needs: [],
   needsAny: ['kubeletArgs', 'kubeletConfig'],
@@ -75,6 +68,7 @@ export const rule = defineNodeRule({
       );
     }
     const dockershim = runtime.name === 'docker';
+    const remedy = driverRemedy(source, kubelet, runtime);
     return findings([
       {
         key: 'driver',
@@ -85,6 +79,7 @@ export const rule = defineNodeRule({
         message: `kubelet uses the ${kubelet.driver} cgroup driver, ${runtime.name} uses ${runtime.driver} on ${node.id}`,
         cites: [first, ...rest],
         disprove: 'a kubelet >= 1.31 whose runtime tells it the driver (RuntimeConfig)',
+        ...(remedy === null ? {} : { remediation: [remedy] }),
       },
     ]);
   },

@@ -1,6 +1,7 @@
+import { describe, expect, it } from 'vitest';
 import { rule } from '../../../rules/kubelet/cgroup-driver-mismatch.ts';
 import type { Files } from '../../support/rule-table.ts';
-import { testRule } from '../../support/rule-table.ts';
+import { judge, testRule } from '../../support/rule-table.ts';
 
 const config = (driver: string) =>
   `apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\ncgroupDriver: ${driver}\nclusterDNS:\n- 10.96.0.10\n`;
@@ -172,4 +173,54 @@ testRule(rule, {
       answers: { n: 'missing' },
     },
   },
+});
+
+describe('the remedy of cgroup-driver-mismatch', () => {
+  const remedy = (files: Files) => judge([rule], node(files)).findings[0]?.remediation?.[0];
+  const docker = { 'cmdline/kubelet.txt': args('--container-runtime=docker'), 'docker/info.json': info('cgroupfs') };
+  const systemd = { 'files/var/lib/kubelet/config.yaml': config('systemd') };
+
+  it('keeps the other exec-opts of daemon.json', () => {
+    const step = remedy({
+      ...docker,
+      ...systemd,
+      'files/etc/docker/daemon.json':
+        '{"exec-opts": ["native.cgroupdriver=cgroupfs", "isolation=default"], "debug": true}\n',
+    });
+    expect(step?.run).toContain(`'{"exec-opts":["isolation=default","native.cgroupdriver=systemd"]}'`);
+    expect(step?.undo).toContain('mv $f.before $f');
+  });
+
+  it('does not write into daemon.json what dockerd has on its command line', () => {
+    const step = remedy({
+      ...docker,
+      ...systemd,
+      'cmdline/dockerd.txt': '/usr/bin/dockerd\n--exec-opt\nnative.cgroupdriver=cgroupfs\n',
+    });
+    expect(step?.step).toContain('--exec-opt=native.cgroupdriver=cgroupfs on its command line');
+    expect(step?.run).not.toContain('>');
+  });
+
+  it('changes the line of containerd that says so', () => {
+    const step = remedy({
+      ...systemd,
+      'cmdline/kubelet.txt': args('--container-runtime-endpoint=unix:///run/containerd/containerd.sock'),
+      'files/etc/containerd/config.toml': containerd(false),
+    });
+    expect(step?.run).toContain("f=/etc/containerd/config.toml; cp -a $f $f.before && sed -i '5s/");
+  });
+
+  it('changes the kubelet where that is the one on cgroupfs', () => {
+    const files = { ...docker, 'docker/info.json': info('systemd') };
+    const set = remedy({ ...files, 'files/var/lib/kubelet/config.yaml': config('cgroupfs') });
+    expect(set?.run).toContain("{ sed -i '3s/cgroupfs/systemd/' $f; } && systemctl restart kubelet");
+    const unset = remedy({ ...files, 'files/var/lib/kubelet/config.yaml': 'kind: KubeletConfiguration\n' });
+    expect(unset?.run).toContain("echo 'cgroupDriver: systemd' >> $f");
+    const flagged = remedy({
+      ...files,
+      ...systemd,
+      'cmdline/kubelet.txt': args('--container-runtime=docker', '--cgroup-driver=cgroupfs'),
+    });
+    expect(flagged?.step).toContain('beats its config file');
+  });
 });
