@@ -1,5 +1,6 @@
 import type { ClusterTies } from '../../src/derive/cluster.ts';
 import { clusterGroups } from '../../src/derive/cluster.ts';
+import { type Announced, announcedLeases, type Lease } from '../../src/derive/k8s-leases.ts';
 import type { Peer, Vtep } from '../../src/derive/overlay.ts';
 import { overlayPeers, vteps } from '../../src/derive/overlay.ts';
 import type { Cite, Finding, LineCite, NodeDigest, Undecided } from '../../src/rule/index.ts';
@@ -22,6 +23,8 @@ interface Entries {
   readonly files: { readonly route: FileRef; readonly neighbour: FileRef; readonly fdb: FileRef };
   readonly vteps: readonly (Vtep & { readonly cite: Cite })[];
   readonly peers: readonly PeerRow[];
+  /** What flannel announces of nodes in the Kubernetes API: only a bundle that was taken with --api has them. */
+  readonly leases: readonly Lease[];
   /** Whether a missing entry is a fact. */
   readonly wholeNeighbours: boolean;
   readonly wholeFdb: boolean;
@@ -53,7 +56,7 @@ export const rule = defineClusterRule({
   ],
   references: [REF.flannelVxlan, REF.flannelMac, REF.vxlan],
   needs: ['links', 'routes4', 'fdb', 'neighbours'],
-  wants: ['flannelEnv', 'addresses'],
+  wants: ['flannelEnv', 'addresses', 'k8sNodes'],
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   extract({ facts, source }): Entries {
     const { fdb, neighbours, links, routes4 } = facts;
@@ -73,6 +76,7 @@ export const rule = defineClusterRule({
         p.neighbour === null ? null : rowOf(p.neighbour),
         p.remotes.map((r) => [r.dst, r.line]),
       ]),
+      leases: announcedLeases(source),
       wholeNeighbours: neighbours.closed,
       wholeFdb: fdb.closed,
       onDemand: learning === undefined ? null : `${learning.name} learns and floods: entries appear on demand`,
@@ -85,9 +89,12 @@ export const rule = defineClusterRule({
     const notApplicable: { nodes: [string]; because: string }[] = [];
     const ownerOf = new Map<string, Owner[]>();
     const groups = clusterGroups(ties(digests));
+    const leases = new Map<string, Leased[]>();
     for (const d of digests) {
       for (const vtep of d.digest.vteps)
         for (const a of vtep.addresses) ownerOf.set(a, [...(ownerOf.get(a) ?? []), { node: d.node, vtep }]);
+      for (const lease of d.digest.leases)
+        leases.set(lease.vtep, [...(leases.get(lease.vtep) ?? []), { from: d.node, lease }]);
     }
     for (const d of digests) {
       const { peers, onDemand, wholeFdb, wholeNeighbours, files } = d.digest;
@@ -97,10 +104,15 @@ export const rule = defineClusterRule({
         continue;
       }
       const before = findings.length;
+      for (const vtep of d.digest.vteps) {
+        const wrong = announcedWrong(d.node, vtep, d.digest.leases);
+        if (wrong !== null) findings.push(wrong);
+      }
       let strangers = 0;
       for (const peer of peers) {
         const owner = ownerAmong(ownerOf.get(peer[2]) ?? [], d.node, peer, groups);
-        const wrong = judge(d, peer, owner);
+        const same = (leases.get(peer[2]) ?? []).filter((l) => groups.get(l.from) === groups.get(d.node));
+        const wrong = judge(d, peer, owner) ?? (owner === undefined ? otherThanLeased(d, peer, same) : null);
         if (wrong !== null) findings.push(wrong);
         else if (owner === undefined) strangers += 1;
       }
@@ -126,6 +138,70 @@ const rowOf = ({ mac, line, passing }: NonNullable<Peer['neighbour']>): NonNulla
 interface Owner {
   readonly node: string;
   readonly vtep: Entries['vteps'][number];
+}
+
+/** A lease, and the bundle that has it. */
+interface Leased {
+  readonly from: string;
+  readonly lease: Lease;
+}
+
+const announcedAt = ({ fact, span }: Announced): LineCite => ({
+  kind: 'lines',
+  ...fact,
+  ...span,
+  endLine: span.endLine ?? span.line,
+});
+
+/** flannel took its device's MAC before systemd-udev changed it: every other node sends to the one that it announced. */
+function announcedWrong(node: string, vtep: Entries['vteps'][number], leases: readonly Lease[]): Finding | null {
+  const lease = leases.find((l) => vtep.addresses.includes(l.vtep));
+  if (lease?.mac == null || vtep.mac === null || lease.mac.value === vtep.mac) return null;
+  return {
+    key: `announced-mac ${vtep.dev}`,
+    severity: 'critical',
+    confidence: 'likely',
+    nodes: [node],
+    message: `${node} announces the VTEP MAC ${lease.mac.value}, but its ${vtep.dev} has ${vtep.mac}: what other nodes send it is dropped`,
+    cites: [announcedAt(lease.mac), vtep.cite],
+    disprove: 'a later collection in which the annotation has the MAC of the device',
+  };
+}
+
+/** Entries for a peer without a bundle, beside what flannel announces of it. That they agree does not say what its device has. */
+function otherThanLeased(
+  d: NodeDigest<Entries>,
+  [dev, subnet, gateway, routeLine, neighbour, remotes]: PeerRow,
+  leased: readonly Leased[],
+): Finding | null {
+  const [first, ...others] = leased.map((l) => l.lease);
+  const mac = neighbour?.[0];
+  if (first === undefined || mac == null || neighbour === null) return null;
+  // two collections may have seen the lease before and after it changed
+  if (others.some((o) => o.mac?.value !== first.mac?.value || o.underlay?.value !== first.underlay?.value)) return null;
+  const { files } = d.digest;
+  const [remote] = remotes;
+  const make = (key: string, detail: string, said: Announced, cites: readonly Cite[]): Finding => ({
+    key: `${key} ${gateway}`,
+    severity: 'critical',
+    confidence: 'likely',
+    nodes: [d.node],
+    message: `${d.node} ${detail} (subnet ${subnet} via ${dev})`,
+    cites: [lineCite(files.route, routeLine), lineCite(files.neighbour, neighbour[1]), ...cites, announcedAt(said)],
+    disprove: 'a later collection in which flannel has written the entry, or the peer’s own bundle',
+  });
+  if (first.mac !== null && first.mac.value !== mac) {
+    const detail = `has a wrong neighbour entry for ${first.name}: MAC ${mac}, but ${first.name} announces ${first.mac.value}`;
+    return make(
+      'neighbour-mac',
+      detail,
+      first.mac,
+      remotes.map(([, line]) => lineCite(files.fdb, line)),
+    );
+  }
+  if (first.underlay === null || remote === undefined || remote[0] === first.underlay.value) return null;
+  const detail = `sends packets for ${first.name} to ${remote[0]}, but ${first.name} announces ${first.underlay.value}`;
+  return make('fdb-remote', detail, first.underlay, [lineCite(files.fdb, remote[1])]);
 }
 
 /** The pairs of VTEP MAC and underlay address that a node has or knows: two clusters may share a pod range, not these. */

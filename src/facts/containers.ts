@@ -92,3 +92,14 @@ export interface NetnsIndex {
     readonly pin?: string;
   })[];
 }
+
+/** `kubectl get nodes -o json`, or of one node: what flannel writes there of itself (its leases, with the Kubernetes API as their store). */
+export interface K8sNodes {
+  readonly nodes: readonly (Span & {
+    readonly name: string;
+    readonly podCidrs: readonly string[];
+    /** Annotations `flannel.alpha.coreos.com/...`, each with its own place. */
+    readonly vtepMac?: Span & { readonly value: string };
+    readonly publicIp?: Span & { readonly value: string };
+  })[];
+}

@@ -5,6 +5,7 @@ import type {
   DockerContainers,
   DockerNetworkList,
   DockerNetworks,
+  K8sNodes,
   NetnsIndex,
 } from './containers.ts';
 import type {
@@ -98,6 +99,7 @@ export interface FactTypes {
   flannelEnv: EnvFile;
   flannelNetConf: JsonSettings;
   flanneldArgs: ProcessArgs;
+  k8sNodes: K8sNodes;
   cniConf: CniConf;
   cniLeases: CniLeases;
   netnsIndex: NetnsIndex;
@@ -202,6 +204,7 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   flannelEnv: ['flannel.subnet-env'],
   flannelNetConf: ['flannel.net-conf'],
   flanneldArgs: ['flannel.cmdline'],
+  k8sNodes: ['k8s.nodes', 'k8s.node'],
   cniConf: ['cni.conf'],
   cniLeases: ['cni.ipam'],
   netnsIndex: ['netns.index'],

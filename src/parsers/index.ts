@@ -14,6 +14,7 @@ import { parsers as ipset } from './ipset.ts';
 import { parsers as iptablesSave } from './iptables-save.ts';
 import { parsers as ipvs } from './ipvs.ts';
 import { parsers as jsonConfig } from './json-config.ts';
+import { parsers as k8sNodes } from './k8s-nodes.ts';
 import { parsers as links } from './links.ts';
 import { parsers as neighbours } from './neighbours.ts';
 import { parsers as nftJson } from './nft-json.ts';
@@ -44,6 +45,7 @@ export const PARSERS: readonly AnyParser[] = [
   ...iptablesSave,
   ...ipvs,
   ...jsonConfig,
+  ...k8sNodes,
   ...links,
   ...neighbours,
   ...nftJson,

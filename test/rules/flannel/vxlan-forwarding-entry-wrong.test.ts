@@ -5,8 +5,66 @@ import { testRule } from '../../support/rule-table.ts';
 const b = overlayNode({ n: 2, peers: [1] });
 const a = (change: Partial<Parameters<typeof overlayNode>[0]>) => overlayNode({ n: 1, peers: [2], ...change });
 
+/** As `kubectl get nodes -o json` prints what flannel wrote there. */
+const api = (...nodes: { n: number; mac?: string; ip?: string }[]) => ({
+  'k8s/nodes.json': `${JSON.stringify(
+    {
+      apiVersion: 'v1',
+      kind: 'List',
+      items: nodes.map(({ n, mac = `0e:00:00:00:00:0${n}`, ip = `192.168.50.1${n}` }) => ({
+        kind: 'Node',
+        metadata: {
+          name: `worker-${n}`,
+          annotations: {
+            'flannel.alpha.coreos.com/backend-data': JSON.stringify({ VNI: 1, VtepMAC: mac }),
+            'flannel.alpha.coreos.com/backend-type': 'vxlan',
+            'flannel.alpha.coreos.com/public-ip': ip,
+          },
+        },
+        spec: { podCIDR: `10.244.${n}.0/24`, podCIDRs: [`10.244.${n}.0/24`] },
+      })),
+    },
+    null,
+    4,
+  )}\n`,
+});
+
 testRule(rule, {
   finds: {
+    'a MAC that a peer without bundle does not announce': {
+      nodes: { a: a({ files: api({ n: 1 }, { n: 2, mac: '0e:00:00:00:00:77' }) }) },
+      expect: [
+        {
+          key: 'neighbour-mac 10.244.2.0',
+          nodes: ['a'],
+          confidence: 'likely',
+          message: /MAC 0e:00:00:00:00:02, but worker-2 announces 0e:00:00:00:00:77/,
+          cites: ['via 10.244.2.0', 'lladdr 0e:00:00:00:00:02', 'dst 192.168.50.12', 'VtepMAC'],
+        },
+      ],
+    },
+    'a remote that a peer without bundle does not announce': {
+      nodes: { a: a({ files: api({ n: 2, ip: '192.168.50.77' }) }) },
+      expect: [
+        {
+          key: 'fdb-remote 10.244.2.0',
+          message: /to 192\.168\.50\.12, but worker-2 announces 192\.168\.50\.77/,
+          cites: ['via 10.244.2.0', 'lladdr', 'dst 192.168.50.12', 'flannel.alpha.coreos.com/public-ip'],
+        },
+      ],
+    },
+    'the MAC that a node announces is not that of its device (flannel-io/flannel#1795)': {
+      nodes: { a: a({ files: api({ n: 1, mac: 'e6:7c:02:8e:e8:7e' }, { n: 2 }) }), b },
+      expect: [
+        {
+          key: 'announced-mac flannel.1',
+          nodes: ['a'],
+          message: /a announces the VTEP MAC e6:7c:02:8e:e8:7e, but its flannel\.1 has 0e:00:00:00:00:01/,
+          cites: ['VtepMAC', '3: flannel.1'],
+        },
+      ],
+      answers: { b: 'pass' },
+    },
     'no forwarding entry (S07a)': {
       nodes: { a: a({ fdb: () => '' }), b },
       expect: [
@@ -89,6 +147,10 @@ testRule(rule, {
   },
   passes: {
     'entries match the peer': { nodes: { a: a({}), b } },
+    'entries match the peer and what it announces': { nodes: { a: a({ files: api({ n: 1 }, { n: 2 }) }), b } },
+    'the bundle of the peer says more than what it announced': {
+      nodes: { a: a({ files: api({ n: 1 }, { n: 2, ip: '192.168.50.77' }) }), b },
+    },
     'nothing is asked of a neighbour that needs no ARP': {
       nodes: { a: a({ neigh: (_, l) => l.replace('PERMANENT', 'NOARP') }), b },
     },
@@ -100,6 +162,10 @@ testRule(rule, {
         z: overlayNode({ n: 5, subnet: 2, peers: [] }),
       },
       answers: { z: 'not-applicable' },
+      because: /have no bundle here that shows their vxlan device/,
+    },
+    'peer not collected, what it announces agrees': {
+      nodes: { a: a({ files: api({ n: 1 }, { n: 2 }) }) },
       because: /have no bundle here that shows their vxlan device/,
     },
     'peer not collected': { nodes: { a: a({}) }, because: /have no bundle here that shows their vxlan device/ },
