@@ -1,8 +1,10 @@
-import { attachedBridges, containerOverlays } from '../../src/derive/devices.ts';
+import { attachedBridges, containerOverlays, podDevices } from '../../src/derive/devices.ts';
 import { ingressDevices } from '../../src/derive/pods.ts';
 import { sysctl } from '../../src/derive/settings.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
+
+const MOST_CITED = 8;
 
 export const rule = defineNodeRule({
   id: 'ip-forward-disabled',
@@ -36,10 +38,11 @@ export const rule = defineNodeRule({
   evaluate({ node, facts, source }) {
     const { bridges, doubt } = attachedBridges(source);
     const overlays = containerOverlays(source);
-    const first = bridges[0] ?? overlays[0];
+    const pods = podDevices(source);
+    const first = bridges[0] ?? overlays[0] ?? pods[0];
     if (first === undefined) {
       if (doubt !== null) return unknown(node.id, doubt, ['ip.addr', 'bridge.brctl-show']);
-      return notApplicable('no container bridge with a port and no overlay device on this node');
+      return notApplicable('no container bridge with a port, no overlay device and no pod’s device on this node');
     }
     const { context } = node;
     if (context.netns !== null && context.pid1netns !== null && context.netns !== context.pid1netns) {
@@ -67,7 +70,12 @@ export const rule = defineNodeRule({
       return notApplicable('ip_forward is 0 but some devices forward: judged device by device', [
         cite(facts.sysctl, global),
       ]);
-    const cut = bridges.length > 0 ? bridges.map((b) => b.name).join(', ') : first.device.name;
+    const more = bridges.length + overlays.length === 0 ? pods.length - 1 : 0;
+    const cut =
+      bridges.length > 0
+        ? bridges.map((b) => b.name).join(', ')
+        : `${first.device.name}${more > 0 ? ` and ${more} more` : ''}`;
+    const told = per.flatMap((p) => (p.flag === undefined ? [] : [cite(facts.sysctl, p.flag)]));
     return findings([
       {
         key: 'ip_forward',
@@ -78,7 +86,8 @@ export const rule = defineNodeRule({
         message: `Node ${node.id} does not forward IPv4 (net.ipv4.ip_forward=0): containers on ${cut} are cut off from everything but the node itself`,
         cites: [
           cite(facts.sysctl, global),
-          ...per.flatMap((p) => (p.flag === undefined ? [] : [cite(facts.sysctl, p.flag)])),
+          // a node may have a device for every pod
+          ...told.slice(0, MOST_CITED),
           cite(first.fact, first.device),
         ],
         disprove: 'a conf.<device>.forwarding=1 on every device that container packets arrive on',

@@ -138,6 +138,31 @@ export function isInternal(source: Source<'dockerNetworks'>, bridge: string): bo
   return networks.value.networks.find((n) => n.bridge === bridge)?.internal ?? false;
 }
 
+/**
+ * Devices that lead to one pod each without a bridge, by its host route (Calico, AWS VPC CNI, GKE, the CNI plugin ptp). Not Cilium's, whose
+ * programs pass packets on without asking whether the kernel forwards.
+ */
+export function podDevices(
+  source: Source<'addresses' | 'links' | 'routes4'>,
+): readonly (HostDevice & { readonly pod: string })[] {
+  const routes = source.get('routes4');
+  const addresses = source.get('addresses');
+  if (routes.missing || addresses.missing) return [];
+  const links = source.get('links');
+  const kinds = new Map(links.missing ? [] : links.value.devices.map((d) => [d.name, d.kind]));
+  const pods = new Map<string, string>();
+  for (const { table, type, dst, via, dev } of routes.value.routes)
+    if (table === 'main' && type === 'unicast' && via === undefined && dev !== undefined && dst.endsWith('/32'))
+      pods.set(dev, dst.slice(0, -3));
+  return addresses.value.devices.flatMap((device) => {
+    const pod = pods.get(device.name);
+    const kind = kinds.get(device.name) ?? device.kind;
+    const veth = kind === undefined ? device.peerIfindex !== undefined : kind === 'veth';
+    if (pod === undefined || !veth || device.master !== undefined || /^lxc/.test(device.name)) return [];
+    return [{ device, fact: addresses, pod }];
+  });
+}
+
 /** VXLAN devices, flannel's first by name. `links` alone knows VNI and port; without it a flannel.N name is all there is. */
 export function overlayDevices(source: Source<'addresses' | 'links'>): readonly HostDevice[] {
   const links = source.get('links');

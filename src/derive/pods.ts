@@ -3,7 +3,7 @@ import { addressAt, formatIp, formatPrefix, parsePrefix, prefixCovers } from '..
 import type { Span } from '../core/span.ts';
 import type { Fact, FactKind, Route } from '../facts/index.ts';
 import type { ContainerBridge, DeviceKinds, Source } from './devices.ts';
-import { attachedBridges, containerOverlays, isUp, uplinks } from './devices.ts';
+import { attachedBridges, containerOverlays, isUp, podDevices, uplinks } from './devices.ts';
 import { flannelLease } from './flannel.ts';
 
 /** What podFlows and podNetworks use beside addresses and routes: a rule that asks them declares these kinds among its wants. */
@@ -105,7 +105,7 @@ export interface Ingress {
 }
 
 /**
- * Container bridges, overlay devices, and the uplinks that answers come back by: that of the default route and those to other nodes' pods.
+ * Container bridges, overlay devices, devices of single pods, and the uplinks that answers come back by: that of the default route and those to other nodes' pods.
  * Not a device to some other network (nothing of the containers arrives there), or what is down.
  */
 export function ingressDevices(source: Source<PodKinds>): readonly Ingress[] {
@@ -117,6 +117,8 @@ export function ingressDevices(source: Source<PodKinds>): readonly Ingress[] {
     add({ dev: name, what: 'container bridge', fact, span: device });
   for (const { device, fact } of containerOverlays(source))
     add({ dev: device.name, what: 'overlay device', fact, span: device });
+  for (const { device, fact, pod } of podDevices(source))
+    add({ dev: device.name, what: `device of the pod ${pod}`, fact, span: device });
   const routes = source.get('routes4');
   if (!routes.missing) {
     const [first] = uplinks(source);

@@ -4,8 +4,52 @@ import { testRule } from '../../support/rule-table.ts';
 
 const off = overlayNode({ n: 1, peers: [2], forward: '0' });
 
+/** A node whose pods hang on devices of their own, as Calico and the AWS VPC CNI make them. */
+const routed = (dev: string, flags: Readonly<Record<string, string>>) => ({
+  files: {
+    'host/ip/addr.txt': `1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000
+    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00
+    inet 127.0.0.1/8 scope host lo
+       valid_lft forever preferred_lft forever
+2: eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc mq state UP group default qlen 1000
+    link/ether 02:00:00:00:00:01 brd ff:ff:ff:ff:ff:ff
+    inet 192.168.50.11/24 scope global eth0
+       valid_lft forever preferred_lft forever
+5: ${dev}1@if3: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP group default qlen 1000
+    link/ether ee:ee:ee:ee:ee:ee brd ff:ff:ff:ff:ff:ff link-netnsid 0
+6: ${dev}2@if3: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP group default qlen 1000
+    link/ether ee:ee:ee:ee:ee:ee brd ff:ff:ff:ff:ff:ff link-netnsid 1
+`,
+    'host/ip/route4.txt': `unicast default via 192.168.50.1 dev eth0 table main proto boot scope global
+unicast 10.244.7.5 dev ${dev}1 table main proto boot scope link
+unicast 10.244.7.6 dev ${dev}2 table main proto boot scope link
+unicast 192.168.50.0/24 dev eth0 table main proto kernel scope link src 192.168.50.11
+`,
+    'host/sys/sysctl.txt': Object.entries(flags)
+      .map(([key, value]) => `net/ipv4/${key}:${value}\n`)
+      .join(''),
+  },
+});
+const NONE = {
+  ip_forward: '0',
+  'conf/eth0/forwarding': '0',
+  'conf/cali1/forwarding': '0',
+  'conf/cali2/forwarding': '0',
+};
+
 testRule(rule, {
   finds: {
+    'pods without a bridge': {
+      nodes: { a: routed('cali', NONE) },
+      expect: [
+        {
+          key: 'ip_forward',
+          confidence: 'proven',
+          message: /containers on cali1 and 1 more are cut off/,
+          cites: ['net/ipv4/ip_forward:0', 'conf/cali1', 'conf/cali2', 'conf/eth0', '5: cali1@if3'],
+        },
+      ],
+    },
     'ip_forward 0 with pods on cni0': {
       nodes: { a: off },
       expect: [
@@ -26,6 +70,7 @@ testRule(rule, {
     },
   },
   passes: {
+    'pods without a bridge, forwarding on': { nodes: { a: routed('eni', { ...NONE, ip_forward: '1' }) } },
     'ip_forward 1': { nodes: { a: overlayNode({ n: 1, peers: [2] }) } },
     'ip_forward reads 0 but every ingress device forwards': {
       nodes: {
@@ -41,6 +86,7 @@ testRule(rule, {
     },
   },
   notApplicable: {
+    'a program of Cilium does not ask whether the kernel forwards': { nodes: { a: routed('lxc', NONE) } },
     'a bridge without an address is no router (Proxmox’s firewall bridges)': {
       nodes: {
         a: {
