@@ -18,6 +18,26 @@ export function growth(work: (text: string) => void, build: (size: number) => st
   return ratio;
 }
 
+/**
+ * How much longer `work` takes, for each unit of its size, at four times the size: about 1 when its time is linear, 4 when it is quadratic.
+ * Processor time of this thread; what is done within `tooShort` milliseconds is never slow: 1.
+ */
+export async function growthPerUnit(work: (size: number) => unknown, size: number, tooShort: number): Promise<number> {
+  let ratio = Number.POSITIVE_INFINITY;
+  for (let attempt = 0; attempt < ATTEMPTS && ratio >= LINEAR / 2; attempt += 1) {
+    const large = await cost(work, 4 * size);
+    ratio = Math.min(ratio, large < tooShort ? 1 : large / (await cost(work, size)) / 4);
+  }
+  return ratio;
+}
+
+async function cost(work: (size: number) => unknown, size: number): Promise<number> {
+  const before = process.threadCpuUsage();
+  await work(size);
+  const { user, system } = process.threadCpuUsage(before);
+  return (user + system) / 1000;
+}
+
 /** Above this, time grows faster than the text. */
 export const LINEAR = 2.6;
 
