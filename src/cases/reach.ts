@@ -15,7 +15,7 @@ const workerFile = join(
 );
 
 /** A young generation that is let grow is most of the memory. */
-const LIMITS = { maxOldGenerationSizeMb: 1024, maxYoungGenerationSizeMb: 16 };
+const LIMITS = { maxOldGenerationSizeMb: 1024, maxYoungGenerationSizeMb: 64 };
 
 /** What a thread of its own learns: its half of the nodes. */
 export interface ReachTask {
