@@ -86,29 +86,49 @@ export function fillRow(
   const known = teach(lessons, outlook, face, at);
   const [inside, onHost] = [own.space.routing(4), own.space.node.host.routing(4)];
   const typeOf = kept((addr: Addr) => `${inside.typeOf(addr).type} ${onHost.typeOf(addr).type}`);
-  const sameType = (a: Addr, b: Addr) => typeOf(a) === typeOf(b);
+  const ready = (side: Side | undefined): ReadyHalf | undefined => {
+    if (side === undefined) return undefined;
+    const { watch, peer, peerTunnel } = side;
+    const tunnel = peerTunnel === null ? null : watch.coverer(peerTunnel, typeOf);
+    return { id: statuses.id(side), pod: watch.coverer(peer, typeOf), tunnel };
+  };
+  const [out, answerOut] = [ready(known.out), ready(known.answerOut)];
   const n = faces.length;
   const gates = (['in', 'answerIn'] as const).flatMap((half) => {
     const side = known[half];
-    return side === undefined ? [] : [{ half, side, takes: outlook.gate(side.doors) }];
+    return side === undefined ? [] : [{ half, taught: ready(side), takes: outlook.gate(side.doors) }];
   });
   for (let j = 0; j < n; j += 1) {
     const other = faces[j];
     if (j === at || other === null || other === undefined) continue;
     const outward = outlook.towards(other);
     const remote = outward?.tunnel?.remote ?? null;
-    if (likeOne(outward, known.outward)) put(rows.out, nth * n + j, known.out, other, remote);
-    if (likeOne(outward, known.answers)) put(rows.answerOut, nth * n + j, known.answerOut, other, remote);
+    if (likeOne(outward, known.outward)) put(rows.out, nth * n + j, out, other, remote);
+    if (likeOne(outward, known.answers)) put(rows.answerOut, nth * n + j, answerOut, other, remote);
     if (gates.length === 0) continue;
     const tunnel = other.vteps.find((v) => v.port === known.port)?.local ?? null;
-    for (const { half, side, takes } of gates) if (takes(other)) put(rows[half], nth * n + j, side, other, tunnel);
+    for (const { half, taught, takes } of gates) if (takes(other)) put(rows[half], nth * n + j, taught, other, tunnel);
   }
+}
 
-  function put(row: Uint16Array, index: number, side: Side | undefined, other: NodeFace, tunnel: number | null): void {
-    if (side === undefined || !side.watch.covers(side.peer, other.pod, sameType)) return;
-    if (side.peerTunnel !== null && (tunnel === null || !side.watch.covers(side.peerTunnel, tunnel, sameType))) return;
-    row[index] = statuses.id(side);
-  }
+/** One half of what a node was taught, ready to be asked about very many others. */
+interface ReadyHalf {
+  readonly id: number;
+  readonly pod: (other: Addr) => boolean;
+  /** null: there is no tunnel. */
+  readonly tunnel: ((other: Addr) => boolean) | null;
+}
+
+function put(
+  row: Uint16Array,
+  index: number,
+  taught: ReadyHalf | undefined,
+  { pod }: NodeFace,
+  tunnel: number | null,
+): void {
+  if (taught === undefined || !taught.pod(pod)) return;
+  if (taught.tunnel !== null && (tunnel === null || !taught.tunnel(tunnel))) return;
+  row[index] = taught.id;
 }
 
 const likeOne = (a: Outward | null, b: Outward | null): boolean => a !== null && b !== null && alike(a, b);

@@ -95,13 +95,19 @@ export class Watch {
     return alike;
   }
 
-  /** Would another address in the place of one that was watched have gone the same way? `sameType`: as the namespaces see them. */
-  covers(addr: Addr, other: Addr, sameType: (a: Addr, b: Addr) => boolean): boolean {
-    if (addr === other) return true;
-    if (typeof addr !== 'number' || typeof other !== 'number') return false;
-    const alike = this.#alike.get(addr);
-    if (alike !== undefined && (other < alike.low || other > alike.high || within(alike, other))) return false;
-    return !this.#typed.has(addr) || sameType(addr, other);
+  /**
+   * Would another address in the place of this one, which was watched, have gone the same way? For very many others. `typeOf`: what the
+   * namespaces take an address for.
+   */
+  coverer(addr: Addr, typeOf: (addr: Addr) => string): (other: Addr) => boolean {
+    const alike = typeof addr === 'number' ? this.#alike.get(addr) : undefined;
+    const type = this.#typed.has(addr) ? typeOf(addr) : null;
+    return (other) => {
+      if (addr === other) return true;
+      if (typeof addr !== 'number' || typeof other !== 'number') return false;
+      if (alike !== undefined && (other < alike.low || other > alike.high || within(alike, other))) return false;
+      return type === null || typeOf(other) === type;
+    };
   }
 }
 

@@ -1,4 +1,4 @@
-import { isIp, parseMac } from '../core/address.ts';
+import { isIp, parseIp4, parseMac } from '../core/address.ts';
 import type { Neighbours } from '../facts/index.ts';
 import { defineParser, type Parsed, type Skipped } from '../facts/parser.ts';
 import { type JsonRecord, readRecords, skipRecord } from './json-records.ts';
@@ -29,6 +29,11 @@ function readNeighbours(text: string): Parsed<Neighbours> {
   else {
     let row = ipRow;
     for (const { line, text: raw } of filledLines(text)) {
+      const usual = usualRow(raw, line);
+      if (usual !== null) {
+        entries.push(usual);
+        continue;
+      }
       // the titles of the tables need no place
       if (/^IP address\s+HW type\s/.test(raw)) row = procRow;
       else if (/^Address\s+HWtype\s/.test(raw)) row = arpRow;
@@ -44,17 +49,19 @@ function entryOf(ip = '', dev: string | undefined, hw: string | undefined, state
   return present({ ip, dev, mac: parseMac(hw ?? '') ?? undefined, state, line });
 }
 
-/** An entry as nearly all are. */
+/** An entry as nearly all are; no other form looks like it. */
 const USUAL =
   /^(\d[\d.]*) dev (\S+) lladdr ([0-9a-f]{2}(?::[0-9a-f]{2}){5}) +(?:ref \d+ )?(?:used [\d/]+ ?probes \d+ )?([A-Z]{2,}) ?$/;
 
+function usualRow(raw: string, line: number): Entry | null {
+  const m = USUAL.exec(raw);
+  if (m === null || parseIp4(m[1] ?? '') === null) return null;
+  const [, ip = '', dev = '', mac = '', state = ''] = m;
+  return { ip, dev, mac, state: [state], line };
+}
+
 /** `192.168.56.9 dev eth0 lladdr 02:.. used 8/98/5probes 6 STALE`: with -s -s "probes" is glued to the ages. */
 function ipRow(raw: string, line: number): Entry | string {
-  const usual = USUAL.exec(raw);
-  if (usual !== null && isIp(usual[1]!)) {
-    const [, ip = '', dev = '', mac = '', state = ''] = usual;
-    return { ip, dev, mac, state: [state], line };
-  }
   const words = wordsOf(raw);
   const { values, bare } = readKeyed(words.slice(1), keys);
   if (bare.includes('proxy')) return 'a proxy entry, no neighbour';

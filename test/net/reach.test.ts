@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import type { Addr } from '../../src/net/addr.ts';
 import { foldPairs, pairsIn } from '../../src/net/fold.ts';
 import { clusterOf, reach } from '../../src/net/index.ts';
-import { Watch } from '../../src/net/watch.ts';
+import { makePacket } from '../../src/net/packet.ts';
+import { looking, Watch } from '../../src/net/watch.ts';
 import { recordedLabs, recordedNodes } from '../support/bundle-nodes.ts';
 
 const LABS = recordedLabs().filter((lab) => !/docker|daemon/.test(lab));
@@ -95,13 +97,13 @@ describe('folding', () => {
 });
 
 describe('watching tests', () => {
-  const same = () => true;
+  const same = () => 'unicast';
   it('tells apart what a test told apart', () => {
     const watch = new Watch();
     watch.compare(100, 90, 200);
     watch.compare(100, 120, 130);
     watch.compare(100, 125, 150);
-    expect([89, 90, 119, 120, 150, 151, 200, 201].map((a) => watch.covers(100, a, same))).toEqual([
+    expect([89, 90, 119, 120, 150, 151, 200, 201].map(watch.coverer(100, same))).toEqual([
       false,
       true,
       true,
@@ -111,13 +113,23 @@ describe('watching tests', () => {
       true,
       false,
     ]);
-    expect(watch.covers(7, 8, same)).toBe(true);
+    expect(watch.coverer(7, same)(8)).toBe(true);
+  });
+  it('tells apart by type where a test asked for types', () => {
+    const watch = new Watch();
+    watch.tested(
+      looking(() => 1, { at: 'types' }),
+      makePacket({ src: 100, dst: 200, proto: 6 }),
+    );
+    const typeOf = (addr: Addr) => (addr === 101 ? 'local' : 'unicast');
+    expect([101, 102].map(watch.coverer(100, typeOf))).toEqual([false, true]);
+    expect(watch.coverer(7, typeOf)(101)).toBe(true);
   });
   it('knows nothing of others once a test looked at more than networks', () => {
     const watch = new Watch();
     watch.fix(100);
-    expect(watch.covers(100, 101, same)).toBe(false);
-    expect(watch.covers(100, 100, same)).toBe(true);
-    expect(watch.covers(1n, 2n, same)).toBe(false);
+    expect(watch.coverer(100, same)(101)).toBe(false);
+    expect(watch.coverer(100, same)(100)).toBe(true);
+    expect(watch.coverer(1n, same)(2n)).toBe(false);
   });
 });
