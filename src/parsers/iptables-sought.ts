@@ -152,16 +152,19 @@ const NONE = new RuleLines([], (index) => index);
 /** Long chains of the rulesets before, by their name: nodes of one cluster have the same services. */
 const before = new Map<string, { readonly text: string; readonly lines: RuleLines }>();
 const LONG = 8 * 1024;
-const KEPT = 16;
+/** What nobody's cluster has is not worth the memory. */
+const TOO_LONG = 4 * 1024 * 1024;
+const KEPT = 8;
 
 /** Rules whose lines count from 0, so that nodes can share them. */
 function linesOf(name: string, text: string): RuleLines {
   const known = before.get(name);
   if (known?.text === text) return known.lines;
+  const worthKeeping = text.length >= LONG && text.length <= TOO_LONG;
   // a copy: a part of the text would keep all of it
-  const own = text.length < LONG ? text : Buffer.from(text).toString();
+  const own = worthKeeping ? Buffer.from(text).toString() : text;
   const lines = new RuleLines(own.slice(0, -1).split('\n'), (index) => index);
-  if (text.length < LONG) return lines;
+  if (!worthKeeping) return lines;
   const [oldest] = before.keys();
   if (before.size >= KEPT && oldest !== undefined) before.delete(oldest);
   before.delete(name);
