@@ -2,14 +2,7 @@ import type { DriverChoice } from './cgroup.ts';
 import { setInDaemonJson } from './daemon-json-edit.ts';
 import type { Source } from './devices.ts';
 import { elements, flag } from './settings.ts';
-
-interface Step {
-  readonly step: string;
-  readonly run: string;
-  readonly verify: string;
-  readonly undo: string;
-  readonly risk: string;
-}
+import type { Step } from './step.ts';
 
 type Kinds = 'daemonJson' | 'dockerdArgs' | 'kubeletArgs';
 

@@ -4,14 +4,7 @@ import type { Fact, FactKind } from '../facts/index.ts';
 import { setInDaemonJson } from './daemon-json-edit.ts';
 import type { Source } from './devices.ts';
 import { flag, setting } from './settings.ts';
-
-interface Step {
-  readonly step: string;
-  readonly run: string;
-  readonly verify: string;
-  readonly undo: string;
-  readonly risk: string;
-}
+import type { Step } from './step.ts';
 
 /**
  * Measured on dockerd 20.10: while a container runs on with live-restore, a restart leaves docker0 as it is; and without a "bip" dockerd keeps
