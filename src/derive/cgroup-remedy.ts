@@ -83,7 +83,7 @@ function kubeletRemedy(source: Source<Kinds>, { cites: [place] }: DriverChoice):
   const edit =
     'fact' in place
       ? `sed -i '${place.span.line}s/cgroupfs/systemd/' $f`
-      : "grep -q '^cgroupDriver:' $f || echo 'cgroupDriver: systemd' >> $f";
+      : "grep -q '^cgroupDriver:' $f || printf '\\ncgroupDriver: systemd\\n' >> $f";
   return {
     step: `Put the kubelet on systemd, as the runtime is (cgroupDriver in ${config}). ${DRAIN}`,
     run: `f=${config}; cp -a $f $f.before && { ${edit}; } && systemctl restart kubelet`,

@@ -215,7 +215,7 @@ describe('the remedy of cgroup-driver-mismatch', () => {
     const set = remedy({ ...files, 'files/var/lib/kubelet/config.yaml': config('cgroupfs') });
     expect(set?.run).toContain("{ sed -i '3s/cgroupfs/systemd/' $f; } && systemctl restart kubelet");
     const unset = remedy({ ...files, 'files/var/lib/kubelet/config.yaml': 'kind: KubeletConfiguration\n' });
-    expect(unset?.run).toContain("echo 'cgroupDriver: systemd' >> $f");
+    expect(unset?.run).toContain("printf '\\ncgroupDriver: systemd\\n' >> $f");
     const flagged = remedy({
       ...files,
       ...systemd,
