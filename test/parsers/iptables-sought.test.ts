@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import type { IptTable } from '../../src/facts/firewall.ts';
 import { indexRuleset } from '../../src/parsers/iptables-index.ts';
 import { seekRuleset } from '../../src/parsers/iptables-sought.ts';
+import { recordedFacts, recordedLabs } from '../support/bundle-nodes.ts';
 import { all, edited, edits, ruleset } from '../support/iptables-texts.ts';
 
 const seek = (text: string) => seekRuleset(text, 'unknown', () => indexRuleset(text, 'unknown').tables);
@@ -38,6 +39,28 @@ describe('a ruleset whose chains are looked for', () => {
       );
       expect(results, item).toContain('sought');
     }
+  });
+
+  it('is sought in what the collector took from labs', async () => {
+    const kinds = [
+      'iptables',
+      'iptablesNft',
+      'iptablesLegacy',
+      'ip6tables',
+      'ip6tablesNft',
+      'ip6tablesLegacy',
+    ] as const;
+    let sought = 0;
+    for (const lab of recordedLabs()) {
+      const texts: string[] = [];
+      const facts = await recordedFacts(lab, (_node, path, text) => {
+        if (/tables.*save/.test(path)) texts.push(text);
+        return text;
+      });
+      for (const node of facts) for (const kind of kinds) node.get(kind);
+      for (const text of texts) if (expectSame(text) === 'sought') sought += 1;
+    }
+    expect(sought).toBeGreaterThan(30);
   });
 
   it('gives up on what is out of the ordinary', () => {
