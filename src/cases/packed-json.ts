@@ -10,8 +10,10 @@ const ZSTD = 0xfd2fb528;
 /** A value as JSON, compressed when that is worth it. */
 export function packJson(value: unknown): Uint8Array {
   const json = Buffer.from(JSON.stringify(value) ?? 'null');
-  // a copy: zlib gives a view of a larger chunk
-  return json.length < WORTH_PACKING ? new Uint8Array(json) : new Uint8Array(zstdCompressSync(json, { params: LEVEL }));
+  if (json.length < WORTH_PACKING) return new Uint8Array(json);
+  // told the size, zstd takes less memory; a copy: zlib gives a view of a larger chunk
+  const options = { params: LEVEL, pledgedSrcSize: json.length, chunkSize: json.length };
+  return new Uint8Array(zstdCompressSync(json, options));
 }
 
 export function unpackJson(bytes: Uint8Array): unknown {
