@@ -10,6 +10,7 @@ import {
   prefixesOverlap,
   samePrefix,
 } from '../../src/core/address.ts';
+import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
 import type { ContainerBridge } from '../../src/derive/devices.ts';
 import { containerBridges } from '../../src/derive/devices.ts';
@@ -223,7 +224,7 @@ export const rule = defineNodeRule({
       if (cluster === null || !prefixCovers(cluster, prefix)) return dockers(bridge, own, other);
       const range = formatPrefix(prefix);
       const probe = addressAt(prefix, 10);
-      const verify = `ip route get ${probe === null ? range : formatIp(probe)}   # must name ${bridge.name}`;
+      const verify = `ip route get ${probe === null ? range : formatIp(probe)}   # must name ${shellWord(bridge.name)}`;
       const dst = parsePrefix(other.dst);
       // a route that the kernel made for an address is a network of the node: the pods have to move
       if (dst === null || !prefixCovers(prefix, dst) || other.proto === 'kernel')
@@ -235,7 +236,7 @@ export const rule = defineNodeRule({
             },
           ],
         };
-      const route = `${other.dst}${other.via === undefined ? '' : ` via ${other.via}`} dev ${other.dev}${other.metric === 0 ? '' : ` metric ${other.metric}`}`;
+      const route = `${shellWord(other.dst)}${other.via === undefined ? '' : ` via ${shellWord(other.via)}`} dev ${shellWord(other.dev ?? '')}${other.metric === 0 ? '' : ` metric ${other.metric}`}`;
       return {
         remediation: [
           {

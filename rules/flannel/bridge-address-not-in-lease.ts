@@ -1,4 +1,5 @@
 import { parsePrefix, prefixCovers } from '../../src/core/address.ts';
+import { shellWord } from '../../src/core/shell.ts';
 import { attachedBridges, isFlannel, overlayDevices } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import { flag } from '../../src/derive/settings.ts';
@@ -109,8 +110,8 @@ export const rule = defineNodeRule({
             run:
               bridge.name === 'docker0'
                 ? 'systemctl restart flanneld docker   # docker takes --bip from the new subnet.env'
-                : `ip link del ${bridge.name}; rm -rf /var/lib/cni/networks/cbr0 /var/lib/cni/flannel; systemctl restart kubelet`,
-            verify: `ip -4 addr show ${bridge.name} | grep -w ${subnet.text}`,
+                : `ip link del ${shellWord(bridge.name)}; rm -rf /var/lib/cni/networks/cbr0 /var/lib/cni/flannel; systemctl restart kubelet`,
+            verify: `ip -4 addr show ${shellWord(bridge.name)} | grep -w ${shellWord(subnet.text)}`,
             undo: 'uncordon the node; there is nothing to bring back: the old addresses were unreachable',
             risk: 'Every pod of the node loses its network until it has been made anew.',
           },

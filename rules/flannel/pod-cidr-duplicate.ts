@@ -1,4 +1,5 @@
 import { formatPrefix, parsePrefix, prefixCovers, prefixesOverlap } from '../../src/core/address.ts';
+import { shellWord } from '../../src/core/shell.ts';
 import type { ClusterTies } from '../../src/derive/cluster.ts';
 import { clusterGroups, clusterTies, ownMarks } from '../../src/derive/cluster.ts';
 import { containerBridges, isFlannel, overlayDevices } from '../../src/derive/devices.ts';
@@ -184,9 +185,9 @@ function remedy({ conf, from: bridge }: Claim): Pick<Finding, 'remediation'> {
     remediation: [
       {
         step: `Drain each of the nodes and take ${conf} out of the way: it gives ${bridge} the same range on every node, whatever flannel leased. The CNI plugin makes the bridge anew from the lease.`,
-        run: `mv ${conf} ${conf}.off; ip link del ${bridge}; rm -rf /var/lib/cni/networks/*; systemctl restart kubelet`,
+        run: `mv ${shellWord(conf)} ${shellWord(`${conf}.off`)}; ip link del ${shellWord(bridge)}; rm -rf /var/lib/cni/networks/*; systemctl restart kubelet`,
         verify: '. /run/flannel/subnet.env; ip -4 addr | grep -w "$FLANNEL_SUBNET"',
-        undo: `mv ${conf}.off ${conf}`,
+        undo: `mv ${shellWord(`${conf}.off`)} ${shellWord(conf)}`,
         risk: 'All pods of the node are made anew with new addresses.',
       },
     ],

@@ -1,4 +1,5 @@
 import { formatPrefix, isGlobal, parseIp, parsePrefix, prefixCovers } from '../../src/core/address.ts';
+import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
 import { attachedBridges, type Source } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
@@ -202,7 +203,7 @@ function untranslated(
   // in front: what ends the chain early may be the very reason; and never pod-to-pod traffic
   const cluster = net.clustered ? flannelLease(source)?.network?.prefix : undefined;
   const inside = cluster === undefined ? '' : ` ! -d ${formatPrefix(cluster)}`;
-  const run = `iptables -t nat -I POSTROUTING -s ${subnet}${inside} ! -o ${name} -j MASQUERADE`;
+  const run = `iptables -t nat -I POSTROUTING -s ${subnet}${inside} ! -o ${shellWord(name)} -j MASQUERADE`;
   return {
     key: `${name} ${subnet}${protos}`,
     severity: all ? 'high' : 'medium',

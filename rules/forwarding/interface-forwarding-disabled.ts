@@ -1,3 +1,4 @@
+import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
 import { attachedBridges } from '../../src/derive/devices.ts';
 import { ingressDevices } from '../../src/derive/pods.ts';
@@ -47,7 +48,7 @@ export const rule = defineNodeRule({
       if (flag === undefined) open.push(dev);
       else if (flag.value !== '0') on.push(cite(facts.sysctl, flag));
       else {
-        const written = dev.replaceAll('.', '/');
+        const key = `net.ipv4.conf.${dev.replaceAll('.', '/')}.forwarding`;
         off.push({
           key: dev,
           severity: 'high',
@@ -58,9 +59,9 @@ export const rule = defineNodeRule({
           remediation: [
             {
               step: `Turn forwarding on for ${dev}.`,
-              run: `sysctl -w net.ipv4.conf.${written}.forwarding=1`,
-              verify: `sysctl net.ipv4.conf.${written}.forwarding`,
-              undo: `sysctl -w net.ipv4.conf.${written}.forwarding=0`,
+              run: `sysctl -w ${shellWord(`${key}=1`)}`,
+              verify: `sysctl ${shellWord(key)}`,
+              undo: `sysctl -w ${shellWord(`${key}=0`)}`,
             },
             {
               step: 'Persist it in sysctl.d plus a udev or networkd rule, because the device appears later than sysctl.d is applied.',

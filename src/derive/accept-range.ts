@@ -1,3 +1,5 @@
+import { shellWord } from '../core/shell.ts';
+
 /** The commands that let a range of addresses through in the ruleset that drops it, and take that back. */
 export interface AcceptCommands {
   readonly run: string;
@@ -10,7 +12,7 @@ export function acceptRange(evidence: string, place: string, range: string): Acc
   const native = /^nft (\S+) (\S+) (.+)$/.exec(place);
   if (native !== null) {
     const [, family, table, path = ''] = native;
-    const chain = `${family} ${table} ${path.split(' > ').at(-1)}`;
+    const chain = [family, table, path.split(' > ').at(-1)].map((word = '') => shellWord(word)).join(' ');
     const rule = (side: string) => `nft insert rule ${chain} ip ${side} ${range} accept comment \\"netcase\\"`;
     return {
       run: `${rule('daddr')}; ${rule('saddr')}`,
@@ -32,7 +34,7 @@ export function acceptAnswers(evidence: string, place: string): AcceptCommands |
   const native = /^nft (\S+) (\S+) (.+)$/.exec(place);
   if (native !== null) {
     const [, family, table, path = ''] = native;
-    const chain = `${family} ${table} ${path.split(' > ').at(-1)}`;
+    const chain = [family, table, path.split(' > ').at(-1)].map((word = '') => shellWord(word)).join(' ');
     return {
       run: `nft insert rule ${chain} ct state established,related accept comment \\"netcase\\"`,
       verify: `nft -a list chain ${chain}   # the rule stands in front of the one that drops`,
@@ -49,5 +51,5 @@ export function acceptAnswers(evidence: string, place: string): AcceptCommands |
 function rulesetOf(evidence: string, place: string): { iptables: string; table: string; chain: string } {
   const [table = 'filter', chain = 'FORWARD'] = (place.split(' > ', 1)[0] ?? '').split('/');
   const binary = /legacy/.test(evidence) ? 'iptables-legacy' : /nft/.test(evidence) ? 'iptables-nft' : 'iptables';
-  return { iptables: table === 'filter' ? binary : `${binary} -t ${table}`, table, chain };
+  return { iptables: table === 'filter' ? binary : `${binary} -t ${shellWord(table)}`, table, chain: shellWord(chain) };
 }

@@ -1,3 +1,4 @@
+import { shellWord } from '../core/shell.ts';
 import type { DriverChoice } from './cgroup.ts';
 import { setInDaemonJson } from './daemon-json-edit.ts';
 import type { Source } from './devices.ts';
@@ -70,7 +71,9 @@ function containerdRemedy({ cites: [place] }: DriverChoice): Step | null {
 function kubeletRemedy(source: Source<Kinds>, { cites: [place] }: DriverChoice): Step | null {
   if (place === undefined) return null;
   const args = source.get('kubeletArgs');
-  const config = (args.missing ? undefined : flag(args.value, 'config')?.value) ?? '/var/lib/kubelet/config.yaml';
+  const config = shellWord(
+    (args.missing ? undefined : flag(args.value, 'config')?.value) ?? '/var/lib/kubelet/config.yaml',
+  );
   const verify = `grep -n cgroupDriver ${config}; systemctl is-active kubelet`;
   if ('fact' in place && place.fact.kind !== 'kubeletConfig')
     return {

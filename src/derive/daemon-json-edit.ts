@@ -1,3 +1,4 @@
+import { shellWord } from '../core/shell.ts';
 import type { Source } from './devices.ts';
 import { flag } from './settings.ts';
 
@@ -26,12 +27,13 @@ export function setInDaemonJson(
   back: Keys | null = null,
 ): Commands {
   const args = source?.get('dockerdArgs');
-  const file = (args?.missing === false ? flag(args.value, 'config-file')?.value : undefined) ?? DEFAULT_PATH;
+  const path = (args?.missing === false ? flag(args.value, 'config-file')?.value : undefined) ?? DEFAULT_PATH;
+  const file = shellWord(path);
   const fact = source?.get('daemonJson');
   const write = (of: Keys) => `echo '${JSON.stringify(of)}' > ${file}`;
   if (fact?.missing === true && fact.lookedFor)
     return {
-      run: `mkdir -p ${file.replace(/\/[^/]*$/, '')} && ${write(keys)} && ${RESTART}`,
+      run: `mkdir -p ${shellWord(path.replace(/\/[^/]*$/, ''))} && ${write(keys)} && ${RESTART}`,
       undo: `${back === null ? `rm ${file}` : write(back)} && ${RESTART}`,
     };
   const there = fact?.missing === false;

@@ -1,4 +1,5 @@
 import { formatPrefix, type Prefix, parsePrefix } from '../core/address.ts';
+import { shellWord } from '../core/shell.ts';
 import type { Span } from '../core/span.ts';
 import type { Fact, FactKind } from '../facts/index.ts';
 import { setInDaemonJson } from './daemon-json-edit.ts';
@@ -83,13 +84,14 @@ export function moveNetwork(
 ): Step | null {
   const [range] = free(201, 1, 24, taken);
   if (range === undefined) return null;
+  const [old, apart] = [shellWord(name), shellWord(`${name}-apart`)];
   const move = (from: string, to: string) =>
     `for c in $(docker network inspect -f '{{range .Containers}}{{.Name}} {{end}}' ${from}); do docker network connect ${to} $c && docker network disconnect ${from} $c; done`;
   return {
     step: `Move the containers of the docker network ${name} to one with a range that no route here has, then write that range into what creates ${name} (compose: ipam.config.subnet).`,
-    run: `docker network create --subnet ${range} ${name}-apart && ${move(name, `${name}-apart`)}; docker network rm ${name}`,
+    run: `docker network create --subnet ${range} ${apart} && ${move(old, apart)}; docker network rm ${old}`,
     verify,
-    undo: `docker network create --subnet ${formatPrefix(prefix)} ${name} && ${move(`${name}-apart`, name)}; docker network rm ${name}-apart`,
+    undo: `docker network create --subnet ${formatPrefix(prefix)} ${old} && ${move(apart, old)}; docker network rm ${apart}`,
     risk: 'The containers get new addresses; connections to the old ones end.',
   };
 }
