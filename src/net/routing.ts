@@ -256,16 +256,19 @@ export class Routing {
     return selectSource(this.space, oif, dst, nexthop, onLink);
   }
 
-  /** Is the packet's source one that the namespace would answer through `iif`? `mark`: the lookup uses the packet's mark. */
+  /**
+   * Is the packet's source one that the namespace would answer through `iif`? `mark`: the lookup uses the packet's mark. `oif`: where a packet that
+   * is forwarded goes on; policy rules see the answer come in by that (__fib_validate_source), by `lo` where it is delivered.
+   */
   reversePath(
     packet: Packet,
     iif: string,
-    how: { readonly loose: boolean; readonly mark: boolean },
+    how: { readonly loose: boolean; readonly mark: boolean; readonly oif?: string | null },
   ): { passes: Truth; cites: readonly Cite[]; reason: Reason | null } {
     const answers = this.lookup({
       dst: packet.src,
       src: packet.dst,
-      iif: 'lo',
+      iif: how.oif ?? 'lo',
       oif: null,
       mark: how.mark ? packet.mark : 0,
       tos: packet.tos,

@@ -59,9 +59,9 @@ export function sourceIsValid(space: Space, dev: string, packet: Packet, oif: st
     if (accepted.truth !== 1) return accepted;
     if (strict.value === 0) return accepted;
   }
-  const back = routing.reversePath(packet, dev, { loose: false, mark });
+  const back = routing.reversePath(packet, dev, { loose: false, mark, oif });
   if (back.passes === 1) return yes(back.cites);
-  const loose = routing.reversePath(packet, dev, { loose: true, mark });
+  const loose = routing.reversePath(packet, dev, { loose: true, mark, oif });
   if (back.passes === null || loose.passes === null)
     return strict.value === 0
       ? yes()

@@ -120,7 +120,9 @@ function fromOutside(run: Run, way: Way, sent: Packet): readonly End[] {
     return lost(way, { because, evidence: [] }, first.space, packet, 'outside');
   }
   const { space, device } = first;
-  if (way.answering === null && isPrivate(packet.src) && !device.addresses.some((a) => contains(a.net, packet.src))) {
+  // of one network with the address that it asks for: what else it has routes for is not known
+  const beside = device.addresses.some((a) => contains(a.net, packet.src) && contains(a.net, packet.dst));
+  if (way.answering === null && isPrivate(packet.src) && !beside) {
     const because = `${formatAddr(packet.src)} was not collected: by which way, and with which source, its packets come to ${space.label} is not in the evidence`;
     return lost(way, { because, evidence: [] }, space, packet, 'outside');
   }
