@@ -37,7 +37,7 @@ function dockerRemedy(source: Source<Kinds>): Step | null {
       step: `dockerd has its driver from --exec-opt=${flagged.value} on its command line. Change it where that line is made to ${DRIVER}systemd, and restart docker and then the kubelet; with "exec-opts" in daemon.json as well dockerd would refuse to start. ${DRAIN}`,
       run: `systemctl cat docker | grep -n -e ${DRIVER} -e EnvironmentFile`,
       verify,
-      undo: `put --exec-opt=${flagged.value} back and restart docker and the kubelet`,
+      undo: `put ${shellWord(`--exec-opt=${flagged.value}`)} back and restart docker and the kubelet`,
       risk: RISK,
     };
   const file = source.get('daemonJson');

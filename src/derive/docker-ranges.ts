@@ -57,7 +57,7 @@ export function moveDocker0(
       step: `docker0 has its range from --bip=${flagged} on dockerd’s command line. Change it where that line is made, in the unit or in a file that it reads, to --bip=${bip}, and restart docker; with "bip" in daemon.json as well dockerd would refuse to start.`,
       run: 'systemctl cat docker | grep -n -e "--bip" -e EnvironmentFile',
       verify: shown,
-      undo: `put --bip=${flagged} back and restart docker`,
+      undo: `put ${shellWord(`--bip=${flagged}`)} back and restart docker`,
       risk: RESTART,
     };
   const set = !file.missing && setting(file.value, 'bip') !== undefined;

@@ -3,7 +3,6 @@ import { RuleLines } from './iptables-rule-lines.ts';
 
 /** Rules on lines that follow each other. */
 export interface Run {
-  readonly text: string;
   readonly offset: number;
   readonly line: number;
   readonly count: number;
@@ -49,7 +48,7 @@ export class IndexedChain implements IptChain {
   }
 
   /** Its rules stand there, without having been added one by one. */
-  place({ offset, line, count }: Omit<Run, 'text'>): void {
+  place({ offset, line, count }: Run): void {
     this.#offset = offset;
     this.#line = line;
     this.#count = count;
@@ -60,7 +59,7 @@ export class IndexedChain implements IptChain {
   /** Where its rules stand, when they follow each other; null: they do not, or there are none. */
   get run(): Run | null {
     if (this.#more !== null || this.#count === 0) return null;
-    return { text: this.#text, offset: this.#offset, line: this.#line, count: this.#count };
+    return { offset: this.#offset, line: this.#line, count: this.#count };
   }
 
   /** Its rules stand in more than one place. */
