@@ -4,9 +4,10 @@ import { BlobEncoder } from '../store/encoder.ts';
 import type { CaseFile } from '../store/index.ts';
 import { damageOf } from './damage.ts';
 import { Failure } from './failure.ts';
+import { baseName } from './names.ts';
 import { putOwners } from './owners.ts';
 import { prepareAll } from './pool.ts';
-import type { Opened, Prepared, PrepareOutcome, PrepareRequest } from './prepare.ts';
+import type { EvidenceIndex, Opened, Prepared, PrepareOutcome, PrepareRequest } from './prepare.ts';
 import { giveBack, prepare } from './prepare.ts';
 import { putResult } from './results.ts';
 import { tool } from './tool.ts';
@@ -54,11 +55,11 @@ export async function ingestInto(
     );
   }
   request.onStart(inputs.length);
-  const pasted = new Map<string, string>();
+  const place: Place = { named: request.node !== undefined, before: new Set(store.bundles().map((b) => b.sha256)) };
   let batch: { prepared: Prepared; source: string }[] = [];
   const flush = () => {
     store.transaction(() => {
-      for (const { prepared } of batch) record(store, prepared, pasted);
+      for (const { prepared } of batch) record(store, prepared, place);
     });
     for (const { prepared } of batch) for (const { bytes } of prepared.blobs) giveBack(bytes.buffer);
     batch = [];
@@ -99,10 +100,18 @@ export async function ingestInto(
   return { refused, damaged };
 }
 
-function record(store: CaseFile, prepared: Prepared, pasted: Map<string, string>): void {
+/** What the analyst and the case say of the bundles of one run. */
+interface Place {
+  /** `--node` says which node they are of. */
+  readonly named: boolean;
+  /** Bundles that were in the case before. */
+  readonly before: ReadonlySet<string>;
+}
+
+function record(store: CaseFile, prepared: Prepared, place: Place): void {
   const { bundle, evidence, blobs, result, owners } = prepared;
   store.putBlobs([evidence, ...blobs]);
-  const node = nodeId(store, prepared, pasted);
+  const node = nodeId(store, prepared, place);
   store.append({
     type: 'bundle.ingested',
     key: `bundle ${bundle.sha256}`,
@@ -125,28 +134,38 @@ function record(store: CaseFile, prepared: Prepared, pasted: Map<string, string>
   if (result !== null && node === bundle.nodeName) putResult(store, bundle.sha256, tool().ruleset, node, result);
 }
 
-/**
- * Two machines that call themselves the same are two nodes: the second gets a part of its machine id. Of two folders of loose files in one run
- * nothing tells whether they are of one machine, nor which is newer: neither may hide the other. `pasted`: those of this run, by their name.
- */
-function nodeId(store: CaseFile, { bundle }: Prepared, pasted: Map<string, string>): string {
+/** Two machines that call themselves the same are two nodes: the second gets a part of its machine id. */
+function nodeId(store: CaseFile, { bundle, evidence }: Prepared, place: Place): string {
+  const bundles = store.bundles();
+  const known = bundles.find((b) => b.sha256 === bundle.sha256);
+  if (known !== undefined) return known.node;
   const mine = bundle.identity.machineIdSha256;
   if (bundle.format === 'loose-files' && mine === null) {
-    const first = pasted.get(bundle.nodeName) ?? bundle.sha256;
-    pasted.set(bundle.nodeName, first);
-    if (first !== bundle.sha256) return `${bundle.nodeName}@${bundle.sha256.slice(0, 6)}`;
+    const alike = place.named
+      ? []
+      : bundles.filter((b) => b.format === 'loose-files' && baseName(b.node) === bundle.nodeName);
+    if (alike.length > 0) {
+      const grown = alike.find((b) => place.before.has(b.sha256) && nested(store, b.evidenceBlob, evidence.sha256));
+      return grown?.node ?? `${bundle.nodeName}@${bundle.sha256.slice(0, 6)}`;
+    }
   }
-  const twin = store
-    .bundles()
-    .find(
-      (b) =>
-        b.node === bundle.nodeName &&
-        b.machineId !== null &&
-        mine !== null &&
-        b.machineId !== mine &&
-        b.sha256 !== bundle.sha256,
-    );
+  const twin = bundles.find(
+    (b) => b.node === bundle.nodeName && b.machineId !== null && mine !== null && b.machineId !== mine,
+  );
   return twin === undefined ? bundle.nodeName : `${bundle.nodeName}@${mine?.slice(0, 6)}`;
+}
+
+/**
+ * Of two folders of loose files by one name nothing tells whether they are of one machine, nor which is newer: neither may hide the other,
+ * unless one is the other with some files more. `before`, `now`: the blobs of their evidence.
+ */
+function nested(store: CaseFile, before: string, now: string): boolean {
+  const [a, b] = [before, now].map((blob) => {
+    const { records } = JSON.parse(Buffer.from(store.readBlob(blob) ?? 'null').toString()) as EvidenceIndex;
+    return new Set(records.map((r) => `${r.path} ${r.sha256}`));
+  }) as [Set<string>, Set<string>];
+  const within = (some: Set<string>, all: Set<string>) => [...some].every((file) => all.has(file));
+  return within(a, b) || within(b, a);
 }
 
 function refuse(store: CaseFile, source: string, message: string, code: string, into: Refused[]): void {

@@ -9,6 +9,7 @@ import { encodeBlob } from '../store/blob.ts';
 import type { BundleRow, CaseFile } from '../store/index.ts';
 import { caseNodes } from './case-nodes.ts';
 import { decodeEvidence } from './evidence-text.ts';
+import { baseName } from './names.ts';
 import type { EvidenceIndex, Opened } from './prepare.ts';
 import { encodeResult, isOwnFile } from './prepare.ts';
 import { getDigest, getResult, putResult, recordsByPath } from './results.ts';
@@ -121,7 +122,7 @@ export function evaluate(
   }
   for (const r of store.rejected())
     problems.push({ source: r.source, node: null, code: r.code, severity: 'high', message: r.message });
-  problems.push(...clones(current));
+  problems.push(...clones(current), ...likeNamed(current));
   const texts = new Map<string, string | null>();
   const source: ResultSource = {
     nodes: current.map((b) => ({
@@ -233,4 +234,15 @@ function clones(current: readonly BundleRow[]): AnalysedProblem[] {
     }
   }
   return found;
+}
+
+/** Folders of loose files by one name with unlike contents: both are judged, for neither may hide what the other shows. */
+function likeNamed(current: readonly BundleRow[]): AnalysedProblem[] {
+  const loose = current.filter((b) => b.format === 'loose-files' && b.machineId === null);
+  return loose.flatMap((b) => {
+    const name = baseName(b.node);
+    if (name === b.node || !loose.some((o) => o.node === name)) return [];
+    const message = `${b.node} is another folder of files by the name of ${name}, with other contents: nothing tells whether both are of one node, nor which is newer, so both are judged. If it is the newer one of that node, give it alone with --node ${name} to a new case.`;
+    return [{ source: b.source, node: b.node, code: 'like-named-folder', severity: 'medium', message }];
+  });
 }

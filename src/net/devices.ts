@@ -194,18 +194,10 @@ function portAttributes(space: Space): Ports {
   const sysfs = space.node.facts.get('sysfs');
   if (!sysfs.missing) {
     for (const { dev, attr, value } of sysfs.value.entries) {
-      const more: Record<string, BridgePortAttributes> = {
-        'brport/state': { state: STATES[Number(value)] ?? value },
-        'brport/hairpin_mode': { hairpin: value === '1' },
-        'brport/isolated': { isolated: value === '1' },
-      };
-      if (more[attr] !== undefined) port.set(dev, { ...port.get(dev), ...more[attr] });
-      const ofBridge: Record<string, BridgeAttributes> = {
-        'bridge/nf_call_iptables': { nfCallIptables: value === '1' },
-        'bridge/nf_call_ip6tables': { nfCallIp6tables: value === '1' },
-        'bridge/vlan_filtering': { vlanFiltering: value === '1' },
-      };
-      if (ofBridge[attr] !== undefined) bridge.set(dev, { ...bridge.get(dev), ...ofBridge[attr] });
+      const said = portAttribute(attr, value);
+      if (said !== null) port.set(dev, { ...port.get(dev), ...said });
+      const ofBridge = bridgeAttribute(attr, value);
+      if (ofBridge !== null) bridge.set(dev, { ...bridge.get(dev), ...ofBridge });
     }
   }
   const links = space.node.facts.get('bridgePorts');
@@ -217,6 +209,18 @@ function portAttributes(space: Space): Ports {
     }
   }
   return { port, bridge };
+}
+
+function portAttribute(attr: string, value: string): BridgePortAttributes | null {
+  if (attr === 'brport/state') return { state: STATES[Number(value)] ?? value };
+  if (attr === 'brport/hairpin_mode') return { hairpin: value === '1' };
+  return attr === 'brport/isolated' ? { isolated: value === '1' } : null;
+}
+
+function bridgeAttribute(attr: string, value: string): BridgeAttributes | null {
+  if (attr === 'bridge/nf_call_iptables') return { nfCallIptables: value === '1' };
+  if (attr === 'bridge/nf_call_ip6tables') return { nfCallIp6tables: value === '1' };
+  return attr === 'bridge/vlan_filtering' ? { vlanFiltering: value === '1' } : null;
 }
 
 /** Why nothing leaves or comes by the device: `eth0 is down`, `eth0 has no carrier`; null: nothing stands in the way. */

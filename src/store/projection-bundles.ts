@@ -5,7 +5,7 @@ import { numberOr, object, objects, textOr } from './projection.ts';
 /** Bundles, their nodes and what each collected. */
 export const bundleProjection: Projection = {
   name: 'bundles',
-  version: 1,
+  version: 2,
   tables: ['bundle', 'node', 'word', 'evidence_row', 'problem', 'rejected', 'withdrawn'],
   apply(event, to) {
     if (event.type === 'bundle.ingested') ingested(event, to);
@@ -82,11 +82,14 @@ function withdrawn({ seq, payload: p }: EventOf<'bundle.withdrawn'>, to: Target)
   summarise(row.node, to);
 }
 
-/** The newest snapshot by the node's clock stands for the node; without a clock or on a tie the order must still not depend on arrival. */
+/**
+ * The newest snapshot by the node's clock stands for the node; without a clock or on a tie the order must still not depend on arrival.
+ * Loose files have no clock, and come a second time under one name only when they grew or the analyst says so: the last one stands.
+ */
 function summarise(node: string, to: Target): void {
   to.sql(
     `UPDATE bundle SET current = (seq = (SELECT b.seq FROM bundle b WHERE b.node = ?
-       ORDER BY b.collected_at IS NULL, b.collected_at DESC, b.sha256 DESC LIMIT 1)) WHERE node = ?`,
+       ORDER BY b.collected_at IS NULL, b.collected_at DESC, CASE b.format WHEN 'loose-files' THEN b.seq END DESC, b.sha256 DESC LIMIT 1)) WHERE node = ?`,
   ).run(node, node);
   to.sql('DELETE FROM node WHERE id = ?').run(node);
   to.sql('INSERT INTO node SELECT node, count(*), max(collected_at) FROM bundle WHERE node = ? GROUP BY node').run(

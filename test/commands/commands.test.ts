@@ -185,6 +185,40 @@ describe('inputs', () => {
       ]);
     }
   });
+  it('a folder that grew stands for its node; one with other contents hides nothing, in a later run either', async () => {
+    const folder = (forward: string) => {
+      const loose = join(fresh(), 'web');
+      mkdirSync(join(loose, 'host/sys'), { recursive: true });
+      writeFileSync(join(loose, 'host/sys/sysctl.txt'), `net/ipv4/ip_forward:${forward}\n`);
+      return loose;
+    };
+    const file = join(fresh(), 'c');
+    const analysed = async (loose: string, ...more: string[]) => {
+      const ran = await netcase(['analyze', loose, '--case', file, '--format', 'json', '-o', '-', ...more]);
+      const { problems } = JSON.parse(ran.stdout) as { problems: { code: string; node: string; message: string }[] };
+      const listed = JSON.parse((await netcase(['nodes', '--case', file, '--json'])).stdout) as {
+        nodes: { node: string; current: boolean; items: unknown }[];
+      };
+      return {
+        nodes: listed.nodes.map((n) => `${n.node} ${n.current}`),
+        said: problems.filter((p) => p.code === 'like-named-folder').map((p) => p.message),
+      };
+    };
+    const first = folder('0');
+    expect(await analysed(first)).toEqual({ nodes: ['web true'], said: [] });
+    mkdirSync(join(first, 'host/ip'));
+    writeFileSync(join(first, 'host/ip/rule4.txt'), '0:\tfrom all lookup local\n');
+    expect(await analysed(first)).toEqual({ nodes: ['web false', 'web true'], said: [] });
+    const other = await analysed(folder('1'));
+    expect(other.nodes).toEqual(['web false', 'web true', expect.stringMatching(/^web@[0-9a-f]{6} true$/)]);
+    expect(other.said).toEqual([
+      expect.stringMatching(/^web@[0-9a-f]{6} is another folder of files by the name of web/),
+    ]);
+    // the analyst says that it is the same node: the last one stands
+    const named = await analysed(folder('2'), '--node', 'web');
+    expect(named.nodes.filter((n) => n === 'web true')).toHaveLength(1);
+    expect(named.nodes.filter((n) => n === 'web false')).toHaveLength(2);
+  });
   it('a pasted ruleset that was cut, and a line that nobody understands, are said', async () => {
     const loose = join(fresh(), 'pasted');
     const file = (path: string) =>
