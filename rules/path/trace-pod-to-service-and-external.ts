@@ -1,3 +1,4 @@
+import { percent } from '../../src/core/percent.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
 import { byNode, clusterMembers, isSampled, MOST_NODES } from '../../src/derive/path-sample.ts';
 import { type PathServices, pathServices } from '../../src/derive/path-services.ts';
@@ -105,5 +106,4 @@ function follow(tally: Tally, fleet: NetCluster, wish: Wish, why: Map<string, st
   }
 }
 
-const shareOf = ({ share }: Lost): string =>
-  share === null ? '' : ` with ${Math.round(share * 1000) / 10} % of new connections`;
+const shareOf = ({ share }: Lost): string => (share === null ? '' : ` with ${percent(share)} of new connections`);

@@ -1,3 +1,4 @@
+import { percent } from '../core/percent.ts';
 import type * as Traced from '../core/trace.ts';
 import type { TraceAbsence, TraceLines } from '../core/trace.ts';
 import { formatAddr } from './addr.ts';
@@ -39,11 +40,14 @@ export function resultOf(answer: Answer, asked: Packet): TraceResult {
     reply: answer.verdict === 'delivered' ? reply : null,
     missing: answer.verdict === 'unknown' || answer.replyVerdict === 'unknown' ? answer.reasons : [],
     branches: answer.branches.map(({ outcome, probability }) => ({
-      probability: probability === null ? null : Math.round(probability * 10_000) / 10_000,
+      probability: probability === null ? null : resultShare(probability),
       ...outcomeJson(outcome, asked, true),
     })),
   };
 }
+
+/** As JSON gives it: finer than what a report makes of it. */
+export const resultShare = (probability: number): number => Math.round(probability * 1e6) / 1e6;
 
 function replyJson(shown: Outcome, answer: Answer): TraceHalf | null {
   if (shown.reply === null) return null;
@@ -58,14 +62,13 @@ function becauseOf(answer: Answer): string {
     return branches
       .map(
         ({ outcome, probability }) =>
-          `${probability === null ? 'some' : `${percent(probability)} %`}: ${outcome.request.because}`,
+          `${probability === null ? 'some' : percent(probability)}: ${outcome.request.because}`,
       )
       .join('; ');
   }
   return verdict === 'unknown' && reasons.length > 0 ? sentence(reasons) : shown.request.because;
 }
 
-const percent = (p: number): string => String(Math.round(p * 1000) / 10);
 const sentence = (reasons: readonly Reason[]): string => {
   const said = [...new Set(reasons.map((r) => r.because))];
   return said.length <= 3 ? said.join('; ') : `${said.slice(0, 3).join('; ')}; and ${said.length - 3} more questions`;

@@ -1,3 +1,4 @@
+import { percent } from '../core/percent.ts';
 import type { TraceCite, TraceHalf, TraceHop, TraceJson, TraceWay } from '../core/trace.ts';
 import { wordOf } from './names.ts';
 import { terminal } from './visible.ts';
@@ -34,8 +35,6 @@ function verdictLine(half: TraceHalf): string {
     ended && last !== undefined && !wordOf(last.node).test(half.because) ? ` on ${terminal(last.node)}` : '';
   return `${half.verdict.toUpperCase()}${where}: ${terminal(half.because)}`;
 }
-
-export const percent = (share: number): string => `${Math.round(share * 1000) / 10} %`;
 
 /** `10.244.1.10 -> 10.244.2.10 port 80, tcp`. */
 export function packetText({ packet }: Pick<TraceWay, 'packet'>): string {

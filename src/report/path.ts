@@ -1,5 +1,6 @@
+import { percent } from '../core/percent.ts';
 import type { TraceHalf, TraceHop, TraceJson } from '../core/trace.ts';
-import { citeText, packetText, percent } from './path-text.ts';
+import { citeText, packetText } from './path-text.ts';
 
 /** What a reader sees of one hop. */
 export interface HopModel {
