@@ -4,6 +4,7 @@ import {
   BROKEN_DAEMON_JSON,
   type BrokenDaemonJson,
   bridgeAddressNotInLease,
+  bridgeNetfilterOff,
   broaderSnat,
   bundleIncomplete,
   cgroupDriverMismatch,
@@ -28,6 +29,7 @@ import {
   podCidrDuplicate,
   probePatiently,
   routedPodNetwork,
+  SERVICE_ON_THE_BRIDGE,
   subnetOverlapsNodeNetwork,
   vxlanForwardingEntryWrong,
   vxlanParametersDisagree,
@@ -75,6 +77,7 @@ const faults: [string, (lab: Lab) => Promise<Effect>, LabSpec?][] = [
   ['vxlan-forwarding-entry-wrong: peer changed', (lab) => vxlanForwardingEntryWrong(lab, 'peer-mac-changed')],
   ['cgroup-driver-mismatch: file', (lab) => cgroupDriverMismatch(lab, 'config')],
   ['cgroup-driver-mismatch: flag', (lab) => cgroupDriverMismatch(lab, 'flag')],
+  ['bridge-netfilter-off', bridgeNetfilterOff, SERVICE_ON_THE_BRIDGE],
   ['bundle-incomplete', bundleIncomplete],
 ];
 

@@ -149,6 +149,13 @@ const faults: readonly Fault[] = [
     cites: ['0e:00:00:00:00:22'],
   },
   {
+    name: 'bridged frames pass iptables by',
+    inject: labs.bridgeNetfilterOff,
+    spec: labs.SERVICE_ON_THE_BRIDGE,
+    severity: 'high',
+    cites: ['net/bridge/bridge-nf-call-iptables:0', 'DNAT --to-destination 10.244.1.11:80'],
+  },
+  {
     name: 'cgroup driver in files',
     inject: (l) => labs.cgroupDriverMismatch(l, 'config'),
     severity: 'high',

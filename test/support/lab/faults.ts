@@ -209,3 +209,22 @@ export async function bundleIncomplete(
   for (const tool of tools) for (const dir of ['/usr/sbin', '/usr/bin']) a.remove(`${dir}/${tool}`);
   return { rule: 'bundle-incomplete', nodes: [a.id], breaks: [], keeps: lab.mesh(['icmp']) };
 }
+
+/** A lab whose first node has two pods, one of them a backend of a service. */
+export const SERVICE_ON_THE_BRIDGE: LabSpec = {
+  nodes: [{ pods: [10, 11] }, {}],
+  services: [{ name: 'default/web', clusterIp: '10.96.0.10', port: 80, endpoints: ['10.244.1.11:80'] }],
+};
+
+/** S12: answers between pods of the first node's bridge are not seen by connection tracking. */
+export async function bridgeNetfilterOff(lab: Lab): Promise<Effect> {
+  const { a, pa, pb, tcp } = paths(lab);
+  const service = '10.96.0.10';
+  await a.sh('sysctl -qw net.bridge.bridge-nf-call-iptables=0');
+  return {
+    rule: 'bridge-netfilter-off',
+    nodes: [a.id],
+    breaks: [timeout(tcp(pa, service))],
+    keeps: [tcp(pb, service), tcp(pa, pb), tcp(pa, a.pod('pod-2'))],
+  };
+}
