@@ -11,7 +11,7 @@ export const FAULTS = [
   { name: 'cgroup-driver', rule: 'cgroup-driver-mismatch', text: 'dockerd uses cgroupfs, the kubelet systemd' },
   { name: 'ip-forward', rule: 'ip-forward-disabled', text: 'net.ipv4.ip_forward=0' },
   { name: 'subnet-overlap', rule: 'subnet-overlaps-node-network', text: 'docker0 has the subnet of the underlay' },
-  { name: 'bridge-nf', rule: 'bridge-netfilter-disabled', text: 'net.bridge.bridge-nf-call-iptables=0' },
+  { name: 'bridge-nf', rule: 'bridge-netfilter-off', text: 'net.bridge.bridge-nf-call-iptables=0' },
   {
     name: 'flannel-mtu',
     rule: 'overlay-mtu-too-large',
