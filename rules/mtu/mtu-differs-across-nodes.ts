@@ -228,7 +228,8 @@ function ofOverlay(what: string, odd: Group, most: Group): Finding {
     : `the larger one does not fit the underlay’s ${under}`;
   return {
     key: `${what} ${a.mtu} vs ${b.mtu}`,
-    severity: fits ? 'low' : 'medium',
+    // what does not fit is overlay-mtu-too-large's to tell
+    severity: 'low',
     confidence: 'proven',
     nodes: nodesOf(odd, most),
     message: `The overlay’s MTU differs: ${a.mtu} on ${names(odd)} (${a.dev}), ${b.mtu} on ${names(most)} (${b.dev}); ${effect}`,

@@ -199,7 +199,8 @@ function tooLarge(
   const old = `ip link set ${shellWord(name)} mtu ${mtu}`;
   return {
     key: `${name} over ${way.device.name}`,
-    severity: spared || latent || !ofPods || tunnel.make === 'ipip' || master !== undefined ? 'medium' : 'high',
+    // nothing leaves by it where all peers are reached directly
+    severity: latent ? 'low' : spared || !ofPods || tunnel.make === 'ipip' || master !== undefined ? 'medium' : 'high',
     confidence: way.sure ? 'proven' : 'likely',
     nodes: [node],
     message: `${name} on ${node} has MTU ${mtu}, but ${under}: that leaves room for ${room}, ${fate}${but}`,

@@ -128,6 +128,8 @@ function remotesOf(source: TunnelSource, device: LinkDevice, make: Tunnel['make'
       found.set(address, { address, ...at });
   };
   if (make === 'vxlan') {
+    // without its details it may be one whose maker tells it how to wrap (Weave's has an MTU of 65535)
+    if (device.vxlan === undefined && !isFlannel(device.name)) return [];
     const fdb = source.get('fdb');
     if (!fdb.missing)
       for (const e of fdb.value.entries)

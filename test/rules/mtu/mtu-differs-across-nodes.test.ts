@@ -147,7 +147,7 @@ testRule(rule, {
       nodes: { a: node(1, { eth0: 1400 }), b: node(2, SMALL), c: node(3, SMALL) },
       expect: [
         {
-          severity: 'medium',
+          severity: 'low',
           nodes: ['a'],
           message: /does not fit the underlay’s 1400/,
           cites: ['mtu 1450', 'mtu 1350'],

@@ -144,7 +144,7 @@ testRule(rule, {
     },
     'no route leaves by it: latent': {
       nodes: { a: withFiles(mtuNode({ n: 1, peers: [] }, { eth0: 1400 }), {}) },
-      expect: [{ severity: 'medium', message: /no route leaves by it yet/, cites: ['mtu 1450', 'mtu 1400'] }],
+      expect: [{ severity: 'low', message: /no route leaves by it yet/, cites: ['mtu 1450', 'mtu 1400'] }],
     },
     'IPv6 outside takes 70': {
       nodes: { a: only(eth(1500), vxlan('flannel-v6.1', 1450, 'id 1 local fd00::11 dev eth0')) },
@@ -329,6 +329,40 @@ testRule(rule, {
     'its lower device is in another namespace': {
       nodes: { a: only(eth(1500), vxlan('flannel.1', 1450, 'id 1 dev if5')) },
       because: /if5 is not listed/,
+    },
+    'Weave’s, of which the details did not come': {
+      nodes: {
+        a: withFiles(
+          {
+            files: {
+              'host/ip/link.json': JSON.stringify([
+                {
+                  ifindex: 2,
+                  ifname: 'eth0',
+                  flags: ['BROADCAST', 'UP'],
+                  mtu: 1500,
+                  operstate: 'UP',
+                  link_type: 'ether',
+                },
+                {
+                  ifindex: 7,
+                  ifname: 'vxlan-6784',
+                  flags: ['BROADCAST', 'UP'],
+                  mtu: 65535,
+                  operstate: 'UNKNOWN',
+                  link_type: 'ether',
+                  linkinfo: { info_kind: 'vxlan' },
+                },
+              ]),
+            },
+          },
+          {
+            ...main('192.168.50.0/24 dev eth0 proto kernel scope link src 192.168.50.11 '),
+            [FDB]: '02:42:0a:00:00:05 dev vxlan-6784 dst 192.168.50.12 self permanent\n',
+          },
+        ),
+      },
+      because: /nothing collected names its lower device/,
     },
     'busybox tells no details, and nothing else does': {
       nodes: {
