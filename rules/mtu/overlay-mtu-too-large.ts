@@ -32,7 +32,7 @@ export const rule = defineNodeRule({
   },
   severity: 'high',
   explanation:
-    'The kernel refuses such a value when it is set, so the lower device or a route got its smaller MTU afterwards, and the overlay device did not follow. ' +
+    'Where the overlay device names the one under it the kernel refuses such a value, so that one or a route got its smaller MTU afterwards, and the overlay did not follow. ' +
     'Every full-sized packet then leaves as two fragments, and dies wherever fragments are filtered: connections open, and hang with the first large answer.',
   remediation: [
     {
@@ -198,7 +198,7 @@ function tooLarge(
       : '';
   const old = `ip link set ${shellWord(name)} mtu ${mtu}`;
   return {
-    key: `${name} over ${way.device.name}`,
+    key: `${name} over ${way.device.name}${way.ofRoute ? ` by a route with ${way.mtu}` : ''}`,
     // nothing leaves by it where all peers are reached directly
     severity: latent ? 'low' : spared || !ofPods || tunnel.make === 'ipip' || master !== undefined ? 'medium' : 'high',
     confidence: way.sure ? 'proven' : 'likely',

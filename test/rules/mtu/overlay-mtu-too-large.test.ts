@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { rule as differs } from '../../../rules/mtu/mtu-differs-across-nodes.ts';
 import { rule } from '../../../rules/mtu/overlay-mtu-too-large.ts';
 import { overlayNode } from '../../support/overlay-node.ts';
 import { judge, type NodeFiles, testRule } from '../../support/rule-table.ts';
@@ -111,6 +112,7 @@ testRule(rule, {
       nodes: { a: withFiles(overlayNode(a), onRoute) },
       expect: [
         {
+          key: 'flannel.1 over eth0 by a route with 1400',
           message: /the route to 1 of 2 peers by eth0 allows 1400/,
           cites: [
             'mtu 1450',
@@ -384,6 +386,19 @@ testRule(rule, {
       because: /not collected whole/,
     },
   },
+});
+
+describe('beside mtu-differs-across-nodes', () => {
+  it('a NIC that shrank on one node is the cause of the difference', () => {
+    const nodes = { a: shrunk, b: overlayNode({ n: 2, peers: [1, 3] }), c: overlayNode({ n: 3, peers: [1, 2] }) };
+    const { causes, findings } = judge([rule, differs], nodes);
+    expect(findings.map((f) => `${f.severity} ${f.rule} ${f.nodes}`)).toEqual([
+      'high overlay-mtu-too-large a',
+      'medium mtu-differs-across-nodes a',
+    ]);
+    expect(causes.map((c) => c.finding)).toEqual([findings[0]?.id]);
+    expect(causes[0]?.explains).toEqual([findings[1]?.id]);
+  });
 });
 
 describe('what is pasted', () => {
