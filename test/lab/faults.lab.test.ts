@@ -91,6 +91,14 @@ describe.skipIf(!labsAvailable())('faults break what they say', () => {
     await holds(lab, await inject(lab));
   });
 
+  it('a flannel.1 made as small as it has to be tells pods so, where large packets got lost', async () => {
+    await using lab = await Lab.create();
+    const { breaks } = await overlayMtuTooLarge(lab);
+    for (const node of lab.nodes) await node.sh('ip link set flannel.1 mtu 1350');
+    const told = await lab.probeAll(breaks);
+    expect(told.map((r) => r.outcome)).toEqual(breaks.map(() => 'emsgsize'));
+  });
+
   it('the kernel says why', async () => {
     await using lab = await Lab.create();
     const effect = await vxlanParametersDisagree(lab, 'vni');
