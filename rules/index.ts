@@ -18,6 +18,8 @@ import { rule as forwardDropsReplies } from './forwarding/forward-drops-replies.
 import { rule as interfaceForwardingDisabled } from './forwarding/interface-forwarding-disabled.ts';
 import { rule as ipForwardDisabled } from './forwarding/ip-forward-disabled.ts';
 import { rule as cgroupDriverMismatch } from './kubelet/cgroup-driver-mismatch.ts';
+import { rule as mtuDiffersAcrossNodes } from './mtu/mtu-differs-across-nodes.ts';
+import { rule as overlayMtuTooLarge } from './mtu/overlay-mtu-too-large.ts';
 import { rule as tracePodToPod } from './path/trace-pod-to-pod.ts';
 import { rule as tracePodToServiceAndExternal } from './path/trace-pod-to-service-and-external.ts';
 
@@ -39,6 +41,8 @@ export const RULES: readonly AnyRule[] = [
   interfaceForwardingDisabled,
   ipForwardDisabled,
   cgroupDriverMismatch,
+  mtuDiffersAcrossNodes,
+  overlayMtuTooLarge,
   tracePodToPod,
   tracePodToServiceAndExternal,
 ];

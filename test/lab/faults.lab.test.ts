@@ -26,6 +26,8 @@ import {
   type LabSpec,
   labsAvailable,
   loForwardingOff,
+  mtuDiffersAcrossNodes,
+  overlayMtuTooLarge,
   podCidrDuplicate,
   probePatiently,
   routedPodNetwork,
@@ -75,6 +77,11 @@ const faults: [string, (lab: Lab) => Promise<Effect>, LabSpec?][] = [
   ['vxlan-forwarding-entry-wrong: stale MAC', (lab) => vxlanForwardingEntryWrong(lab, 'stale-mac')],
   ['vxlan-forwarding-entry-wrong: dead underlay', (lab) => vxlanForwardingEntryWrong(lab, 'dead-underlay')],
   ['vxlan-forwarding-entry-wrong: peer changed', (lab) => vxlanForwardingEntryWrong(lab, 'peer-mac-changed')],
+  ['overlay-mtu-too-large: NICs', (lab) => overlayMtuTooLarge(lab)],
+  ['overlay-mtu-too-large: a route', (lab) => overlayMtuTooLarge(lab, 'route')],
+  ['overlay-mtu-too-large: fragments get through', (lab) => overlayMtuTooLarge(lab, 'fragments-pass')],
+  ['mtu-differs-across-nodes: underlay', (lab) => mtuDiffersAcrossNodes(lab)],
+  ['mtu-differs-across-nodes: overlay', (lab) => mtuDiffersAcrossNodes(lab, 'overlay')],
   ['cgroup-driver-mismatch: file', (lab) => cgroupDriverMismatch(lab, 'config')],
   ['cgroup-driver-mismatch: flag', (lab) => cgroupDriverMismatch(lab, 'flag')],
   ['bridge-netfilter-off', bridgeNetfilterOff, SERVICE_ON_THE_BRIDGE],
@@ -85,6 +92,14 @@ describe.skipIf(!labsAvailable())('faults break what they say', () => {
   it.concurrent.each(faults)('%s', async (_name, inject, spec) => {
     await using lab = await Lab.create(spec ?? {});
     await holds(lab, await inject(lab));
+  });
+
+  it('a flannel.1 made as small as it has to be tells pods so, where large packets got lost', async () => {
+    await using lab = await Lab.create();
+    const { breaks } = await overlayMtuTooLarge(lab);
+    for (const node of lab.nodes) await node.sh('ip link set flannel.1 mtu 1350');
+    const told = await lab.probeAll(breaks);
+    expect(told.map((r) => r.outcome)).toEqual(breaks.map(() => 'emsgsize'));
   });
 
   it('the kernel says why', async () => {

@@ -156,6 +156,32 @@ const faults: readonly Fault[] = [
     cites: ['net/bridge/bridge-nf-call-iptables:0', 'DNAT --to-destination 10.244.1.11:80'],
   },
   {
+    name: 'the underlay shrank under flannel.1',
+    inject: (l) => labs.overlayMtuTooLarge(l),
+    severity: 'high',
+    cites: ['flannel.1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1450', ' mtu 1400 '],
+  },
+  {
+    name: 'a route with a smaller MTU under flannel.1',
+    inject: (l) => labs.overlayMtuTooLarge(l, 'route'),
+    severity: 'high',
+    cites: ['mtu 1450', '192.168.50.12 dev eth0', 'mtu 1400'],
+  },
+  {
+    name: 'one node with a smaller MTU',
+    inject: (l) => labs.mtuDiffersAcrossNodes(l),
+    spec: { nodes: 3 },
+    severity: 'medium',
+    cites: [' mtu 1400 ', ' mtu 1500 '],
+  },
+  {
+    name: 'one overlay with a smaller MTU',
+    inject: (l) => labs.mtuDiffersAcrossNodes(l, 'overlay'),
+    spec: { nodes: 3 },
+    severity: 'low',
+    cites: [' mtu 1350 ', ' mtu 1450 '],
+  },
+  {
     name: 'cgroup driver in files',
     inject: (l) => labs.cgroupDriverMismatch(l, 'config'),
     severity: 'high',

@@ -187,6 +187,73 @@ ${fdb('add', '0e:00:00:00:00:77')} permanent`,
   };
 }
 
+export type SmallUnderlay = 'device' | 'route' | 'fragments-pass';
+
+/**
+ * V35, V37: the underlay shrank under flannel.1, which did not follow: every NIC, or (`route`) the first node's route to the second. Large packets
+ * leave as two fragments, and get through where nobody filters those.
+ */
+export async function overlayMtuTooLarge(lab: Lab, how: SmallUnderlay = 'device'): Promise<Effect> {
+  const { a, b, pa, pb, icmp, tcp } = paths(lab);
+  if (how === 'route') await a.sh(`ip route add ${b.ip}/32 dev eth0 mtu 1400`);
+  else
+    for (const node of lab.nodes) {
+      await node.sh('ip link set eth0 mtu 1400');
+      await lab.switch.sh(`ip link set p-${node.id} mtu 1400`);
+    }
+  if (how !== 'fragments-pass')
+    await lab.switch.sh(`nft -f - <<'EOF'
+table bridge fabric {
+  chain forward {
+    type filter hook forward priority 0
+    ip frag-off & 0x3fff != 0 drop
+  }
+}
+EOF`);
+  const large = [
+    { ...icmp(pa, pb), size: 1400, df: true },
+    { ...icmp(pb, pa), size: 1400, df: true },
+  ];
+  return {
+    rule: 'overlay-mtu-too-large',
+    nodes: how === 'route' ? [a.id] : lab.nodes.map((node) => node.id),
+    breaks: how === 'fragments-pass' ? [] : large.map(lost),
+    keeps: [
+      ...(how === 'fragments-pass' ? large : []),
+      { ...icmp(pa, pb), size: 1322, df: true },
+      { ...icmp(a, b), size: 1372, df: true },
+      tcp(pa, pb),
+    ],
+  };
+}
+
+/** Sets the MTU of a node's overlay and of all its pods, as flanneld and the CNI plugin do for new ones. */
+async function setPodMtu(node: LabNode, mtu: number): Promise<void> {
+  const pods = node.pods.map(
+    ({ plan }) => `ip link set ${plan.port} mtu ${mtu}\nip -n ${plan.netns} link set eth0 mtu ${mtu}`,
+  );
+  await node.sh(`${pods.join('\n')}
+ip link set cni0 mtu ${mtu}
+ip link set flannel.1 mtu ${mtu}
+sed -i s/^FLANNEL_MTU=.*/FLANNEL_MTU=${mtu}/ /run/flannel/subnet.env`);
+}
+
+/** S13: the second node has a smaller MTU than the others, its overlay and pods as well: `underlay`: its port takes no larger frames. */
+export async function mtuDiffersAcrossNodes(lab: Lab, what: 'underlay' | 'overlay' = 'underlay'): Promise<Effect> {
+  const { a, b, pa, pb, icmp, tcp } = paths(lab);
+  await setPodMtu(b, 1350);
+  if (what === 'underlay') await b.sh('ip link set eth0 mtu 1400');
+  const small = [icmp(pa, pb), tcp(pa, pb), tcp(pb, pa), { ...icmp(pb, pa), size: 1322, df: true }];
+  const large = { ...icmp(pa, pb), size: 1400, df: true };
+  return {
+    rule: 'mtu-differs-across-nodes',
+    nodes: [b.id],
+    // over an equal underlay the second node tells the sender the smaller MTU
+    breaks: what === 'underlay' ? [lost(large)] : [{ ...large, outcome: 'emsgsize' }],
+    keeps: [...small, icmp(a, b), ...(what === 'underlay' ? [] : [{ ...icmp(a, b), size: 1472, df: true }])],
+  };
+}
+
 /** The kubelet and containerd disagree; `config`: in containerd's file, `flag`: by a flag of the kubelet. */
 export async function cgroupDriverMismatch(lab: Lab, where: 'config' | 'flag' = 'config'): Promise<Effect> {
   const a = lab.node(0);
