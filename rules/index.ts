@@ -3,6 +3,7 @@
 import type { AnyRule } from '../src/rule/index.ts';
 import { rule as containerNetworksOverlap } from './addressing/container-networks-overlap.ts';
 import { rule as subnetOverlapsNodeNetwork } from './addressing/subnet-overlaps-node-network.ts';
+import { rule as bridgeDownOrAddressless } from './bridge/bridge-down-or-addressless.ts';
 import { rule as bundleIncomplete } from './collection/bundle-incomplete.ts';
 import { rule as peerNotCollected } from './collection/peer-not-collected.ts';
 import { rule as daemonJsonUnusable } from './docker/daemon-json-unusable.ts';
@@ -24,6 +25,7 @@ import { rule as tracePodToServiceAndExternal } from './path/trace-pod-to-servic
 export const RULES: readonly AnyRule[] = [
   containerNetworksOverlap,
   subnetOverlapsNodeNetwork,
+  bridgeDownOrAddressless,
   bundleIncomplete,
   peerNotCollected,
   daemonJsonUnusable,

@@ -19,5 +19,6 @@ export const REF = {
   flannelVxlan: 'https://github.com/flannel-io/flannel/tree/master/pkg/backend/vxlan',
   flannelMac: 'https://github.com/flannel-io/flannel/issues/1155',
   flannelCni: 'https://github.com/flannel-io/cni-plugin',
+  kernelBridge: 'https://docs.kernel.org/networking/bridge.html',
   cniBridge: 'https://www.cni.dev/plugins/current/main/bridge/',
 } as const;
