@@ -91,24 +91,22 @@ export const rule = defineNodeRule({
     for (const bridge of bridges) judge(bridge);
     if (isNonEmpty(found)) return findings(found, open);
     if (isNonEmpty(open)) return { kind: 'unknown', unknown: open };
+    if (!addresses.closed)
+      return unknown(node.id, 'the list of the node’s devices was not collected whole', ['ip.addr']);
     const [first, ...more] = proof;
     if (first !== undefined) return pass(first, ...more.slice(0, MOST_CITED));
     const [reason] = aside;
     if (reason !== undefined) return notApplicable(reason.because, aside.map((a) => a.cite).slice(0, MOST_CITED));
-    if (!addresses.closed)
-      return unknown(node.id, 'the list of the node’s devices was not collected whole', ['ip.addr']);
     return notApplicable('no container is attached to a bridge of this node');
 
     function judge(bridge: ContainerBridge): void {
       const { name, device } = bridge;
       const { containers, ways } = bridgePortsFound(source, bridge, endOf);
       if (bridge.ports.length === 0 && !tellsPorts(source, name)) {
-        const sound = isUp(device) && bridge.prefixes.length > 0;
-        if (!sound)
-          doubt(`${name} is down or has no address, and whether a container is attached to it was not collected`, [
-            'ip.addr',
-            'bridge.brctl-show',
-          ]);
+        const [said] = configuredGateways(source, name).gateways;
+        const own = said === undefined || !isUp(device) ? undefined : addressOf(device, said.address);
+        if (said !== undefined && own !== undefined) proof.push(cite(addresses, own), cite(said.fact, said.span));
+        else doubt(`whether a container is attached to ${name} was not collected`, ['ip.addr', 'bridge.brctl-show']);
         return;
       }
       const [port] = containers;
@@ -165,7 +163,7 @@ export const rule = defineNodeRule({
             else known.ends.push(end);
           }
       }
-      const onBridge = (address: string) => device.addresses.find((a) => a.family === 4 && a.address === address);
+      const onBridge = (address: string) => addressOf(device, address);
       const before = open.length + found.length;
       let good = 0;
       for (const expected of byAddress.values()) {
@@ -209,6 +207,7 @@ export const rule = defineNodeRule({
             `${asks}, and whether ${name} has that address is not known: its addresses were not collected whole`,
             ['ip.addr'],
           );
+        if (exempt !== null) return void aside.push({ because: exempt.because, cite: cite(exempt.fact, exempt.span) });
         if (uplink)
           return void aside.push({
             because: `${asks}, which a router behind its uplink may be`,
@@ -313,3 +312,6 @@ export const rule = defineNodeRule({
 });
 
 const count = (n: number): string => (n === 1 ? 'one container' : `${n} containers`);
+
+const addressOf = (device: LinkDevice, address: string) =>
+  device.addresses.find((a) => a.family === 4 && a.address === address);

@@ -43,7 +43,9 @@ export function configuredGateways(source: GatewaySource, bridge: string): Confi
     if (four.length === 0 && ipam.length > 0) return exempt(`docker’s network ${name} has IPv6 alone`);
     const gateways = four.flatMap((config): Gateway[] => {
       const bits = parsePrefix(config.subnet)?.length ?? null;
-      return config.gateway === undefined ? [] : [{ address: config.gateway, bits, fact: docker, span: config }];
+      // docker 1.10 printed it with its length
+      const address = config.gateway?.replace(/\/.*/, '');
+      return address === undefined || address === '' ? [] : [{ address, bits, fact: docker, span: config }];
     });
     return { gateways: gateways.length > 0 ? gateways : ofContainers(source, name), exempt: null };
   }

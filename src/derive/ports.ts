@@ -26,8 +26,19 @@ export interface BridgePortsFound {
   readonly ways: readonly LinkDevice[];
 }
 
-/** Ends of veths by the index of the host's end, which the container's end names [V58]. */
+/** The container's end of a veth by the host's end: the index that it names [V58]. Namespaces are read when the first port asks. */
 export function cableEnds(source: PortSource): (port: LinkDevice) => CableEnd | null {
+  let ends: ReadonlyMap<number, readonly CableEnd[]> | undefined;
+  return (port) => {
+    if (port.ifindex === 0 || port.peerIfindex === undefined) return null;
+    ends ??= endsByIndex(source);
+    // indexes repeat from namespace to namespace: both ends must name each other, and no second pair may
+    const found = (ends.get(port.ifindex) ?? []).filter((e) => e.device.ifindex === port.peerIfindex);
+    return found.length === 1 ? (found[0] ?? null) : null;
+  };
+}
+
+function endsByIndex(source: PortSource): ReadonlyMap<number, readonly CableEnd[]> {
   const ends = new Map<number, CableEnd[]>();
   for (const fact of source.all('netnsAddresses')) {
     for (const device of fact.value.devices) {
@@ -39,12 +50,7 @@ export function cableEnds(source: PortSource): (port: LinkDevice) => CableEnd | 
       else list.push(end);
     }
   }
-  return (port) => {
-    if (port.ifindex === 0 || port.peerIfindex === undefined) return null;
-    // indexes repeat from namespace to namespace: both ends must name each other, and no second pair may
-    const found = (ends.get(port.ifindex) ?? []).filter((e) => e.device.ifindex === port.peerIfindex);
-    return found.length === 1 ? (found[0] ?? null) : null;
-  };
+  return ends;
 }
 
 export function bridgePortsFound(

@@ -227,6 +227,18 @@ testRule(rule, {
     'no namespace was collected, the lease’s address is there': {
       nodes: { a: node(bridge() + veth(1), FLANNEL()) },
     },
+    'busybox does not say what is attached, but the bridge has what docker gave it': {
+      nodes: {
+        a: node('', {
+          ...network(),
+          'host/ip/addr.txt': `${LO}${bridge({ name: BR, inet: ['172.18.0.1/16'] })}`.replace(/ state \w+/g, ''),
+        }),
+        'old docker prints the length': node(
+          bridge({ name: BR, inet: ['172.18.0.1/16'] }) + veth(1, BR),
+          network({}, [{ Subnet: '172.18.0.0/16', Gateway: '172.18.0.1/16' }]),
+        ),
+      },
+    },
     'an idle docker0 beside it: DOWN and NO-CARRIER': {
       nodes: {
         a: node(
@@ -300,7 +312,13 @@ testRule(rule, {
       },
     },
     'a container routes for the others': {
-      nodes: { a: node(bridge(bare) + veth(1) + veth(2), { ...POD1, ...pod(2, '10.244.1.1', '') }) },
+      nodes: {
+        b: node(bridge({ name: BR, ...bare }) + veth(1, BR), {
+          ...network({ Options: { [`${OPTION}.inhibit_ipv4`]: 'true' } }),
+          ...pod(1, '172.18.0.2', via('172.18.0.254')),
+        }),
+        a: node(bridge(bare) + veth(1) + veth(2), { ...POD1, ...pod(2, '10.244.1.1', '') }),
+      },
     },
     'docker0’s containers are sent to a router by default-gateway': {
       nodes: {
@@ -367,8 +385,15 @@ veth1: flags=4163<UP,BROADCAST,RUNNING,MULTICAST>  mtu 1450
       because: /whether cni0 has that address is not known.*whether cni0 has the address 10\.244\.1\.1 is not known/,
     },
     'busybox does not say what is attached': {
-      nodes: { a: node('', { 'host/ip/addr.txt': `${LO}${bridge(bare)}`.replace(/ state \w+/g, '') }) },
-      because: /whether a container is attached to it was not collected/,
+      nodes: {
+        b: node('', { 'host/ip/addr.txt': `${LO}${bridge()}`.replace(/ state \w+/g, '') }),
+        a: node('', { 'host/ip/addr.txt': `${LO}${bridge(bare)}`.replace(/ state \w+/g, '') }),
+      },
+      because: /whether a container is attached to cni0 was not collected/,
+    },
+    'a list cut behind a bridge that is well': {
+      nodes: { a: node('', { ...POD1, 'host/ip/addr.txt': { status: 'truncated', text: LO + bridge() + veth(1) } }) },
+      because: /list of the node’s devices was not collected whole/,
     },
     'up in one list, down in the other': {
       nodes: {
