@@ -3,6 +3,7 @@
 import type { AnyRule } from '../src/rule/index.ts';
 import { rule as containerNetworksOverlap } from './addressing/container-networks-overlap.ts';
 import { rule as subnetOverlapsNodeNetwork } from './addressing/subnet-overlaps-node-network.ts';
+import { rule as bridgeDownOrAddressless } from './bridge/bridge-down-or-addressless.ts';
 import { rule as bridgeNetfilterOff } from './bridge/bridge-netfilter-off.ts';
 import { rule as bundleIncomplete } from './collection/bundle-incomplete.ts';
 import { rule as peerNotCollected } from './collection/peer-not-collected.ts';
@@ -10,6 +11,7 @@ import { rule as daemonJsonUnusable } from './docker/daemon-json-unusable.ts';
 import { rule as dockerApiExposed } from './docker/docker-api-exposed.ts';
 import { rule as bridgeAddressNotInLease } from './flannel/bridge-address-not-in-lease.ts';
 import { rule as podCidrDuplicate } from './flannel/pod-cidr-duplicate.ts';
+import { rule as vxlanDeviceMissing } from './flannel/vxlan-device-missing.ts';
 import { rule as vxlanForwardingEntryWrong } from './flannel/vxlan-forwarding-entry-wrong.ts';
 import { rule as vxlanParametersDisagree } from './flannel/vxlan-parameters-disagree.ts';
 import { rule as egressMasqueradeMissing } from './forwarding/egress-masquerade-missing.ts';
@@ -26,6 +28,7 @@ import { rule as tracePodToServiceAndExternal } from './path/trace-pod-to-servic
 export const RULES: readonly AnyRule[] = [
   containerNetworksOverlap,
   subnetOverlapsNodeNetwork,
+  bridgeDownOrAddressless,
   bridgeNetfilterOff,
   bundleIncomplete,
   peerNotCollected,
@@ -33,6 +36,7 @@ export const RULES: readonly AnyRule[] = [
   dockerApiExposed,
   bridgeAddressNotInLease,
   podCidrDuplicate,
+  vxlanDeviceMissing,
   vxlanForwardingEntryWrong,
   vxlanParametersDisagree,
   egressMasqueradeMissing,

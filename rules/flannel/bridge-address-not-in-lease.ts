@@ -1,5 +1,6 @@
 import { parsePrefix, prefixCovers } from '../../src/core/address.ts';
 import { shellWord } from '../../src/core/shell.ts';
+import { effectiveConf, isForeign } from '../../src/derive/cni.ts';
 import { attachedBridges, isFlannel, overlayDevices } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import { flag } from '../../src/derive/settings.ts';
@@ -30,7 +31,7 @@ export const rule = defineNodeRule({
   needs: ['addresses'],
   wants: ['flannelEnv', 'cniConf', 'dockerdArgs', 'links', 'bridges', 'sysfs', 'dockerNetworks'],
   needsAny: ['flannelEnv'],
-  explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
+  explains: ['bridge-down-or-addressless', 'trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, facts, wants, source }) {
     const lease = flannelLease(source);
     if (lease === null) {
@@ -41,11 +42,8 @@ export const rule = defineNodeRule({
     const { subnet } = lease;
     if (subnet === null) return unknown(node.id, 'subnet.env holds no readable FLANNEL_SUBNET', ['flannel.subnet-env']);
     const plugins = wants.cniConf.flatMap((conf) => conf.value.plugins.map((plugin) => ({ plugin, conf })));
-    // of several files the runtime takes the first by name: what another program left behind there decides nothing
-    const [effective] = wants.cniConf.filter((conf) => conf.value.plugins.length > 0).sort(byPath);
-    const foreign = plugins.find(
-      ({ plugin, conf }) => conf === effective && /calico|cilium|weave|kube-router/.test(plugin.type),
-    );
+    const effective = effectiveConf(wants.cniConf);
+    const foreign = plugins.find(({ plugin, conf }) => conf === effective && isForeign(plugin));
     if (foreign !== undefined)
       return notApplicable(`${foreign.plugin.type} makes the pods’ links, not a bridge`, [
         cite(foreign.conf, foreign.plugin),
@@ -79,10 +77,16 @@ export const rule = defineNodeRule({
     const four = bridge.addresses.filter((a) => a.family === 4);
     const match = four.find((a) => a.address === subnet.address);
     if (match !== undefined) return pass(cite(facts.addresses, match), cite(lease.fact, subnet));
-    const has = four.length === 0 ? 'no IPv4 address' : four.map((a) => `${a.address}/${a.prefixLength}`).join(', ');
-    if (four.length === 0 && !facts.addresses.closed) {
-      return unknown(node.id, `${bridge.name}'s addresses were not collected whole`, [facts.addresses.evidence]);
+    const [shown] = four;
+    if (shown === undefined) {
+      if (!facts.addresses.closed)
+        return unknown(node.id, `${bridge.name}'s addresses were not collected whole`, [facts.addresses.evidence]);
+      // the CNI plugin refuses another address than the leased one; where there is none it sets the leased one
+      return notApplicable(`${bridge.name} has no IPv4 address at all: bridge-down-or-addressless judges that`, [
+        cite(facts.addresses, bridge),
+      ]);
     }
+    const has = four.map((a) => `${a.address}/${a.prefixLength}`).join(', ');
     const assumed = named === undefined && bridge.name === wanted;
     if (assumed && !attachedBridges(source).bridges.some((b) => b.name === bridge.name)) {
       return unknown(
@@ -91,7 +95,6 @@ export const rule = defineNodeRule({
         ['cni.conf'],
       );
     }
-    const shown = four[0];
     return findings([
       {
         key: bridge.name,
@@ -99,10 +102,7 @@ export const rule = defineNodeRule({
         confidence: assumed ? 'likely' : 'proven',
         nodes: [node.id],
         message: `${bridge.name} on ${node.id} has ${has} but flannel leased ${subnet.text}: pods there are outside the subnet that other nodes route to this node`,
-        cites: [
-          shown === undefined ? cite(facts.addresses, bridge) : cite(facts.addresses, shown),
-          cite(lease.fact, subnet),
-        ],
+        cites: [cite(facts.addresses, shown), cite(lease.fact, subnet)],
         disprove: 'a CNI configuration that gives this bridge its own subnet on purpose',
         remediation: [
           {
@@ -120,5 +120,3 @@ export const rule = defineNodeRule({
     ]);
   },
 });
-
-const byPath = (a: { readonly path: string }, b: { readonly path: string }) => (a.path < b.path ? -1 : 1);

@@ -107,7 +107,7 @@ function bridgePorts(source: Source<DeviceKinds>): (bridge: string) => ReadonlyS
 }
 
 /** busybox and ifconfig print no masters: a bridge without ports in them may have any number. iproute2 prints a device's state, they do not. */
-function tellsPorts(source: Source<DeviceKinds>, bridge: string): boolean {
+export function tellsPorts(source: Source<DeviceKinds>, bridge: string): boolean {
   for (const kind of ['addresses', 'links'] as const) {
     const fact = source.get(kind);
     if (!fact.missing && fact.closed && fact.value.devices.some((d) => d.state !== undefined)) return true;
@@ -206,6 +206,11 @@ export function uplinks(
     }
   }
   return [...found.values()];
+}
+
+/** False only where the flags say that nothing is at the other end of the wire: NO-CARRIER follows by up to a second, LOWER_UP at once. */
+export function hasCarrier({ flags }: LinkDevice): boolean {
+  return flags.includes('LOWER_UP') || !flags.includes('NO-CARRIER');
 }
 
 /** True for a device that is administratively up; unknown flags count as up. */

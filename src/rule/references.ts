@@ -20,5 +20,6 @@ export const REF = {
   flannelMac: 'https://github.com/flannel-io/flannel/issues/1155',
   flannelCni: 'https://github.com/flannel-io/cni-plugin',
   kubeNetworkPlugins: 'https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/network-plugins/',
+  kernelBridge: 'https://docs.kernel.org/networking/bridge.html',
   cniBridge: 'https://www.cni.dev/plugins/current/main/bridge/',
 } as const;

@@ -182,6 +182,48 @@ const faults: readonly Fault[] = [
     cites: [' mtu 1350 ', ' mtu 1450 '],
   },
   {
+    name: 'flannel.1 deleted',
+    inject: (l) => labs.vxlanDeviceMissing(l, 'deleted'),
+    severity: 'critical',
+    cites: ['"Type": "vxlan"', 'absent: the device flannel.1'],
+  },
+  {
+    name: 'flannel.1 down',
+    inject: (l) => labs.vxlanDeviceMissing(l, 'down'),
+    severity: 'critical',
+    cites: ['flannel.1: <BROADCAST,MULTICAST>', '"Type": "vxlan"'],
+  },
+  {
+    name: 'the device below flannel.1 down',
+    inject: (l) => labs.vxlanDeviceMissing(l, 'below-down'),
+    severity: 'critical',
+    cites: [': <BROADCAST,MULTICAST> mtu 1500', 'flannel.1: <BROADCAST,MULTICAST,UP,LOWER_UP>'],
+  },
+  {
+    name: 'the device below flannel.1 unplugged',
+    inject: (l) => labs.vxlanDeviceMissing(l, 'below-unplugged'),
+    severity: 'critical',
+    cites: [': <NO-CARRIER,BROADCAST,MULTICAST,UP', 'flannel.1: <BROADCAST,MULTICAST,UP,LOWER_UP>'],
+  },
+  {
+    name: 'cni0 down',
+    inject: (l) => labs.bridgeDownOrAddressless(l, 'down'),
+    severity: 'critical',
+    cites: ['cni0: <BROADCAST,MULTICAST> mtu 1450', 'master cni0 state UP'],
+  },
+  {
+    name: 'cni0 without an address',
+    inject: (l) => labs.bridgeDownOrAddressless(l, 'no-address'),
+    severity: 'critical',
+    cites: ['cni0: <BROADCAST,MULTICAST,UP,LOWER_UP>', 'default via 10.244.1.1 dev eth0'],
+  },
+  {
+    name: 'cni0’s address on another device',
+    inject: (l) => labs.bridgeDownOrAddressless(l, 'address-moved'),
+    severity: 'critical',
+    cites: ['cni0: <BROADCAST,MULTICAST,UP,LOWER_UP>', 'default via 10.244.1.1', 'scope global br9'],
+  },
+  {
     name: 'cgroup driver in files',
     inject: (l) => labs.cgroupDriverMismatch(l, 'config'),
     severity: 'high',
@@ -258,6 +300,7 @@ describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
     expect(serious(json)).toEqual([]);
     expect(json.verdicts['bundle-incomplete']).toMatchObject({ pass: 1 });
     expect(json.verdicts['docker-api-exposed']).toMatchObject({ pass: 1 });
+    expect(json.verdicts['bridge-down-or-addressless']).toMatchObject({ pass: 1 });
     expect(json.verdicts['egress-masquerade-missing']).toMatchObject({ pass: 1 });
     expect(json.verdicts['forward-drops-pod-traffic']).toMatchObject({ pass: 1 });
   });

@@ -254,6 +254,56 @@ export async function mtuDiffersAcrossNodes(lab: Lab, what: 'underlay' | 'overla
   };
 }
 
+export type VxlanDeviceFault = 'deleted' | 'down' | 'below-down' | 'below-unplugged';
+
+/** V83: the first node's flannel.1 is gone or down, or the device that it sends by is. */
+export async function vxlanDeviceMissing(lab: Lab, how: VxlanDeviceFault = 'deleted'): Promise<Effect> {
+  const { a, b, pa, pb, icmp } = paths(lab);
+  const commands: Record<VxlanDeviceFault, string> = {
+    deleted: 'ip link del flannel.1',
+    down: 'ip link set flannel.1 down',
+    'below-down': 'ip link set eth0 down',
+    'below-unplugged': ':',
+  };
+  await a.sh(commands[how]);
+  if (how === 'below-unplugged') await lab.switch.sh(`ip link set p-${a.id} down`);
+  const below = how === 'below-down' || how === 'below-unplugged';
+  return {
+    rule: 'vxlan-device-missing',
+    nodes: [a.id],
+    breaks: [lost(icmp(pa, pb)), lost(icmp(pb, pa))],
+    keeps: [icmp(pa, a), icmp(b, pb), ...(below ? [] : [icmp(a, b), icmp(pa, lab.outside)])],
+  };
+}
+
+export type BridgeFault = 'down' | 'no-address' | 'address-moved';
+
+/** V59, V74: the first node's cni0 is down, or has lost its address, or another device has it. */
+export async function bridgeDownOrAddressless(lab: Lab, how: BridgeFault = 'down'): Promise<Effect> {
+  const { a, b, pa, pb, icmp } = paths(lab);
+  const gateway = `${a.plan.gateway}/24`;
+  // pods on one bridge need no gateway to reach each other, but a bridge that is up
+  const beside = a.pods.slice(1).map((pod) => icmp(pa, pod));
+  // what a pod still knows of the gateway hides the loss for some time
+  const forget = `ip -n ${pa.plan.netns} neigh flush all`;
+  const commands: Record<BridgeFault, string> = {
+    down: 'ip link set cni0 down',
+    'no-address': `ip addr del ${gateway} dev cni0\n${forget}`,
+    'address-moved': `ip addr del ${gateway} dev cni0
+ip link add br9 type bridge
+ip link set br9 up
+ip addr add ${gateway} brd + dev br9
+${forget}`,
+  };
+  await a.sh(commands[how]);
+  return {
+    rule: 'bridge-down-or-addressless',
+    nodes: [a.id],
+    breaks: [lost(icmp(pa, pb)), lost(icmp(pa, lab.outside)), ...(how === 'down' ? beside.map(lost) : [])],
+    keeps: [icmp(a, b), icmp(b, pb), ...(how === 'down' ? [] : beside)],
+  };
+}
+
 /** The kubelet and containerd disagree; `config`: in containerd's file, `flag`: by a flag of the kubelet. */
 export async function cgroupDriverMismatch(lab: Lab, where: 'config' | 'flag' = 'config'): Promise<Effect> {
   const a = lab.node(0);
