@@ -7,6 +7,7 @@ import { rule as bundleIncomplete } from './collection/bundle-incomplete.ts';
 import { rule as peerNotCollected } from './collection/peer-not-collected.ts';
 import { rule as daemonJsonUnusable } from './docker/daemon-json-unusable.ts';
 import { rule as dockerApiExposed } from './docker/docker-api-exposed.ts';
+import { rule as dockerRulesMissing } from './docker/docker-rules-missing.ts';
 import { rule as bridgeAddressNotInLease } from './flannel/bridge-address-not-in-lease.ts';
 import { rule as podCidrDuplicate } from './flannel/pod-cidr-duplicate.ts';
 import { rule as vxlanForwardingEntryWrong } from './flannel/vxlan-forwarding-entry-wrong.ts';
@@ -27,6 +28,7 @@ export const RULES: readonly AnyRule[] = [
   peerNotCollected,
   daemonJsonUnusable,
   dockerApiExposed,
+  dockerRulesMissing,
   bridgeAddressNotInLease,
   podCidrDuplicate,
   vxlanForwardingEntryWrong,
