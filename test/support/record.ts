@@ -77,6 +77,10 @@ const dockerRecipes: Readonly<
     inject: (d) => labs.daemonJsonUnusable(d, 'trailing-comma', 'running'),
     says: 'a trailing comma, dockerd still runs',
   },
+  'docker-rules-missing': {
+    inject: (d) => labs.dockerRulesMissing(d, 'filter'),
+    says: 'iptables -F behind a dockerd that runs, FORWARD’s policy is DROP',
+  },
   'container-networks-overlap': {
     spec: { cluster: { services: [] } },
     inject: (d) => labs.containerNetworksOverlap(d, 'service-network'),
