@@ -173,7 +173,7 @@ function judge(view: View, networks: Networks, table: DockerTable, tally: NodeTa
   if (open.length > 0) return;
   const partly = reached.length > 0 ? ` ${lost.map((n) => n.bridge).join(', ')}` : '';
   const missing = missingOf(table, backend, partly);
-  const proofs = looked.flatMap((fact) => (isClosed(fact) ? [absent(fact, missing)] : []));
+  const proofs = looked.flatMap((fact) => (isClosed(fact) ? [absent(fact, missing.line)] : []));
   const { decider, ...effect } = table === 'nat' ? withoutNat(view, lost) : withoutFilter(view, lost);
   const left = reached.slice(0, 1).map((r) => ({ fact: r.fact, span: { line: r.line } }));
   const dropper = decider === null ? [] : [{ fact: decider.fact, span: { line: decider.line } }];
@@ -187,7 +187,7 @@ function judge(view: View, networks: Networks, table: DockerTable, tally: NodeTa
     nodes: [node.id],
     // what cuts off others' pods may be something else
     latent: effect.severity === 'medium' || mixed(view, networks),
-    message: `Docker runs on ${node.id}, but ${missing} is gone: ${effect.says}`,
+    message: `Docker runs on ${node.id}, but ${missing.says}: ${effect.says}`,
     cites: [...runs(view, lost[0]), ...proofs, ...places.values()],
     remediation: [
       restart(view, backend),
@@ -200,11 +200,14 @@ function judge(view: View, networks: Networks, table: DockerTable, tally: NodeTa
 
 type Backend = ReturnType<typeof firewallBackend>;
 
-/** In the words of a report: what there has to be and is not. */
-function missingOf(table: DockerTable, backend: Backend, partly: string): string {
-  if (backend === 'nftables') return `the ${table} chain of nft table docker-bridges`;
-  if (partly !== '') return `the jump from FORWARD to DOCKER for what leaves by${partly}`;
-  return table === 'nat' ? 'the jump from nat PREROUTING to DOCKER' : 'every jump from FORWARD to Docker’s chains';
+/** What there has to be and is not, and what it means for packets. */
+function missingOf(table: DockerTable, backend: Backend, partly: string): { line: string; says: string } {
+  const base = table === 'nat' ? 'nat PREROUTING' : 'FORWARD';
+  const gone = `packets in ${base} no longer come to its rules`;
+  if (backend === 'nftables') return { line: `rules in the ${table} chain of nft table docker-bridges`, says: gone };
+  const jump = `a jump from ${base} to ${table === 'nat' || partly !== '' ? 'DOCKER' : 'Docker’s chains'} that packets`;
+  if (partly !== '') return { line: `${jump} to${partly} come to`, says: `${gone} when they leave by${partly}` };
+  return { line: `${jump} come to`, says: gone };
 }
 
 /** Why Docker's rules may be there although nothing shows them. */

@@ -231,10 +231,10 @@ describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
   });
 
   const flushes = [
-    ['filter', 'critical', ['absent: every jump from FORWARD', ':FORWARD DROP', ':DOCKER -', 'dockerd']],
-    ['filter-accept', 'high', ['absent: every jump from FORWARD', ':FORWARD ACCEPT']],
-    ['nat', 'high', ['absent: the jump from nat PREROUTING to DOCKER', ':PREROUTING ACCEPT']],
-    ['ruleset', 'high', ['absent: every jump from FORWARD', 'absent: the jump from nat PREROUTING']],
+    ['filter', 'critical', ['absent: a jump from FORWARD', ':FORWARD DROP', ':DOCKER -', 'dockerd']],
+    ['filter-accept', 'high', ['absent: a jump from FORWARD', ':FORWARD ACCEPT']],
+    ['nat', 'high', ['absent: a jump from nat PREROUTING to DOCKER', ':PREROUTING ACCEPT']],
+    ['ruleset', 'high', ['absent: a jump from FORWARD', 'absent: a jump from nat PREROUTING']],
   ] as const;
   it.each(flushes)('docker-rules-missing: %s; a restart of dockerd mends it', async (how, severity, cites) => {
     await using docker = await DockerLab.create({ daemonJson: { 'live-restore': true } });

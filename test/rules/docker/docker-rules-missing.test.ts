@@ -1,6 +1,7 @@
+import { describe, expect, it } from 'vitest';
 import { rule } from '../../../rules/docker/docker-rules-missing.ts';
 import type { Files, NodeFiles } from '../../support/rule-table.ts';
-import { testRule } from '../../support/rule-table.ts';
+import { judge, testRule } from '../../support/rule-table.ts';
 import { DOCKER_SAVE, DOCKER0, type DockerNetworkSpec, dockerNode } from '../forwarding/nodes.ts';
 
 const DOCKERD: Files = {
@@ -38,8 +39,8 @@ const info = (more: object) => ({
 });
 const DOCKERD_LINE = '/usr/bin/dockerd';
 const BRIDGE_LINE = 'docker0: <BROADCAST';
-const GONE_FILTER = 'absent: every jump from FORWARD to Docker’s chains';
-const GONE_NAT = 'absent: the jump from nat PREROUTING to DOCKER';
+const GONE_FILTER = 'absent: a jump from FORWARD to Docker’s chains that packets come to';
+const GONE_NAT = 'absent: a jump from nat PREROUTING to DOCKER that packets come to';
 
 /** Docker 28.0.1 and later: FORWARD leads to DOCKER through DOCKER-FORWARD and DOCKER-BRIDGE. */
 const DOCKER28 = `*filter
@@ -173,7 +174,7 @@ testRule(rule, {
           confidence: 'proven',
           nodes: ['a'],
           message:
-            /every jump from FORWARD to Docker’s chains is gone: policy DROP of FORWARD drops what containers of docker0 send/,
+            /packets in FORWARD no longer come to its rules: policy DROP of FORWARD drops what containers of docker0 send/,
           cites: [DOCKERD_LINE, BRIDGE_LINE, GONE_FILTER, GONE_FILTER, ':FORWARD DROP', ':DOCKER - '],
         },
       ],
@@ -217,7 +218,7 @@ testRule(rule, {
           severity: 'high',
           confidence: 'proven',
           message:
-            /the jump from nat PREROUTING to DOCKER is gone: published ports \(9001\/tcp\) answer only where docker-proxy takes them.*; containers of docker0 leave with their private addresses/,
+            /packets in nat PREROUTING no longer come to its rules: published ports \(9001\/tcp\) answer only where docker-proxy takes them.*; containers of docker0 leave with their private addresses/,
           cites: [DOCKERD_LINE, BRIDGE_LINE, GONE_NAT, GONE_NAT, ':PREROUTING ACCEPT', ':DOCKER - '],
         },
       ],
@@ -290,11 +291,11 @@ testRule(rule, {
           key: 'filter docker0',
           severity: 'critical',
           confidence: 'likely',
-          message: /the jump from FORWARD to DOCKER for what leaves by docker0 is gone/,
+          message: /no longer come to its rules when they leave by docker0: policy DROP/,
           cites: [
             DOCKERD_LINE,
             BRIDGE_LINE,
-            'absent: the jump from FORWARD to DOCKER',
+            'absent: a jump from FORWARD to DOCKER that packets to',
             'absent',
             ':FORWARD DROP',
             '-A FORWARD -j DOCKER-USER',
@@ -310,11 +311,11 @@ testRule(rule, {
           key: 'filter br-0123456789ab',
           severity: 'critical',
           message:
-            /for what leaves by br-0123456789ab is gone: policy DROP of FORWARD drops what containers of br-0123456789ab send/,
+            /when they leave by br-0123456789ab: policy DROP of FORWARD drops what containers of br-0123456789ab send/,
           cites: [
             DOCKERD_LINE,
             'br-0123456789ab: <',
-            'absent: the jump from FORWARD to DOCKER',
+            'absent: a jump from FORWARD to DOCKER that packets to',
             'absent',
             ':FORWARD DROP',
             '-A FORWARD -j DOCKER-USER',
@@ -399,13 +400,13 @@ testRule(rule, {
           key: 'filter',
           severity: 'high',
           confidence: 'likely',
-          message: /the filter chain of nft table docker-bridges is gone/,
-          cites: [DOCKERD_LINE, BRIDGE_LINE, 'absent: the filter chain of nft table docker-bridges'],
+          message: /packets in FORWARD no longer come to its rules: nothing keeps/,
+          cites: [DOCKERD_LINE, BRIDGE_LINE, 'absent: rules in the filter chain of nft table docker-bridges'],
         },
         {
           key: 'nat',
           severity: 'high',
-          cites: [DOCKERD_LINE, BRIDGE_LINE, 'absent: the nat chain of nft table docker-bridges'],
+          cites: [DOCKERD_LINE, BRIDGE_LINE, 'absent: rules in the nat chain of nft table docker-bridges'],
         },
       ],
     },
@@ -419,8 +420,8 @@ testRule(rule, {
         ),
       }),
       expect: [
-        { key: 'filter', cites: [DOCKERD_LINE, BRIDGE_LINE, 'absent: the filter chain'] },
-        { key: 'nat', cites: [DOCKERD_LINE, BRIDGE_LINE, 'absent: the nat chain'] },
+        { key: 'filter', cites: [DOCKERD_LINE, BRIDGE_LINE, 'absent: rules in the filter chain'] },
+        { key: 'nat', cites: [DOCKERD_LINE, BRIDGE_LINE, 'absent: rules in the nat chain'] },
       ],
     },
     'daemon.json was not collected, but Docker’s chains are left': {
@@ -614,4 +615,29 @@ testRule(rule, {
       because: /activating/,
     },
   },
+});
+
+describe('what it explains, and what its remedy costs', () => {
+  const found = (nodes: { a: NodeFiles }) => judge([rule], nodes).findings;
+  it('explains symptoms where all container networks are Docker’s', () => {
+    expect(found(node(NO_FILTER, web())).map((f) => f.latent)).toEqual([false]);
+  });
+  it('explains none where pods have a bridge of their own, which dockerd’s rules do not serve', () => {
+    const cni: DockerNetworkSpec = { name: 'cbr0', bridge: 'cni0', subnet: '10.244.1.0/24', gateway: '10.244.1.1' };
+    const { a } = node(NO_FILTER, web(), [DOCKER0, cni]);
+    const { a: docker } = node(NO_FILTER, web());
+    const inspect = docker.files['docker/network-inspect.json'] ?? '';
+    expect(
+      found({ a: { files: { ...a.files, 'docker/network-inspect.json': inspect } } }).map((f) => f.latent),
+    ).toEqual([true]);
+  });
+  it('nor where nothing is broken yet', () => {
+    expect(found(node(NO_FILTER, {}, [{ ...DOCKER0, empty: true }])).map((f) => f.latent)).toEqual([true]);
+  });
+  it('says what a restart does to containers', () => {
+    const risk = (more: Files) => found(node(NO_NAT, { ...web(), ...more }))[0]?.remediation[0]?.risk;
+    expect(risk({})).toMatch(/only those again that have a restart policy; with live-restore on they run on/);
+    expect(risk(info({ LiveRestoreEnabled: true }))).toMatch(/containers run on/);
+    expect(risk(info({ LiveRestoreEnabled: false }))).toMatch(/^Stops every container/);
+  });
 });
