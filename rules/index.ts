@@ -8,6 +8,7 @@ import { rule as peerNotCollected } from './collection/peer-not-collected.ts';
 import { rule as daemonJsonUnusable } from './docker/daemon-json-unusable.ts';
 import { rule as dockerApiExposed } from './docker/docker-api-exposed.ts';
 import { rule as dockerRulesMissing } from './docker/docker-rules-missing.ts';
+import { rule as dockerUserIneffective } from './docker/docker-user-ineffective.ts';
 import { rule as bridgeAddressNotInLease } from './flannel/bridge-address-not-in-lease.ts';
 import { rule as podCidrDuplicate } from './flannel/pod-cidr-duplicate.ts';
 import { rule as vxlanForwardingEntryWrong } from './flannel/vxlan-forwarding-entry-wrong.ts';
@@ -29,6 +30,7 @@ export const RULES: readonly AnyRule[] = [
   daemonJsonUnusable,
   dockerApiExposed,
   dockerRulesMissing,
+  dockerUserIneffective,
   bridgeAddressNotInLease,
   podCidrDuplicate,
   vxlanForwardingEntryWrong,

@@ -66,6 +66,7 @@ export const rule = defineNodeRule({
   needsAny: ['dockerdArgs', 'dockerNetworks'],
   wants: WANTS,
   explains: [
+    'docker-user-ineffective',
     'forward-drops-pod-traffic',
     'forward-drops-replies',
     'egress-masquerade-missing',

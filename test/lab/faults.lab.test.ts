@@ -15,6 +15,7 @@ import {
   dockerCgroupDriverMismatch,
   dockerLabsAvailable,
   dockerRulesMissing,
+  dockerUserIneffective,
   dropPolicyWithAccepts,
   type Effect,
   egressMasqueradeMissing,
@@ -125,6 +126,11 @@ describe.skipIf(!dockerLabsAvailable())('docker faults', () => {
     await docker.restartDaemon();
     await holds(docker.lab, { ...effect, breaks: [], keeps: [...effect.breaks, ...effect.keeps] });
     expect(await client()).toBe('10.3.20.99');
+  });
+
+  it('docker-user-ineffective: what it kept out comes in', async () => {
+    await using docker = await DockerLab.create({ daemonJson: { 'live-restore': true } });
+    await holds(docker.lab, await dockerUserIneffective(docker));
   });
 
   it('docker-api-exposed and cgroup-driver-mismatch', async () => {

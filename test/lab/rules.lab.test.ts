@@ -251,6 +251,26 @@ describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
     expect(after.verdicts['docker-rules-missing']).toMatchObject({ pass: 1 });
   });
 
+  it('docker-user-ineffective; its remedy shuts the port again', async () => {
+    await using docker = await DockerLab.create({ daemonJson: { 'live-restore': true } });
+    const effect = await labs.dockerUserIneffective(docker);
+    const cites = [
+      ':DOCKER-USER -',
+      '-A DOCKER-USER -i eth0',
+      'absent: a jump from FORWARD to DOCKER-USER',
+      ':FORWARD DROP',
+    ];
+    const json = await judge(docker.lab);
+    namesIt(json, effect, { severity: 'high', cites });
+    // the rest of Docker's rules is there
+    expect(json.verdicts['docker-rules-missing']).toMatchObject({ pass: 1 });
+    await docker.node.sh('iptables -I FORWARD -j DOCKER-USER');
+    expect((await docker.probe(effect.guarded)).outcome).toBe('timeout');
+    const after = await judge(docker.lab);
+    expect(serious(after)).toEqual([]);
+    expect(after.verdicts['docker-user-ineffective']).toMatchObject({ pass: 1 });
+  });
+
   it('docker-rules-missing: nothing to say where dockerd is told to write none, or is down', async () => {
     await using docker = await DockerLab.create({ daemonJson: { iptables: false } });
     expect((await judge(docker.lab)).verdicts['docker-rules-missing']).toMatchObject({ notApplicable: 1 });

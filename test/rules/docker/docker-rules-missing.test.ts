@@ -635,7 +635,7 @@ describe('what it explains, and what its remedy costs', () => {
     expect(found(node(NO_FILTER, {}, [{ ...DOCKER0, empty: true }])).map((f) => f.latent)).toEqual([true]);
   });
   it('says what a restart does to containers', () => {
-    const risk = (more: Files) => found(node(NO_NAT, { ...web(), ...more }))[0]?.remediation[0]?.risk;
+    const risk = (more: Files) => found(node(NO_NAT, { ...web(), ...more }))[0]?.remediation?.[0]?.risk;
     expect(risk({})).toMatch(/only those again that have a restart policy; with live-restore on they run on/);
     expect(risk(info({ LiveRestoreEnabled: true }))).toMatch(/containers run on/);
     expect(risk(info({ LiveRestoreEnabled: false }))).toMatch(/^Stops every container/);

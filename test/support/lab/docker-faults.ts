@@ -135,3 +135,19 @@ export async function dockerRulesMissing(docker: DockerLab, how: keyof typeof FL
     keeps: [local, ...[published, egress].filter((p) => !broken.includes(p))],
   };
 }
+
+/**
+ * DOCKER-USER keeps everybody from a published port. Then FORWARD is emptied, and dockerd, restarted with live-restore, puts back all but
+ * the jump there: the port is open. Needs live-restore.
+ */
+export async function dockerUserIneffective(docker: DockerLab): Promise<Effect & { readonly guarded: Probe }> {
+  const { node, outside } = docker;
+  await docker.container({ name: 'web', publish: ['9001:9000'] });
+  await node.sh('iptables -I DOCKER-USER -i eth0 -m conntrack --ctstate NEW -j DROP');
+  const guarded: Probe = { from: outside, to: node, proto: 'tcp', port: 9001 };
+  const { outcome } = await docker.probe(guarded);
+  if (outcome !== 'timeout') throw new Error(`DOCKER-USER does not guard: ${outcome}`);
+  await node.sh('iptables -F FORWARD');
+  await docker.restartDaemon();
+  return { rule: 'docker-user-ineffective', nodes: [node.id], breaks: [], keeps: [guarded], guarded };
+}
