@@ -1,4 +1,5 @@
 import { isNonEmpty, type NonEmpty } from '../../src/core/span.ts';
+import { iptablesOf } from '../../src/derive/accept-range.ts';
 import { containerBridges, containerOverlays, podDevices } from '../../src/derive/devices.ts';
 import { DOCKER_DAEMON_KINDS, firewallBackend, rootless, writesRules } from '../../src/derive/docker-daemon.ts';
 import {
@@ -7,9 +8,9 @@ import {
   forwardedNetworks,
   publishedPorts,
 } from '../../src/derive/docker-networks.ts';
+import { restartDocker, userRules } from '../../src/derive/docker-remedy.ts';
 import { type DockerRules, type DockerTable, dockerRules } from '../../src/derive/docker-rules.ts';
 import { defaultDevice, OUTSIDE, outward, POD_KINDS, POD_PROBES, podNetworks } from '../../src/derive/pods.ts';
-import { setting } from '../../src/derive/settings.ts';
 import {
   askEgress,
   askForward,
@@ -19,29 +20,13 @@ import {
   hookNode,
   routeThrough,
 } from '../../src/net/index.ts';
-import type { Cite, NodeVerdict, NodeView, Remediation } from '../../src/rule/index.ts';
+import type { Cite, NodeVerdict, NodeView } from '../../src/rule/index.ts';
 import { absent, cite, defineNodeRule, isClosed, notApplicable, unknown } from '../../src/rule/index.ts';
 import { NodeTally } from '../../src/rule/node-tally.ts';
 import { REF } from '../../src/rule/references.ts';
 
 const WANTS = [...HOOK_KINDS, ...POD_KINDS, ...DOCKER_DAEMON_KINDS] as const;
 type View = NodeView<never, (typeof WANTS)[number]>;
-
-const RESTART = {
-  step: 'Restart dockerd: it writes all its rules again, those of published ports included.',
-  run: 'systemctl restart docker',
-  verify: 'iptables -S FORWARD | grep DOCKER; iptables -t nat -S PREROUTING | grep DOCKER',
-  risk: 'Stops every container, and starts only those again that have a restart policy; with live-restore on they run on. The policy of FORWARD stays as it is.',
-} as const;
-
-/** Measured on 20.10: with live-restore on, a restart does not put the jump to DOCKER-USER back; the first network that is made does. */
-const USER_RULES = {
-  step: 'Load your own rules again, those of DOCKER-USER too: dockerd does not know them. After a restart with live-restore on, see that FORWARD still leads there.',
-  run: 'iptables -N DOCKER-USER 2>/dev/null; iptables -C FORWARD -j DOCKER-USER 2>/dev/null || iptables -I FORWARD -j DOCKER-USER',
-  verify: 'iptables -S FORWARD | grep DOCKER-USER; iptables -S DOCKER-USER',
-  undo: 'iptables -D FORWARD -j DOCKER-USER',
-  risk: 'none known: an empty DOCKER-USER lets everything on to Docker’s rules',
-} as const;
 
 /** The restart lasts until the next time. */
 const CULPRIT = {
@@ -60,7 +45,7 @@ export const rule = defineNodeRule({
   explanation:
     'dockerd writes its rules when it starts; whoever empties the tables after that (iptables -F, iptables-restore, nft flush ruleset, a restart of nftables.service) takes them away, and nobody puts them back. ' +
     'Without those of filter, a FORWARD that drops cuts containers off, and one that accepts keeps no networks apart; without those of nat, containers leave with private addresses, and published ports answer only where docker-proxy takes them, every client with the bridge’s address.',
-  remediation: [RESTART, USER_RULES, CULPRIT],
+  remediation: [restartDocker(null, 'iptables'), userRules('iptables'), CULPRIT],
   references: [REF.dockerFirewall, REF.dockerd],
   needs: [],
   needsAny: ['dockerdArgs', 'dockerNetworks'],
@@ -181,6 +166,8 @@ function judge(view: View, networks: Networks, table: DockerTable, tally: NodeTa
   const places = new Map<string, Cite>();
   for (const { fact, span } of [...bases, ...left, ...chains.slice(0, 1), ...dropper])
     places.set(`${fact.path} ${span.line}`, cite(fact, span));
+  const nft = backend === 'nftables';
+  const program = iptablesOf(chains[0]?.fact.evidence ?? '');
   tally.fault({
     key: `${table}${partly}`,
     severity: effect.severity,
@@ -191,8 +178,8 @@ function judge(view: View, networks: Networks, table: DockerTable, tally: NodeTa
     message: `Docker runs on ${node.id}, but ${missing.says}: ${effect.says}`,
     cites: [...runs(view, lost[0]), ...proofs, ...places.values()],
     remediation: [
-      restart(view, backend),
-      ...(table === 'filter' && backend !== 'nftables' ? [USER_RULES] : []),
+      restartDocker(source, program, nft),
+      ...(table === 'filter' && !nft ? [userRules(program)] : []),
       CULPRIT,
     ],
     disprove: 'a dockerd that was started with iptables=false, or one that was just starting',
@@ -305,16 +292,4 @@ function mixed({ source }: View, networks: readonly ForwardedNetwork[]): boolean
   const own = new Set(networks.map((n) => n.bridge));
   const foreign = containerBridges(source).some((b) => b.ports.length > 0 && !own.has(b.name));
   return foreign || containerOverlays(source).length > 0 || podDevices(source).length > 0;
-}
-
-function restart({ wants }: View, backend: Backend): Remediation {
-  const { dockerInfo } = wants;
-  const live = dockerInfo.missing ? undefined : setting(dockerInfo.value, 'LiveRestoreEnabled')?.value;
-  const risk =
-    live === true
-      ? 'none known: live-restore is on, containers run on'
-      : live === false
-        ? 'Stops every container (live-restore is off), and starts only those again that have a restart policy.'
-        : RESTART.risk;
-  return { ...RESTART, ...(backend === 'nftables' ? { verify: 'nft list table ip docker-bridges' } : {}), risk };
 }

@@ -1,13 +1,23 @@
 import { isNonEmpty } from '../../src/core/span.ts';
+import { iptablesOf } from '../../src/derive/accept-range.ts';
 import { DOCKER_DAEMON_KINDS, writesRules } from '../../src/derive/docker-daemon.ts';
 import { publishedPorts } from '../../src/derive/docker-networks.ts';
 import { reachedInIptables } from '../../src/derive/reachable.ts';
 import { HOOK_KINDS, hookNode, RULESET_KINDS } from '../../src/net/index.ts';
-import type { Cite, Finding, NodeVerdict, Undecided } from '../../src/rule/index.ts';
+import type { Cite, Finding, NodeVerdict, Remediation, Undecided } from '../../src/rule/index.ts';
 import { absent, cite, defineNodeRule, findings, isClosed, notApplicable } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
 const MOST_CITED = 3;
+
+/** In front of everything: what stands behind an accept is never asked. */
+const lead = (iptables: string): Remediation => ({
+  step: 'Lead FORWARD to the chain again, in front of everything else; then find out who wrote FORWARD and give it this rule as well.',
+  run: `${iptables} -I FORWARD -j DOCKER-USER`,
+  verify: `${iptables} -S FORWARD | sed -n 2p   # -A FORWARD -j DOCKER-USER`,
+  undo: `${iptables} -D FORWARD -j DOCKER-USER`,
+  risk: 'What the rules in DOCKER-USER drop is dropped from then on.',
+});
 
 export const rule = defineNodeRule({
   id: 'docker-user-ineffective',
@@ -19,15 +29,7 @@ export const rule = defineNodeRule({
   explanation:
     'A chain does nothing until something jumps to it. A firewall tool that wrote FORWARD anew, a saved ruleset that knows the chain but not the jump, or dockerd restarted with live-restore after a flush leaves DOCKER-USER behind without its jump; a rule in front that accepts everything has the same effect. ' +
     'Published ports are then open to whomever those rules keep out.',
-  remediation: [
-    {
-      step: 'Lead FORWARD to the chain again, in front of everything else; then find out who wrote FORWARD and give it this rule as well.',
-      run: 'iptables -I FORWARD -j DOCKER-USER',
-      verify: 'iptables -S FORWARD | grep -m1 -n DOCKER-USER   # 2: only the policy stands before it',
-      undo: 'iptables -D FORWARD -j DOCKER-USER',
-      risk: 'What the rules in DOCKER-USER drop is dropped from now on.',
-    },
-  ],
+  remediation: [lead('iptables')],
   references: [REF.dockerFirewall],
   needs: [],
   needsAny: RULESET_KINDS,
@@ -75,6 +77,7 @@ export const rule = defineNodeRule({
           absent(fact, 'a jump from FORWARD to DOCKER-USER that packets come to'),
           ...(forward === undefined ? [] : [cite(fact, { line: forward.line })]),
         ],
+        remediation: [lead(iptablesOf(fact.evidence))],
         disprove: 'a jump to DOCKER-USER in front of every rule of FORWARD that accepts all',
       });
     }

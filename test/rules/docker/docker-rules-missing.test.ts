@@ -637,7 +637,18 @@ describe('what it explains, and what its remedy costs', () => {
   it('says what a restart does to containers', () => {
     const risk = (more: Files) => found(node(NO_NAT, { ...web(), ...more }))[0]?.remediation?.[0]?.risk;
     expect(risk({})).toMatch(/only those again that have a restart policy; with live-restore on they run on/);
-    expect(risk(info({ LiveRestoreEnabled: true }))).toMatch(/containers run on/);
-    expect(risk(info({ LiveRestoreEnabled: false }))).toMatch(/^Stops every container/);
+    expect(risk(info({ LiveRestoreEnabled: true }))).toMatch(/^Containers run on/);
+    expect(risk(info({ LiveRestoreEnabled: false }))).toMatch(/^Stops every container \(live-restore is off\)/);
+  });
+  it('has commands for the ruleset that dockerd wrote to', () => {
+    const steps = (nodes: { a: NodeFiles }) => found(nodes)[0]?.remediation ?? [];
+    expect(steps(node(NO_FILTER)).map((s) => s.verify)[0]).toMatch(/^iptables -S FORWARD/);
+    const legacy = { 'host/fw/iptables-legacy-save.txt': NO_FILTER, 'host/fw/ip_tables_names.txt': 'nat\nfilter\n' };
+    const [restart, own] = steps(node(EMPTY, legacy));
+    expect(restart?.verify).toMatch(/^iptables-legacy -S FORWARD/);
+    expect(own?.run).toMatch(/iptables-legacy -I FORWARD -j DOCKER-USER$/);
+    const nft29 = steps(node(EMPTY, info({ FirewallBackend: { Driver: 'nftables' } })));
+    expect(nft29.map((s) => s.verify)[0]).toBe('nft list table ip docker-bridges');
+    expect(nft29).toHaveLength(2);
   });
 });

@@ -1,6 +1,7 @@
+import { expect, it } from 'vitest';
 import { rule } from '../../../rules/docker/docker-user-ineffective.ts';
 import type { Files, NodeFiles } from '../../support/rule-table.ts';
-import { testRule } from '../../support/rule-table.ts';
+import { judge, testRule } from '../../support/rule-table.ts';
 import { DOCKER_SAVE, DOCKER0, dockerNode, NO_NFT } from '../forwarding/nodes.ts';
 
 const node = (save: string, files: Files = {}): { a: NodeFiles } => ({
@@ -113,4 +114,11 @@ testRule(rule, {
       because: /only as nft prints it/,
     },
   },
+});
+
+it('docker-user-ineffective: the command is for the ruleset that has the rules', () => {
+  const run = (nodes: { a: NodeFiles }) => judge([rule], nodes).findings[0]?.remediation?.[0]?.run;
+  expect(run(node(ORPHANED))).toBe('iptables -I FORWARD -j DOCKER-USER');
+  const legacy = { 'host/fw/iptables-legacy-save.txt': ORPHANED, 'host/fw/ip_tables_names.txt': 'nat\nfilter\n' };
+  expect(run(node(DOCKER_SAVE, legacy))).toBe('iptables-legacy -I FORWARD -j DOCKER-USER');
 });
