@@ -9,6 +9,8 @@ import { rule as bundleIncomplete } from './collection/bundle-incomplete.ts';
 import { rule as peerNotCollected } from './collection/peer-not-collected.ts';
 import { rule as daemonJsonUnusable } from './docker/daemon-json-unusable.ts';
 import { rule as dockerApiExposed } from './docker/docker-api-exposed.ts';
+import { rule as dockerRulesMissing } from './docker/docker-rules-missing.ts';
+import { rule as dockerUserIneffective } from './docker/docker-user-ineffective.ts';
 import { rule as bridgeAddressNotInLease } from './flannel/bridge-address-not-in-lease.ts';
 import { rule as podCidrDuplicate } from './flannel/pod-cidr-duplicate.ts';
 import { rule as vxlanDeviceMissing } from './flannel/vxlan-device-missing.ts';
@@ -34,6 +36,8 @@ export const RULES: readonly AnyRule[] = [
   peerNotCollected,
   daemonJsonUnusable,
   dockerApiExposed,
+  dockerRulesMissing,
+  dockerUserIneffective,
   bridgeAddressNotInLease,
   podCidrDuplicate,
   vxlanDeviceMissing,

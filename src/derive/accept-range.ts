@@ -48,8 +48,13 @@ export function acceptAnswers(evidence: string, place: string): AcceptCommands |
   return { run: rule('-I'), verify: `${rule('-C')} && echo accepted`, undo: rule('-D') };
 }
 
+/** The program whose ruleset a file shows. */
+export function iptablesOf(evidence: string): 'iptables' | 'iptables-legacy' | 'iptables-nft' {
+  return /legacy/.test(evidence) ? 'iptables-legacy' : /nft/.test(evidence) ? 'iptables-nft' : 'iptables';
+}
+
 function rulesetOf(evidence: string, place: string): { iptables: string; table: string; chain: string } {
   const [table = 'filter', chain = 'FORWARD'] = (place.split(' > ', 1)[0] ?? '').split('/');
-  const binary = /legacy/.test(evidence) ? 'iptables-legacy' : /nft/.test(evidence) ? 'iptables-nft' : 'iptables';
+  const binary = iptablesOf(evidence);
   return { iptables: table === 'filter' ? binary : `${binary} -t ${shellWord(table)}`, table, chain: shellWord(chain) };
 }

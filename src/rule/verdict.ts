@@ -52,7 +52,7 @@ export interface Finding {
   readonly message: string;
   readonly cites: NonEmpty<Cite>;
   readonly remediation?: readonly Remediation[];
-  /** It breaks nothing yet: what is broken on its nodes has another cause. */
+  /** What is broken on its nodes has another cause, or may have one: it breaks nothing yet, or not all that a symptom speaks of. */
   readonly latent?: boolean;
   /** What collected fact would disprove it. */
   readonly disprove?: string;

@@ -16,6 +16,8 @@ import {
   dockerApiExposed,
   dockerCgroupDriverMismatch,
   dockerLabsAvailable,
+  dockerRulesMissing,
+  dockerUserIneffective,
   dropPolicyWithAccepts,
   type Effect,
   egressMasqueradeMissing,
@@ -146,6 +148,24 @@ describe.skipIf(!dockerLabsAvailable())('docker faults', () => {
   it.each(['pod-network', 'service-network'] as const)('container-networks-overlap: %s', async (what) => {
     await using docker = await DockerLab.create({ cluster: { nodes: 2 } });
     await holds(docker.lab, await containerNetworksOverlap(docker, what));
+  });
+
+  it.each(['filter', 'filter-accept', 'nat', 'ruleset'] as const)('docker-rules-missing: %s', async (how) => {
+    await using docker = await DockerLab.create({ daemonJson: { 'live-restore': true } });
+    const effect = await dockerRulesMissing(docker, how);
+    await holds(docker.lab, effect);
+    const client = async () =>
+      (await docker.probe({ from: 'outside', to: docker.node, proto: 'tcp', port: 9001 })).seenSource;
+    // docker-proxy takes what no rule translates, and the server sees the bridge
+    if (how === 'nat' || how === 'ruleset') expect(await client()).toBe('172.17.0.1');
+    await docker.restartDaemon();
+    await holds(docker.lab, { ...effect, breaks: [], keeps: [...effect.breaks, ...effect.keeps] });
+    expect(await client()).toBe('10.3.20.99');
+  });
+
+  it('docker-user-ineffective: what it kept out comes in', async () => {
+    await using docker = await DockerLab.create({ daemonJson: { 'live-restore': true } });
+    await holds(docker.lab, await dockerUserIneffective(docker));
   });
 
   it('docker-api-exposed and cgroup-driver-mismatch', async () => {

@@ -303,6 +303,56 @@ describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
     expect(json.verdicts['bridge-down-or-addressless']).toMatchObject({ pass: 1 });
     expect(json.verdicts['egress-masquerade-missing']).toMatchObject({ pass: 1 });
     expect(json.verdicts['forward-drops-pod-traffic']).toMatchObject({ pass: 1 });
+    expect(json.verdicts['docker-rules-missing']).toMatchObject({ pass: 1 });
+  });
+
+  const flushes = [
+    ['filter', 'critical', ['absent: a jump from FORWARD', ':FORWARD DROP', ':DOCKER -', 'dockerd']],
+    ['filter-accept', 'high', ['absent: a jump from FORWARD', ':FORWARD ACCEPT']],
+    ['nat', 'high', ['absent: a jump from nat PREROUTING to DOCKER', ':PREROUTING ACCEPT']],
+    ['ruleset', 'high', ['absent: a jump from FORWARD', 'absent: a jump from nat PREROUTING']],
+  ] as const;
+  it.each(flushes)('docker-rules-missing: %s; a restart of dockerd mends it', async (how, severity, cites) => {
+    await using docker = await DockerLab.create({ daemonJson: { 'live-restore': true } });
+    const effect = await labs.dockerRulesMissing(docker, how);
+    const json = await judge(docker.lab);
+    namesIt(json, effect, { severity, cites });
+    const causes = json.causes.map((c) => json.findings.find((f) => f.id === c.finding)?.rule);
+    expect(causes[0]).toBe('docker-rules-missing');
+    expect(causes).not.toContain('forward-drops-pod-traffic');
+    expect(causes).not.toContain('egress-masquerade-missing');
+    await docker.restartDaemon();
+    const after = await judge(docker.lab);
+    expect(serious(after)).toEqual([]);
+    expect(after.verdicts['docker-rules-missing']).toMatchObject({ pass: 1 });
+  });
+
+  it('docker-user-ineffective; its remedy shuts the port again', async () => {
+    await using docker = await DockerLab.create({ daemonJson: { 'live-restore': true } });
+    const effect = await labs.dockerUserIneffective(docker);
+    const cites = [
+      ':DOCKER-USER -',
+      '-A DOCKER-USER -i eth0',
+      'absent: a jump from FORWARD to DOCKER-USER',
+      ':FORWARD DROP',
+    ];
+    const json = await judge(docker.lab);
+    namesIt(json, effect, { severity: 'high', cites });
+    // the rest of Docker's rules is there
+    expect(json.verdicts['docker-rules-missing']).toMatchObject({ pass: 1 });
+    await docker.node.sh('iptables -I FORWARD -j DOCKER-USER');
+    expect((await docker.probe(effect.guarded)).outcome).toBe('timeout');
+    const after = await judge(docker.lab);
+    expect(serious(after)).toEqual([]);
+    expect(after.verdicts['docker-user-ineffective']).toMatchObject({ pass: 1 });
+  });
+
+  it('docker-rules-missing: nothing to say where dockerd is told to write none, or is down', async () => {
+    await using docker = await DockerLab.create({ daemonJson: { iptables: false } });
+    expect((await judge(docker.lab)).verdicts['docker-rules-missing']).toMatchObject({ notApplicable: 1 });
+    await docker.stopDaemon();
+    docker.node.write('/etc/docker/daemon.json', '{}\n');
+    expect((await judge(docker.lab)).verdicts['docker-rules-missing']).toMatchObject({ notApplicable: 1 });
   });
 
   const dockerFaults: [string, (d: DockerLab) => Promise<Effect>, string, string[], object?][] = [

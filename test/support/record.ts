@@ -77,6 +77,15 @@ const dockerRecipes: Readonly<
     inject: (d) => labs.daemonJsonUnusable(d, 'trailing-comma', 'running'),
     says: 'a trailing comma, dockerd still runs',
   },
+  'docker-rules-missing': {
+    inject: (d) => labs.dockerRulesMissing(d, 'filter'),
+    says: 'iptables -F behind a dockerd that runs, FORWARD’s policy is DROP',
+  },
+  'docker-user-ineffective': {
+    spec: { daemonJson: { 'live-restore': true } },
+    inject: (d) => labs.dockerUserIneffective(d),
+    says: 'iptables -F FORWARD, dockerd restarted with live-restore: the jump to DOCKER-USER did not come back',
+  },
   'container-networks-overlap': {
     spec: { cluster: { services: [] } },
     inject: (d) => labs.containerNetworksOverlap(d, 'service-network'),

@@ -101,3 +101,53 @@ export async function dockerCgroupDriverMismatch(docker: DockerLab): Promise<Eff
   ]);
   return { rule: 'cgroup-driver-mismatch', nodes: [node.id], breaks: [], keeps: [] };
 }
+
+const FLUSHES = {
+  filter: 'iptables -F',
+  // as where ip_forward was on before dockerd came: everything is let through
+  'filter-accept': 'iptables -P FORWARD ACCEPT; iptables -F',
+  nat: 'iptables -t nat -F',
+  // nftables.service (re)starts: its configuration begins with this
+  ruleset: 'nft flush ruleset',
+} as const;
+
+/** Somebody empties the tables behind a dockerd that runs (S20, V45, V46); of a container that publishes 9001 and one that does not. */
+export async function dockerRulesMissing(docker: DockerLab, how: keyof typeof FLUSHES = 'filter'): Promise<Effect> {
+  const { node, outside } = docker;
+  const web = await docker.container({ name: 'web', publish: ['9001:9000'] });
+  const client = await docker.container({ name: 'client' });
+  await node.sh(FLUSHES[how]);
+  const published: Probe = { from: outside, to: node, proto: 'tcp', port: 9001 };
+  const egress: Probe = { from: client.id, to: outside, proto: 'tcp', port: 80 };
+  const local: Probe = { from: node, to: web.ip, proto: 'tcp', port: 9000 };
+  const dead = (p: Probe) => ({ ...p, outcome: 'timeout' as const });
+  const fates: Record<keyof typeof FLUSHES, readonly Probe[]> = {
+    filter: [published, egress],
+    'filter-accept': [],
+    nat: [egress],
+    ruleset: [egress],
+  };
+  const broken = fates[how];
+  return {
+    rule: 'docker-rules-missing',
+    nodes: [node.id],
+    breaks: broken.map(dead),
+    keeps: [local, ...[published, egress].filter((p) => !broken.includes(p))],
+  };
+}
+
+/**
+ * DOCKER-USER keeps everybody from a published port. Then FORWARD is emptied, and dockerd, restarted with live-restore, puts back all but
+ * the jump there: the port is open. Needs live-restore.
+ */
+export async function dockerUserIneffective(docker: DockerLab): Promise<Effect & { readonly guarded: Probe }> {
+  const { node, outside } = docker;
+  await docker.container({ name: 'web', publish: ['9001:9000'] });
+  await node.sh('iptables -I DOCKER-USER -i eth0 -m conntrack --ctstate NEW -j DROP');
+  const guarded: Probe = { from: outside, to: node, proto: 'tcp', port: 9001 };
+  const { outcome } = await docker.probe(guarded);
+  if (outcome !== 'timeout') throw new Error(`DOCKER-USER does not guard: ${outcome}`);
+  await node.sh('iptables -F FORWARD');
+  await docker.restartDaemon();
+  return { rule: 'docker-user-ineffective', nodes: [node.id], breaks: [], keeps: [guarded], guarded };
+}

@@ -135,6 +135,11 @@ i=0
 while kill -0 $pid 2>/dev/null && [ $i -lt 200 ]; do sleep 0.05; i=$((i + 1)); done`);
   }
 
+  async restartDaemon(flags: readonly string[] = []): Promise<void> {
+    await this.stopDaemon();
+    await this.startDaemon(flags);
+  }
+
   daemonLog(): string {
     return this.node.read('/run/dockerd.log');
   }

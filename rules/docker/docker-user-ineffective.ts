@@ -1,0 +1,106 @@
+import { isNonEmpty } from '../../src/core/span.ts';
+import { iptablesOf } from '../../src/derive/accept-range.ts';
+import { DOCKER_DAEMON_KINDS, writesRules } from '../../src/derive/docker-daemon.ts';
+import { publishedPorts } from '../../src/derive/docker-networks.ts';
+import { reachedInIptables } from '../../src/derive/reachable.ts';
+import { HOOK_KINDS, hookNode, RULESET_KINDS } from '../../src/net/index.ts';
+import type { Cite, Finding, NodeVerdict, Remediation, Undecided } from '../../src/rule/index.ts';
+import { absent, cite, defineNodeRule, findings, isClosed, notApplicable } from '../../src/rule/index.ts';
+import { REF } from '../../src/rule/references.ts';
+
+const MOST_CITED = 3;
+
+/** In front of everything: what stands behind an accept is never asked. */
+const lead = (iptables: string): Remediation => ({
+  step: 'Lead FORWARD to the chain again, in front of everything else; then find out who wrote FORWARD and give it this rule as well.',
+  run: `${iptables} -I FORWARD -j DOCKER-USER`,
+  verify: `${iptables} -S FORWARD | sed -n 2p   # -A FORWARD -j DOCKER-USER`,
+  undo: `${iptables} -D FORWARD -j DOCKER-USER`,
+  risk: 'What the rules in DOCKER-USER drop is dropped from then on.',
+});
+
+export const rule = defineNodeRule({
+  id: 'docker-user-ineffective',
+  title: {
+    bad: 'DOCKER-USER holds rules that no forwarded packet comes to',
+    good: 'FORWARD leads to the rules in DOCKER-USER',
+  },
+  severity: 'high',
+  explanation:
+    'A chain does nothing until something jumps to it. A firewall tool that wrote FORWARD anew, a saved ruleset that knows the chain but not the jump, or dockerd restarted with live-restore after a flush leaves DOCKER-USER behind without its jump; a rule in front that accepts everything has the same effect. ' +
+    'Published ports are then open to whomever those rules keep out.',
+  remediation: [lead('iptables')],
+  references: [REF.dockerFirewall],
+  needs: [],
+  needsAny: RULESET_KINDS,
+  wants: [...HOOK_KINDS, 'dockerContainers', ...DOCKER_DAEMON_KINDS],
+  evaluate({ node, wants, source }): NodeVerdict {
+    const { dockerdArgs, nftJson } = wants;
+    if (dockerdArgs.missing && dockerdArgs.lookedFor) return notApplicable('dockerd does not run on this node');
+    const writes = writesRules(source);
+    if (writes.answer === 'no')
+      return notApplicable('dockerd is told to write no rules (iptables=false)', [cite(writes.fact, writes.span)]);
+    const found: Finding[] = [];
+    const passed: Cite[] = [];
+    const open: Undecided[] = [];
+    const { rulesets, gaps } = hookNode(source).host.rules(4);
+    for (const { backend, fact, ruleset } of rulesets) {
+      const table = ruleset.tables.get('filter');
+      const chain = table?.chains.get('DOCKER-USER');
+      if (table === undefined || chain === undefined) continue;
+      const own = chain.rules().filter((r) => r.target !== undefined && !isReturn(r.text));
+      if (!isNonEmpty(own)) continue;
+      const [jump] = reachedInIptables(fact, table, 'FORWARD', /^DOCKER-USER$/);
+      const forward = table.chains.get('FORWARD');
+      if (jump !== undefined) {
+        passed.push(cite(fact, { line: jump.line }));
+        continue;
+      }
+      if (!isClosed(fact)) {
+        const because = `whether FORWARD leads to DOCKER-USER: ${fact.path} was not collected whole`;
+        open.push({ nodes: [node.id], because, evidence: [fact.evidence] });
+        continue;
+      }
+      const { ports } = publishedPorts(source);
+      const guards = own.some((r) => !/^(ACCEPT|LOG|NFLOG|MARK)$/.test(r.target?.name ?? ''));
+      const which =
+        ports.length === 0 ? '' : `; published are ${ports.slice(0, 5).join(', ')}${ports.length > 5 ? ' …' : ''}`;
+      found.push({
+        key: backend,
+        severity: guards && ports.length > 0 ? 'high' : 'medium',
+        confidence: 'proven',
+        nodes: [node.id],
+        message: `No forwarded packet of ${node.id} comes to the ${own.length} rule${own.length === 1 ? '' : 's'} in DOCKER-USER, "${own[0].text}" among them: FORWARD does not lead there${which}`,
+        cites: [
+          cite(fact, { line: chain.line }),
+          ...own.slice(0, MOST_CITED).map((r) => cite(fact, { line: r.line })),
+          absent(fact, 'a jump from FORWARD to DOCKER-USER that packets come to'),
+          ...(forward === undefined ? [] : [cite(fact, { line: forward.line })]),
+        ],
+        remediation: [lead(iptablesOf(fact.evidence))],
+        disprove: 'a jump to DOCKER-USER in front of every rule of FORWARD that accepts all',
+      });
+    }
+    if (isNonEmpty(found)) return findings(found, open);
+    if (isNonEmpty(open)) return { kind: 'unknown', unknown: open };
+    if (isNonEmpty(passed)) return { kind: 'pass', cites: passed };
+    const docker = rulesets.some((r) => r.ruleset.tables.get('filter')?.chains.has('DOCKER') === true);
+    if (dockerdArgs.missing && !docker) return notApplicable('no sign of Docker on this node');
+    // no rule of one's own was seen: it may stand where nobody looked
+    for (const { because, evidence } of gaps)
+      if (!evidence.includes('fw.nft-json'))
+        open.push({ nodes: [node.id], because: `whether DOCKER-USER holds rules: ${because}`, evidence });
+    if (!rulesets.some((r) => r.backend === 'nft') && !nftJson.missing && nftJson.value.rules.some(inDockerUser)) {
+      const because = 'whether FORWARD leads to DOCKER-USER: it was collected only as nft prints it';
+      open.push({ nodes: [node.id], because, evidence: ['fw.iptables-nft-save'] });
+    }
+    if (isNonEmpty(open)) return { kind: 'unknown', unknown: open };
+    return notApplicable('no rule of one’s own in DOCKER-USER');
+  },
+});
+
+/** What dockerd itself puts there. */
+const isReturn = (text: string) => /^-A DOCKER-USER( -m comment --comment ("[^"]*"|\S+))? -j RETURN$/.test(text);
+
+const inDockerUser = (r: { family: string; table: string; chain: string }) =>
+  r.family === 'ip' && r.table === 'filter' && r.chain === 'DOCKER-USER';

@@ -1,0 +1,112 @@
+import type { Span } from '../core/span.ts';
+import type { Fact, FactKind, Ruleset } from '../facts/index.ts';
+import type { Source } from './devices.ts';
+import type { Told } from './docker-daemon.ts';
+import { type Reached, reachedInIptables, reachedInNft, reachedInNftText } from './reachable.ts';
+
+export type DockerTable = 'nat' | 'filter';
+
+/** A ruleset of iptables that is live. */
+interface Saved {
+  readonly backend: 'nft' | 'legacy';
+  readonly fact: Fact<FactKind>;
+  readonly ruleset: Ruleset;
+}
+
+/** Where Docker's rules of a table are, or would be. */
+export interface DockerRules {
+  /** Jumps to Docker's chains that packets can come to. */
+  readonly reached: readonly Reached[];
+  /** The base chain that dockerd makes where it uses nft itself, when it has rules. */
+  readonly native: Told | null;
+  /** Chains of Docker in the table, jumped to or not. */
+  readonly chains: readonly Told[];
+  /** The built-in chain that has to lead to them, wherever the table is. */
+  readonly bases: readonly Told[];
+  /** Files that would show Docker's rules if there were any. */
+  readonly looked: readonly Fact<FactKind>[];
+  /** iptables-save could not read the table, and nft was not asked. */
+  readonly unread: boolean;
+}
+
+/** What of Docker's leads packets on: by table, from where and to which chains. DOCKER-INGRESS is swarm's own. */
+const BASE = { nat: 'PREROUTING', filter: 'FORWARD' } as const;
+const CHAIN = { nat: /^DOCKER$/, filter: /^DOCKER(-USER|-FORWARD|-ISOLATION(-STAGE-1)?)?$/ } as const;
+/** Those that only Docker makes, as a trace of it. */
+const TRACE = /^DOCKER(-|$)/;
+
+type NftSource = Source<'nftJson' | 'nftText'>;
+
+/** Docker's rules, in whichever ruleset they are. `backend` null: it may have written them with iptables or with nft. */
+export function dockerRules(
+  source: NftSource,
+  rulesets: readonly Saved[],
+  table: DockerTable,
+  backend: 'iptables' | 'nftables' | null,
+): DockerRules {
+  const own = backend === 'iptables' ? { native: null, looked: [] } : dockerBridges(source, table);
+  const none = { reached: [], chains: [], bases: [], looked: [], unread: false };
+  const written = backend === 'nftables' ? none : ofIptables(source, rulesets, table);
+  return { ...written, native: own.native, looked: [...new Set([...written.looked, ...own.looked])] };
+}
+
+function ofIptables(source: NftSource, rulesets: readonly Saved[], table: DockerTable): Omit<DockerRules, 'native'> {
+  const reached: Reached[] = [];
+  const chains: Told[] = [];
+  const bases: Told[] = [];
+  const looked: Fact<FactKind>[] = [];
+  for (const { fact, ruleset } of rulesets) {
+    looked.push(fact);
+    const found = ruleset.tables.get(table);
+    if (found === undefined) continue;
+    reached.push(...reachedInIptables(fact, found, BASE[table], CHAIN[table]));
+    const base = found.chains.get(BASE[table]);
+    if (base !== undefined) bases.push({ fact, span: { line: base.line } });
+    for (const c of found.chains.values())
+      if (TRACE.test(c.name) && c.policy === null) chains.push({ fact, span: { line: c.line } });
+  }
+  const refused = rulesets.some((r) =>
+    r.ruleset.markers.some((m) => m.kind === 'incompatible-table' && m.table === table),
+  );
+  const done = { reached, chains, bases, looked };
+  if (rulesets.some((r) => r.backend === 'nft') && !refused) return { ...done, unread: false };
+  // the tables of iptables-nft are nft tables: what was not printed by the one is read from the other
+  const json = source.get('nftJson');
+  const text = source.get('nftText');
+  const lines = text.missing ? null : text;
+  if (!json.missing) {
+    looked.push(json);
+    reached.push(...reachedInNft(json, lines, table, BASE[table], CHAIN[table]));
+  } else if (lines !== null) {
+    looked.push(lines);
+    reached.push(...reachedInNftText(lines, table, BASE[table], CHAIN[table]));
+  }
+  for (const c of lines?.value.chains ?? []) {
+    if (lines === null || c.family !== 'ip' || c.table !== table) continue;
+    if (c.name === BASE[table]) bases.push({ fact: lines, span: { line: c.hookLine ?? c.line } });
+    else if (TRACE.test(c.name)) chains.push({ fact: lines, span: { line: c.line } });
+  }
+  return { ...done, unread: refused && json.missing && lines === null };
+}
+
+/** Since Docker 29: table docker-bridges. */
+function dockerBridges(source: NftSource, table: DockerTable): Pick<DockerRules, 'native' | 'looked'> {
+  const json = source.get('nftJson');
+  const text = source.get('nftText');
+  const type = table === 'nat' ? 'nat' : 'filter';
+  const hook = table === 'nat' ? 'prerouting' : 'forward';
+  type Chain = { family: string; table: string; name: string; type?: string; hook?: string };
+  const own = (c: Chain) => c.family === 'ip' && c.table === 'docker-bridges' && c.type === type && c.hook === hook;
+  const filled = (rules: readonly { family: string; table: string; chain: string }[], c: Chain) =>
+    rules.some((r) => r.family === c.family && r.table === c.table && r.chain === c.name);
+  const shown = text.missing ? undefined : text.value.chains.find(own);
+  const at: Span = { line: shown?.hookLine ?? shown?.line ?? 1 };
+  if (!json.missing) {
+    const found = json.value.chains.find((c) => own(c) && filled(json.value.rules, c));
+    const fact = text.missing || shown === undefined ? json : text;
+    return { native: found === undefined ? null : { fact, span: at }, looked: [json] };
+  }
+  if (text.missing) return { native: null, looked: [] };
+  const there = shown !== undefined && filled(text.value.rules, shown);
+  return { native: there ? { fact: text, span: at } : null, looked: [text] };
+}
