@@ -9,6 +9,7 @@ import { rule as daemonJsonUnusable } from './docker/daemon-json-unusable.ts';
 import { rule as dockerApiExposed } from './docker/docker-api-exposed.ts';
 import { rule as bridgeAddressNotInLease } from './flannel/bridge-address-not-in-lease.ts';
 import { rule as podCidrDuplicate } from './flannel/pod-cidr-duplicate.ts';
+import { rule as podRouteMissingOrWrong } from './flannel/pod-route-missing-or-wrong.ts';
 import { rule as vxlanForwardingEntryWrong } from './flannel/vxlan-forwarding-entry-wrong.ts';
 import { rule as vxlanParametersDisagree } from './flannel/vxlan-parameters-disagree.ts';
 import { rule as egressMasqueradeMissing } from './forwarding/egress-masquerade-missing.ts';
@@ -29,6 +30,7 @@ export const RULES: readonly AnyRule[] = [
   dockerApiExposed,
   bridgeAddressNotInLease,
   podCidrDuplicate,
+  podRouteMissingOrWrong,
   vxlanForwardingEntryWrong,
   vxlanParametersDisagree,
   egressMasqueradeMissing,
