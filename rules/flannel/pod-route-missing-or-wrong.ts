@@ -1,4 +1,5 @@
 import { formatIp4, parsePrefix } from '../../src/core/address.ts';
+import { prefixOf } from '../../src/core/route-map.ts';
 import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty, type NonEmpty } from '../../src/core/span.ts';
 import { clusterGroups, clusterTies } from '../../src/derive/cluster.ts';
@@ -142,7 +143,9 @@ function* tied(digests: ClusterDigests<PodDigest>, nodes: PodNode[]) {
 }
 
 /** What becomes of packets that no route of their own takes. */
-function taker({ piece: { way, dst } }: PodRoute): string {
+function taker({ piece }: PodRoute): string {
+  const { way } = piece;
+  const dst = prefixOf(piece);
   const [hop] = way.hops;
   if (way.type === 'none') return 'the kernel answers that there is none';
   if (way.type !== 'unicast' || hop === undefined) return `${way.type} ${dst} rejects packets for its pods`;
@@ -199,7 +202,7 @@ function tell({ node, own }: Asked, loss: Loss, survey: PodSurvey, whose: string
   const { piece } = route;
   if (route.kind === 'astray') return astray(route, loss, survey, `${node} routes ${whose}, to`);
   if (route.kind === 'rejected') {
-    const by = piece.dst === '' || piece.dst === null ? 'a policy rule' : `the route ${piece.way.type} ${piece.dst}`;
+    const by = piece.dst === '' ? 'a policy rule' : `the route ${piece.way.type} ${prefixOf(piece)}`;
     return { message: `${node} rejects packets for ${whose}: ${by} takes them`, cites: [] };
   }
   const dead = own.dead.find((d) => d.dst === subnet);
@@ -284,7 +287,7 @@ function remedy({ node, own }: Asked, [loss, ...more]: NonEmpty<Loss>, backend: 
     type === 'vxlan'
       ? `via ${formatIp4(peer.first)} dev ${shellWord(own.overlay?.dev ?? 'flannel.1')} onlink`
       : `via ${formatIp4(next ?? 0)}`;
-  const clear = route.kind === 'rejected' ? `ip route del ${way.type} ${shellWord(route.piece.dst ?? subnet)}; ` : '';
+  const clear = route.kind === 'rejected' ? `ip route del ${way.type} ${shellWord(prefixOf(route.piece))}; ` : '';
   steps.push({
     step: `Until then write the route on ${node} by hand.`,
     run: `${clear}ip route replace ${subnet} ${to}`,

@@ -3,6 +3,9 @@ import { formatIp4 } from './address.ts';
 /** The address that the prefix of the route begins with: flannel's own next hop over vxlan. */
 export const OWN_BASE = '=';
 
+/** The next hop stands in the run: each of its routes has its own, as over host-gw. */
+export const OF_RUN = '+';
+
 /** How a node sends packets for some addresses; plain JSON without lines, so that many routes share one. */
 export interface RouteWay {
   readonly type:
@@ -16,7 +19,7 @@ export interface RouteWay {
     | 'none'
     | 'unknown';
   /** Several of an ECMP route. `via` as a number; OWN_BASE as the prefix begins. */
-  readonly hops: readonly (readonly [dev: string, via: number | typeof OWN_BASE | null])[];
+  readonly hops: readonly (readonly [dev: string, via: number | typeof OWN_BASE | typeof OF_RUN | null])[];
   /** Of the route; null: exactly the stretch, or no route decided. */
   readonly dst: string | null;
   /** Length of the route's prefix; a policy rule that decides without a route counts as one for the very address. */
@@ -28,7 +31,7 @@ export interface RouteWay {
 }
 
 /** `count` stretches of `size` addresses, one after the other, that go one way. `line`: of the first one's route; each next route has the next line. */
-type Run = readonly [first: number, size: number, count: number, way: number, line: number];
+type Run = readonly [first: number, size: number, count: number, way: number, line: number, via?: number];
 
 /** Where a node sends each address of a prefix, by all its policy rules and tables: a healthy node of a thousand is three runs. */
 export interface RouteMap {
@@ -43,12 +46,17 @@ export interface RoutePiece {
   readonly first: number;
   readonly last: number;
   readonly way: RouteWay;
-  /** The prefix of the route; null: no route decided. */
+  /** First address of the stretch that it is a part of. */
+  readonly base: number;
+  /** The prefix of the route; null: it is the whole stretch, or no route decided. */
   readonly dst: string | null;
   readonly length: number;
   /** 0: none. */
   readonly line: number;
 }
+
+/** The prefix of the route that takes a piece; '' where no route decides. */
+export const prefixOf = ({ dst, base, length }: RoutePiece): string => dst ?? `${formatIp4(base)}/${length}`;
 
 /** The parts of `first` to `last`, in order. */
 export function piecesOver({ ways, runs, rest }: RouteMap, first: number, last: number): RoutePiece[] {
@@ -56,7 +64,7 @@ export function piecesOver({ ways, runs, rest }: RouteMap, first: number, last: 
   const left = (from: number, to: number) => {
     const way = ways[rest.way];
     if (way !== undefined && from <= to)
-      pieces.push({ first: from, last: to, way, dst: way.dst, length: way.length, line: rest.line });
+      pieces.push({ first: from, last: to, base: from, way, dst: way.dst, length: way.length, line: rest.line });
   };
   let low = 0;
   let high = runs.length;
@@ -70,14 +78,21 @@ export function piecesOver({ ways, runs, rest }: RouteMap, first: number, last: 
   for (; at <= last; low += 1) {
     const run = runs[low];
     if (run === undefined || run[0] > last) break;
-    const [start, size, count, index, line] = run;
-    const way = ways[index] as RouteWay;
+    const [start, size, count, index, line, via] = run;
+    const said = ways[index] as RouteWay;
+    const way = via === undefined ? said : { ...said, hops: said.hops.map(([dev]) => [dev, via] as const) };
     left(at, start - 1);
     for (let k = Math.max(0, Math.floor((at - start) / size)); k < count && start + k * size <= last; k += 1) {
-      const from = start + k * size;
-      const dst = way.dst ?? `${formatIp4(from)}/${way.length}`;
-      const piece = { way, dst, length: way.length, line: line === 0 ? 0 : line + k };
-      pieces.push({ first: Math.max(from, first), last: Math.min(from + size - 1, last), ...piece });
+      const base = start + k * size;
+      pieces.push({
+        first: Math.max(base, first),
+        last: Math.min(base + size - 1, last),
+        base,
+        way,
+        dst: way.dst,
+        length: way.length,
+        line: line === 0 ? 0 : line + k,
+      });
     }
     at = start + size * count;
   }

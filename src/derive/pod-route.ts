@@ -1,10 +1,8 @@
-import { parseIp4 } from '../core/address.ts';
-import { OWN_BASE, piecesOver, type RouteMap, type RoutePiece } from '../core/route-map.ts';
+import { OWN_BASE, piecesOver, prefixOf, type RouteMap, type RoutePiece } from '../core/route-map.ts';
 
 /** Another node's pod subnet, and how flannel's backends reach it: by its first address over vxlan, by the node's own address else. */
 export interface PodTarget {
   readonly first: number;
-  readonly length: number;
   /** Addresses of the node that can be a next hop. */
   readonly underlay: ReadonlySet<number>;
   /** No other address of it is one. */
@@ -32,16 +30,23 @@ const VXLAN = /^flannel\.\d+$/;
 const ONE_DEVICE = /^flannel(0$|-wg)/;
 
 /** Where a node sends packets for the subnet; of several answers the one for most pods, else the first that is not right (`part`). */
-export function podRoute(map: RouteMap, target: PodTarget, devices: RouteDevices): PodRoute & { part: boolean } {
-  const size = 2 ** (32 - target.length);
+export function podRoute(
+  map: RouteMap,
+  target: PodTarget,
+  length: number,
+  devices: RouteDevices,
+): PodRoute & { readonly part: boolean } {
+  const size = 2 ** (32 - length);
   const last = target.first + size - 1;
   const pieces = piecesOver(map, target.first, last);
+  const [only] = pieces;
+  if (only !== undefined && pieces.length === 1) return { ...judge(only, target, length, devices), part: false };
   // CNI plugins and docker hand addresses out from the start
   const sample = target.first + (size > 16 ? 10 : Math.min(2, size - 1));
-  const judged = pieces.map((piece) => judge(piece, target, devices));
+  const judged = pieces.map((piece) => judge(piece, target, length, devices));
   const main = judged.find(({ piece }) => piece.first <= sample && sample <= piece.last);
   if (main === undefined) {
-    const piece = { first: target.first, last, dst: null, length: 0, line: 0 };
+    const piece = { first: target.first, last, base: target.first, dst: null, length: 0, line: 0 };
     const way = { type: 'unknown', hops: [], dst: null, length: 0 } as const;
     return {
       kind: 'open',
@@ -59,17 +64,17 @@ export function podRoute(map: RouteMap, target: PodTarget, devices: RouteDevices
   return partly === undefined ? { ...main, part: false } : { ...partly, part: true };
 }
 
-function judge(piece: RoutePiece, target: PodTarget, devices: RouteDevices): PodRoute {
+function judge(piece: RoutePiece, target: PodTarget, length: number, devices: RouteDevices): PodRoute {
   const { way } = piece;
   if (way.type === 'unknown')
     return { kind: 'open', piece, because: way.because ?? '', evidence: way.evidence ?? ['ip.route4'] };
   if (way.type === 'none') return { kind: 'missing', piece };
   if (/^(blackhole|unreachable|prohibit)$/.test(way.type))
-    return { kind: piece.length >= target.length ? 'rejected' : 'missing', piece };
+    return { kind: piece.length >= length ? 'rejected' : 'missing', piece };
   if (way.type !== 'unicast') return { kind: 'other', piece };
   for (const [dev, said] of way.hops) {
-    const via = said === OWN_BASE ? parseIp4((piece.dst ?? '').replace(/\/.*/, '')) : said;
-    const answer = judgeHop(dev, via, piece, target, devices);
+    const via = typeof said === 'number' ? said : said === OWN_BASE ? piece.base : null;
+    const answer = judgeHop(dev, via, piece, target, length, devices);
     // each next hop gets connections of its own
     if (answer.kind !== 'right') return answer;
   }
@@ -81,28 +86,29 @@ function judgeHop(
   via: number | null,
   piece: RoutePiece,
   target: PodTarget,
+  length: number,
   { bridges, tunnels }: RouteDevices,
 ): PodRoute {
-  const right: PodRoute = { kind: 'right', piece };
   const open = (because: string, evidence: string): PodRoute => ({
     kind: 'open',
     piece,
     because,
     evidence: [evidence],
   });
-  if (ONE_DEVICE.test(dev)) return right;
+  if (ONE_DEVICE.test(dev)) return { kind: 'right', piece };
   const vxlan = VXLAN.test(dev);
-  if (vxlan && via === target.first) return right;
-  if (!vxlan && via !== null && target.underlay.has(via) && !bridges.includes(dev)) return right;
+  if (vxlan && via === target.first) return { kind: 'right', piece };
+  if (!vxlan && via !== null && target.underlay.has(via) && !bridges.includes(dev)) return { kind: 'right', piece };
   // flannel before 0.9 asked its own program for each address
-  if (vxlan && via === null) return open(`a route without next hop sends ${piece.dst} over ${dev}`, 'ip.neigh');
-  if (piece.length < target.length) return { kind: 'missing', piece };
+  if (vxlan && via === null) return open(`a route without next hop sends ${prefixOf(piece)} over ${dev}`, 'ip.neigh');
+  if (piece.length < length) return { kind: 'missing', piece };
   if (bridges.includes(dev))
     return via === null
       ? { kind: 'other', piece }
-      : open(`the route to ${piece.dst} leads to a container on ${dev}`, 'netns.addr-json');
-  if (tunnels.includes(dev)) return open(`where ${dev} leads, by the route to ${piece.dst}, is not known`, 'ip.link');
+      : open(`the route to ${prefixOf(piece)} leads to a container on ${dev}`, 'netns.addr-json');
+  if (tunnels.includes(dev))
+    return open(`where ${dev} leads, by the route to ${prefixOf(piece)}, is not known`, 'ip.link');
   if (!vxlan && via !== null && !target.whole)
-    return open(`whose address the next hop of ${piece.dst} is, is not known`, 'ip.addr');
+    return open(`whose address the next hop of ${prefixOf(piece)} is, is not known`, 'ip.addr');
   return { kind: 'astray', piece, dev, via };
 }

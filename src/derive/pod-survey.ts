@@ -1,5 +1,5 @@
-import { formatIp4, type Prefix, parsePrefix, prefixesOverlap } from '../core/address.ts';
-import { type RouteMap, routedStretches } from '../core/route-map.ts';
+import { formatIp4, parsePrefix } from '../core/address.ts';
+import { OF_RUN, type RouteMap, routedStretches } from '../core/route-map.ts';
 import { isFlannel } from './devices.ts';
 import type { FileOf, PodAsker } from './pod-asker.ts';
 import { heldAt, isNear, type PeerInfo, type PodPeer, podPeers, type podPlaces, timeOf } from './pod-peers.ts';
@@ -70,7 +70,8 @@ export function podNode({ node, collectedAt, machineIdSha256, bootId, digest }: 
   const { claim, underlay, whole, announced, backend, none, map, range } = digest;
   // host-gw without its configuration: routes for very subnets have a next hop outside of them
   const direct = map?.ways.some(
-    (w) => w.dst === null && w.hops.some(([dev, via]) => typeof via === 'number' && !isFlannel(dev)),
+    (w) =>
+      w.dst === null && w.hops.some(([dev, via]) => (via === OF_RUN || typeof via === 'number') && !isFlannel(dev)),
   );
   return {
     node,
@@ -84,6 +85,14 @@ export function podNode({ node, collectedAt, machineIdSha256, bootId, digest }: 
     direct: direct === true,
     network: range?.network ?? null,
   };
+}
+
+/** The first and the last address of a prefix. */
+function reachOf(text: string): { first: number; last: number; length: number } | null {
+  const prefix = parsePrefix(text);
+  if (prefix === null || prefix.family !== 4) return null;
+  const first = Number(prefix.base);
+  return { first, last: first + 2 ** (32 - prefix.length) - 1, length: prefix.length };
 }
 
 const machineOf = (id: string | null, bootId: string | null) => (id === null ? null : `${id} ${bootId}`);
@@ -110,8 +119,9 @@ export class PodSurvey {
     if (member === undefined) return { kind: 'none', because: 'it was not collected' };
     const { map, ties: _ties, announced: _announced, ...own } = member.digest;
     if (own.none !== null) return { kind: 'none', because: own.none };
-    const network = own.range === null ? null : parsePrefix(own.range.network);
-    const mine = own.range === null ? null : parsePrefix(own.range.own);
+    const network = own.range === null ? null : reachOf(own.range.network);
+    const mine = own.range === null ? null : reachOf(own.range.own);
+    const machine = machineOf(member.machineIdSha256, member.bootId);
     if (map === null || network === null || mine === null)
       return open('the pod subnet that flannel leased to this node is not known', 'flannel.subnet-env');
     if ((own.backend ?? this.backend) === null)
@@ -123,18 +133,18 @@ export class PodSurvey {
     let right = 0;
     let led = 0;
     for (const peer of this.#peers.values()) {
+      const { first } = peer;
       const length = peer.length ?? mine.length;
-      const prefix: Prefix = { family: 4, base: BigInt(peer.first), length };
+      const last = first + 2 ** (32 - length) - 1;
       // two bundles of one machine are one node
-      const twin = peer.machine !== null && peer.machine === machineOf(member.machineIdSha256, member.bootId);
-      if (peer.node === node || twin || prefixesOverlap(prefix, mine)) continue;
-      const subnet = `${formatIp4(peer.first)}/${length}`;
-      if (peer.disputed || !prefixesOverlap(network, prefix)) {
+      const twin = machine !== null && peer.machine === machine;
+      if (peer.node === node || twin || (first <= mine.last && last >= mine.first)) continue;
+      if (peer.disputed || first < network.first || last > network.last) {
         const why = peer.disputed ? 'more than one node claims' : `the pod range ${own.range?.network} does not hold`;
-        opens.set(`${why} ${subnet}`, ['flannel.subnet-env']);
+        opens.set(`${why} ${formatIp4(first)}/${length}`, ['flannel.subnet-env']);
         continue;
       }
-      const route = podRoute(map, { ...peer, length }, own);
+      const route = podRoute(map, peer, length, own);
       const fare = this.#fareOf(peer);
       if (route.kind !== 'missing' && route.kind !== 'rejected') led += 1;
       if (route.kind === 'right') {
@@ -144,10 +154,12 @@ export class PodSurvey {
         proof ??= { route: route.piece.line, peer };
       } else if (route.kind === 'open') opens.set(route.because, route.evidence);
       else if (route.kind === 'other')
-        opens.set(`${subnet} of ${peer.name} meets an address or a bridge of this node`, ['flannel.subnet-env']);
+        opens.set(`${formatIp4(first)}/${length} of ${peer.name} meets an address or a bridge of this node`, [
+          'flannel.subnet-env',
+        ]);
       else {
         fare.lost += 1;
-        losses.push({ peer, subnet, route, near: false });
+        losses.push({ peer, subnet: `${formatIp4(first)}/${length}`, route, near: false });
       }
     }
     if (losses.length > 0) return { kind: 'lost', asked: { node, time, own, right, losses } };
@@ -163,8 +175,11 @@ export class PodSurvey {
   }
 
   #fareOf(peer: PodPeer): Fare {
-    const fare = this.#fares.get(peer.first) ?? { right: 0, lost: 0, times: [] };
-    this.#fares.set(peer.first, fare);
+    let fare = this.#fares.get(peer.first);
+    if (fare === undefined) {
+      fare = { right: 0, lost: 0, times: [] };
+      this.#fares.set(peer.first, fare);
+    }
     return fare;
   }
 
@@ -199,7 +214,7 @@ export class PodSurvey {
     if (name === undefined || name === peer.name) return null;
     const digest = this.#memberOf(name)?.digest;
     if (digest === undefined || digest.map === null) return { name, onward: null };
-    const route = podRoute(digest.map, { ...peer, length: Number(subnet.split('/')[1]) }, digest);
+    const route = podRoute(digest.map, peer, Number(subnet.split('/')[1]), digest);
     return { name, onward: route.kind === 'open' ? null : route.kind === 'right' };
   }
 }
@@ -207,6 +222,8 @@ export class PodSurvey {
 const open = (because: string, evidence: string): PodAnswer => ({ kind: 'open', open: [[because, [evidence]]] });
 
 function ends(times: Fare['times'], time: number | null): Fare['times'] {
+  const [earliest, latest] = times;
+  if (earliest != null && latest != null && time !== null && time >= earliest && time <= latest) return times;
   const known = [...times, time].filter((t) => t !== null);
   const untimed = time === null || times.includes(null) ? [null] : [];
   return known.length === 0 ? untimed : [...untimed, Math.min(...known), Math.max(...known)];

@@ -1,4 +1,4 @@
-import { OWN_BASE, type RouteMap, type RouteWay } from '../core/route-map.ts';
+import { OF_RUN, OWN_BASE, type RouteMap, type RouteWay } from '../core/route-map.ts';
 import { type Addr, contains, parseAddr, parseNet } from './addr.ts';
 import type { NetNode } from './model.ts';
 import { keyTo } from './policy.ts';
@@ -8,9 +8,12 @@ import type { Routing } from './routing.ts';
 interface Found {
   readonly way: RouteWay;
   readonly line: number;
+  readonly via?: number;
 }
 
-/** null: `within` is no IPv4 prefix. `skip`: addresses that are not asked about. */
+/**
+ * Follows one address of each stretch between the ends of prefixes. null: `within` is no IPv4 prefix. `skip`: addresses that are not asked about.
+ */
 export function routeMap(
   node: NetNode,
   within: string,
@@ -23,13 +26,13 @@ export function routeMap(
   const edges = edgesOf(node, whole.base, whole.length, skip === null ? [] : [skip]);
   const ways = new Map<string, number>();
   const list: RouteWay[] = [];
-  const runs: [number, number, number, number, number][] = [];
+  const runs: [number, number, number, number, number, number?][] = [];
   const covered = new Map<string, { size: number; way: number; line: number }>();
   for (const [i, first] of edges.entries()) {
     const next = edges[i + 1];
     if (next === undefined || (skip !== null && contains(skip, first))) continue;
     const size = next - first;
-    const { way, line } = answerAt(routing, first, size, from);
+    const { way, line, via } = answerAt(routing, first, size, from);
     const key = JSON.stringify(way);
     const at = ways.get(key) ?? list.push(way) - 1;
     ways.set(key, at);
@@ -39,10 +42,11 @@ export function routeMap(
       covered.set(`${at} ${line}`, { ...sum, size: sum.size + size });
     }
     const last = runs.at(-1);
-    const joins = last !== undefined && last[3] === at && last[0] + last[1] * last[2] === first;
+    const joins = via === undefined && last !== undefined && last[3] === at && last[0] + last[1] * last[2] === first;
     if (joins && way.dst === null && last[1] === size && last[4] + last[2] === line) last[2] += 1;
     else if (joins && way.dst !== null && last[4] === line) last[1] += size;
-    else runs.push([first, size, 1, at, line]);
+    else if (via === undefined) runs.push([first, size, 1, at, line]);
+    else runs.push([first, size, 1, at, line, via]);
   }
   const rest = [...covered.values()].sort((a, b) => b.size - a.size)[0] ?? { way: -1, line: 0 };
   return {
@@ -85,7 +89,7 @@ function answerAt(routing: Routing, addr: number, size: number, from: { src: str
   if (plain !== null) {
     const { route, hop } = plain;
     const hops = [[hop.dev, typeof hop.via === 'number' ? hop.via : null] as const];
-    return { way: shared('unicast', hops, route.route.dst, addr, size), line: route.route.line };
+    return { ...shared('unicast', hops, route.route.dst, addr, size), line: route.route.line };
   }
   const answers = routing.lookup({ ...keyTo(addr), src: parseAddr(from.src), iif: from.iif, proto: 6 });
   const [first] = answers;
@@ -101,21 +105,29 @@ function answerAt(routing: Routing, addr: number, size: number, from: { src: str
   if (first.table === '')
     return { way: { type: first.type, hops: [], dst: '', length: 32, ...(rule === undefined ? {} : { rule }) }, line };
   const hops = answers.map((a) => [a.dev, typeof a.via === 'number' ? a.via : null] as const);
-  const way = shared(first.type, hops, dstOf(first), addr, size);
-  return { way: rule === undefined ? way : { ...way, rule }, line };
+  const { way, ...via } = shared(first.type, hops, dstOf(first), addr, size);
+  return { way: rule === undefined ? way : { ...way, rule }, line, ...via };
 }
 
 /** `10.0.0.0/8 via ...`, `blackhole 10.0.0.0/8`. */
 const dstOf = ({ type, text }: RouteAnswer): string => text.split(' ')[type === 'unicast' ? 0 : 1] ?? '';
 
-function shared(type: RouteType, hops: RouteWay['hops'], dst: string, addr: number, size: number): RouteWay {
+/** The way without what is of this route alone. */
+function shared(
+  type: RouteType,
+  hops: readonly (readonly [dev: string, via: number | null])[],
+  dst: string,
+  addr: number,
+  size: number,
+): Pick<Found, 'way' | 'via'> {
   const net = parseNet(dst);
   const length = net?.length ?? 32;
   const exact = net !== null && net.base === addr && 2 ** (32 - length) === size;
-  return {
-    type,
-    hops: exact ? hops.map(([dev, via]) => [dev, via === addr ? OWN_BASE : via] as const) : hops,
-    dst: exact ? null : dst,
-    length,
-  };
+  if (!exact) return { way: { type, hops, dst, length } };
+  const [hop] = hops;
+  const via = hop?.[1] ?? null;
+  if (hop === undefined || via === null || hops.length > 1) return { way: { type, hops, dst: null, length } };
+  const own = via === addr;
+  const way = { type, hops: [[hop[0], own ? OWN_BASE : OF_RUN] as const], dst: null, length };
+  return own ? { way } : { way, via };
 }
