@@ -119,7 +119,11 @@ export const rule = defineClusterRule({
         for (const loss of asked.losses) {
           const weighed = survey.weigh(asked, loss);
           if (typeof weighed === 'string')
-            unknown.push({ nodes: [asked.node], because: weighed, evidence: ['flannel.subnet-env', 'ip.route4'] });
+            unknown.push({
+              nodes: [asked.node],
+              because: weighed,
+              evidence: ['flannel.subnet-env', 'ip.route4', 'flannel.net-conf'],
+            });
           else if (survey.isOwners(asked, loss)) unrouted.set(loss.peer, [...(unrouted.get(loss.peer) ?? []), asked]);
           else sure.push(weighed);
         }

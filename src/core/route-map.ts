@@ -101,10 +101,15 @@ export function piecesOver({ ways, runs, rest }: RouteMap, first: number, last: 
 }
 
 /** How many routes to something narrower than `length` lead to a next hop. */
-export const routedStretches = ({ ways, runs }: RouteMap, length: number): number =>
-  runs.reduce((sum, [, , count, index]) => {
-    const way = ways[index] as RouteWay;
-    return way.type === 'unicast' && way.length > length && way.hops.some(([, via]) => via !== null)
-      ? sum + count
-      : sum;
-  }, 0);
+export function routedStretches({ ways, runs }: RouteMap, length: number): number {
+  let exact = 0;
+  // a route that a narrower one cuts up is one
+  const cut = new Set<string>();
+  for (const [, , count, index] of runs) {
+    const { type, hops, dst, length: own } = ways[index] as RouteWay;
+    if (type !== 'unicast' || own <= length || hops.every(([, via]) => via === null)) continue;
+    if (dst === null) exact += count;
+    else cut.add(dst);
+  }
+  return exact + cut.size;
+}

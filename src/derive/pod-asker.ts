@@ -5,6 +5,7 @@ import { containerBridges, isFlannel, isUp } from './devices.ts';
 import { flannelLease } from './flannel.ts';
 import { flannelBackend, otherNetwork, writesRoutes } from './flannel-backend.ts';
 import { type PlaceOf, placeOf } from './pod-peers.ts';
+import { variable } from './settings.ts';
 
 type Kinds = DeviceKinds | 'routes4' | 'rules4' | 'flannelEnv' | 'flannelNetConf' | 'flanneldArgs';
 interface AskerSource extends Source<Kinds> {
@@ -17,6 +18,8 @@ export type FileOf = Pick<PlaceOf, 'node' | 'evidence' | 'path'>;
 export interface PodAsker {
   /** flannel's backend; null: not known, or host-gw, which has no device. */
   readonly backend: string | null;
+  /** Its configuration says so, not a device that may be left of another. */
+  readonly configured: boolean;
   /** Why the question does not arise; else null. */
   readonly none: string | null;
   /** The cluster's pod range and the subnet of this node; null: not known. */
@@ -43,7 +46,7 @@ export function podAsker(source: AskerSource, routes: Fact<'routes4'>): PodAsker
   const env = source.get('flannelEnv');
   const addresses = source.get('addresses');
   const devices = addresses.missing ? [] : addresses.value.devices;
-  const device = devices.find((d) => isFlannel(d.name));
+  const device = devices.find((d) => /^flannel\.\d+$/.test(d.name)) ?? devices.find((d) => isFlannel(d.name));
   const other = otherNetwork(source);
   let none: string | null = null;
   if (other !== null) none = `${other.type} routes the pods of this node, not flannel`;
@@ -51,11 +54,14 @@ export function podAsker(source: AskerSource, routes: Fact<'routes4'>): PodAsker
     none = `flannel’s backend ${backend.type} writes no routes to other nodes`;
   else if (lease === null && device === undefined && env.missing && env.lookedFor)
     none = 'no flannel on this node: no subnet.env, no flannel device';
+  else if (lease?.network === null && variable(lease.fact.value, 'FLANNEL_IPV6_SUBNET') !== undefined)
+    none = 'flannel leases IPv6 only here';
   const network = lease?.network?.prefix ?? null;
   const own = lease?.subnet?.prefix ?? null;
   const rules = source.get('rules4');
   return {
     backend: backend?.type ?? null,
+    configured: backend?.fact.kind === 'flannelNetConf',
     none,
     range:
       none !== null || network === null || own === null

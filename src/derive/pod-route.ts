@@ -101,6 +101,8 @@ function judgeHop(
   if (!vxlan && via !== null && target.underlay.has(via) && !bridges.includes(dev)) return { kind: 'right', piece };
   // flannel before 0.9 asked its own program for each address
   if (vxlan && via === null) return open(`a route without next hop sends ${prefixOf(piece)} over ${dev}`, 'ip.neigh');
+  // a pod of its own, by a veth
+  if (via === null && piece.length === 32) return { kind: 'other', piece };
   if (piece.length < length) return { kind: 'missing', piece };
   if (bridges.includes(dev))
     return via === null

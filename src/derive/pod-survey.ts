@@ -104,6 +104,8 @@ export class PodSurvey {
   readonly #owners = new Map<number, string>();
   readonly #memberOf: (node: string) => PodMember | undefined;
   readonly backend: string | null;
+  /** How many routes of any node lead where they should. */
+  #rights = 0;
 
   constructor(nodes: readonly PodNode[], memberOf: (node: string) => PodMember | undefined) {
     this.#memberOf = memberOf;
@@ -150,6 +152,7 @@ export class PodSurvey {
       if (route.kind === 'right') {
         right += 1;
         fare.right += 1;
+        this.#rights += 1;
         fare.times = ends(fare.times, time);
         proof ??= { route: route.piece.line, peer };
       } else if (route.kind === 'open') opens.set(route.because, route.evidence);
@@ -187,6 +190,8 @@ export class PodSurvey {
   weigh({ node, time, own }: Asked, loss: Loss): Loss | string {
     const { peer, subnet } = loss;
     if (own.doubt !== null) return `whether ${node} routes ${subnet} to ${peer.name} is not known: ${own.doubt}`;
+    if (!own.configured && this.#rights === 0)
+      return `no node routes any pods, and whether flannel’s backend writes routes here is not known: ${node} lacks its configuration`;
     const fare = this.#fareOf(peer);
     const near = isNear(time, peer.times) || isNear(time, fare.times);
     if (fare.right > 0 && heldAt(time, fare.times) === true) return { ...loss, near };

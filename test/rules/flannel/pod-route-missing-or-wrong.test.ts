@@ -433,6 +433,9 @@ testRule(rule, {
         c,
       },
     },
+    'a pod of its own with a foreign address': {
+      nodes: { a: node(1, { routes: (t) => `${t}unicast 10.244.2.77 dev veth1 proto static scope link \n` }), b, c },
+    },
     'a guard route behind all of them': {
       nodes: { a: node(1, { routes: (t) => `blackhole 10.244.0.0/16 \n${t}` }), b, c },
     },
@@ -468,9 +471,27 @@ testRule(rule, {
         b: node(2, { peers: [], files: cniConf('calico') }),
       },
     },
+    'IPv6 only': {
+      nodes: {
+        a: node(1, {
+          peers: [],
+          files: {
+            'files/run/flannel/subnet.env':
+              'FLANNEL_IPV6_NETWORK=fd00:10:244::/48\nFLANNEL_IPV6_SUBNET=fd00:10:244:1::1/64\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n',
+          },
+        }),
+      },
+    },
     'a virtual node beside it': { nodes: { a: node(1, { peers: [], files: api(1, null) }) } },
   },
   unknown: {
+    'a device is left, nobody has a route and nothing tells the backend': {
+      nodes: {
+        a: node(1, { routes: (t) => route(3)(route(2)(t)) }),
+        b: node(2, { routes: (t) => route(3)(route(1)(t)) }),
+      },
+      because: /no node routes any pods, and whether flannel’s backend writes routes here is not known/,
+    },
     'routes were not collected whole': {
       nodes: {
         a: node(1, {
