@@ -13,6 +13,7 @@ import { rule as dockerRulesMissing } from './docker/docker-rules-missing.ts';
 import { rule as dockerUserIneffective } from './docker/docker-user-ineffective.ts';
 import { rule as bridgeAddressNotInLease } from './flannel/bridge-address-not-in-lease.ts';
 import { rule as podCidrDuplicate } from './flannel/pod-cidr-duplicate.ts';
+import { rule as podRouteMissingOrWrong } from './flannel/pod-route-missing-or-wrong.ts';
 import { rule as vxlanDeviceMissing } from './flannel/vxlan-device-missing.ts';
 import { rule as vxlanForwardingEntryWrong } from './flannel/vxlan-forwarding-entry-wrong.ts';
 import { rule as vxlanParametersDisagree } from './flannel/vxlan-parameters-disagree.ts';
@@ -40,6 +41,7 @@ export const RULES: readonly AnyRule[] = [
   dockerUserIneffective,
   bridgeAddressNotInLease,
   podCidrDuplicate,
+  podRouteMissingOrWrong,
   vxlanDeviceMissing,
   vxlanForwardingEntryWrong,
   vxlanParametersDisagree,

@@ -69,7 +69,7 @@ export const rule = defineNodeRule({
     'k8sNodes',
     'cniConf',
   ],
-  explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
+  explains: ['pod-route-missing-or-wrong', 'trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, wants, source }) {
     const { routes4, flannelEnv, flannelNetConf, flanneldArgs, k3sArgs, k8sNodes } = wants;
     const all = flannelDevices(source);

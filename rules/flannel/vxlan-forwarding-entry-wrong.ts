@@ -89,6 +89,7 @@ export const rule = defineClusterRule({
     const notApplicable: { nodes: [string]; because: string }[] = [];
     const ownerOf = new Map<string, Owner[]>();
     const groups = clusterGroups(ties(digests));
+    const sameCluster = (a: string, b: string) => groups.get(a) === groups.get(b);
     const leases = new Map<string, Leased[]>();
     for (const d of digests) {
       for (const vtep of d.digest.vteps)
@@ -109,7 +110,14 @@ export const rule = defineClusterRule({
         if (wrong !== null) findings.push(wrong);
       }
       let strangers = 0;
+      let misled = 0;
       for (const peer of peers) {
+        // the entries of whom a route is wrongly sent to are judged with his own subnet; pod-route-missing-or-wrong names the route
+        const base = peer[1].replace(/\/.*/, '');
+        if (base !== peer[2] && ownerOf.get(base)?.some((o) => o.node !== d.node && sameCluster(o.node, d.node))) {
+          misled += 1;
+          continue;
+        }
         const owner = ownerAmong(ownerOf.get(peer[2]) ?? [], d.node, peer, groups);
         const same = (leases.get(peer[2]) ?? []).filter((l) => groups.get(l.from) === groups.get(d.node));
         const wrong = judge(d, peer, owner) ?? (owner === undefined ? otherThanLeased(d, peer, same) : null);
@@ -126,6 +134,10 @@ export const rule = defineClusterRule({
           `${strangers} of ${peers.length} overlay peers have no bundle here that shows their vxlan device: their MAC and address are not known`,
           ['ip.link'],
         );
+      else if (misled > 0)
+        say(`${misled} of ${peers.length} routes lead to another node than the one whose subnet they name`, [
+          'ip.route4',
+        ]);
       else passes.push({ node: d.node, cites: [lineCite(files.route, first[3])] as const });
     }
     return { findings, passes, unknown, notApplicable };

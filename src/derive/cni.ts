@@ -9,4 +9,4 @@ export function effectiveConf(confs: readonly Fact<'cniConf'>[]): Fact<'cniConf'
 }
 
 /** Makes the pods' links itself, without a bridge. */
-export const isForeign = ({ type }: CniPlugin): boolean => /calico|cilium|weave|kube-router/.test(type);
+export const isForeign = ({ type }: CniPlugin): boolean => /calico|cilium|weave|kube-router|antrea|ovn/.test(type);

@@ -1,5 +1,6 @@
 import type { Span } from '../core/span.ts';
 import type { Fact, Setting } from '../facts/index.ts';
+import { effectiveConf, isForeign } from './cni.ts';
 import type { Source } from './devices.ts';
 import { flag } from './settings.ts';
 
@@ -51,4 +52,49 @@ export function flannelBackend(source: Source<'flannelNetConf' | 'flanneldArgs'>
     ipv4: enabled('enableipv4', true),
     ipv6: enabled('enableipv6', false),
   };
+}
+
+const DEVICES: readonly (readonly [RegExp, string])[] = [
+  [/^flannel\.\d+$/, 'vxlan'],
+  [/^flannel0$/, 'udp'],
+  [/^flannel-wg/, 'wireguard'],
+  [/^flannel\.ipip$/, 'ipip'],
+];
+
+/** Its type by its configuration, else by its device; host-gw has none. null: nothing tells. */
+export function backendType(
+  source: Source<'flannelNetConf' | 'flanneldArgs' | 'links' | 'addresses'>,
+): {
+  readonly type: string;
+  readonly fact: Fact<'flannelNetConf' | 'links' | 'addresses'>;
+  readonly span: Span;
+} | null {
+  const configured = flannelBackend(source);
+  if (typeof configured !== 'string') return configured;
+  for (const kind of ['links', 'addresses'] as const) {
+    const fact = source.get(kind);
+    if (fact.missing) continue;
+    for (const device of fact.value.devices) {
+      const known = DEVICES.find(([name]) => name.test(device.name));
+      if (known !== undefined) return { type: known[1], fact, span: device };
+    }
+  }
+  return null;
+}
+
+/** Backends that write a route to the pod subnet of every other node into the node's table. The others leave it to a cloud or to IPsec policies. */
+export const writesRoutes = (type: string): boolean => /^(vxlan|host-gw|udp|wireguard|ipip)$/.test(type);
+
+/**
+ * The plugin of another network that the container runtime uses: it routes pods its own way, and what flannel left behind says nothing.
+ * Where flanneld runs beside it (Canal) the routes are flannel's.
+ */
+export function otherNetwork(
+  source: Source<'flanneldArgs'> & { all(kind: 'cniConf'): readonly Fact<'cniConf'>[] },
+): { readonly type: string; readonly fact: Fact<'cniConf'>; readonly span: Span } | null {
+  const flanneld = source.get('flanneldArgs');
+  if (!flanneld.missing && flanneld.value.processes.length > 0) return null;
+  const fact = effectiveConf(source.all('cniConf'));
+  const plugin = fact?.value.plugins.find(isForeign);
+  return fact === undefined || plugin === undefined ? null : { type: plugin.type, fact, span: plugin };
 }

@@ -15,6 +15,8 @@ export interface Lease {
   readonly name: string;
   /** Base address of its pod range: that of its VTEP. */
   readonly vtep: string;
+  /** Length of its pod range. */
+  readonly length: number | null;
   readonly mac: Announced | null;
   readonly underlay: Announced | null;
 }
@@ -30,7 +32,9 @@ export function announcedLeases(source: Source<'k8sNodes'>): Lease[] {
     return { value, fact: { node, evidence, path }, span };
   };
   return fact.value.nodes.flatMap(({ name, podCidrs, vtepMac, publicIp }) => {
-    const vtep = podCidrs.map((cidr) => cidr.replace(/\/.*/, '')).find((base) => parseIp4(base) !== null);
-    return vtep === undefined ? [] : [{ name, vtep, mac: said(vtepMac), underlay: said(publicIp) }];
+    const [vtep, length] = podCidrs.map((cidr) => cidr.split('/')).find(([base = '']) => parseIp4(base) !== null) ?? [];
+    if (vtep === undefined) return [];
+    const known = length !== undefined && /^\d+$/.test(length) ? Number(length) : null;
+    return [{ name, vtep, length: known, mac: said(vtepMac), underlay: said(publicIp) }];
   });
 }

@@ -16,4 +16,5 @@ export { PlaceError } from './place.ts';
 export { isPolicy, type Lost, lostEnd, lostKey, probe } from './probe.ts';
 export { type Lesson, learnPart, type Pod, reach, reachOf, surveyOf } from './reach.ts';
 export { type TraceResult, trace } from './result.ts';
+export { routeMap } from './route-map.ts';
 export type { TraceRequest } from './trace.ts';

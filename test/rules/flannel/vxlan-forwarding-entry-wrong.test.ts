@@ -156,6 +156,21 @@ testRule(rule, {
     },
   },
   unknown: {
+    'a route to whom nobody is, in the place of a known peer: pod-route-missing-or-wrong names it': {
+      nodes: {
+        a: a({
+          files: {
+            'host/ip/route4.txt': (a({}).files['host/ip/route4.txt'] as string).replace(
+              'via 10.244.2.0',
+              'via 10.244.77.0',
+            ),
+          },
+        }),
+        b,
+      },
+      answers: { b: 'pass' },
+      because: /^1 of 1 routes lead to another node than the one whose subnet they name$/,
+    },
     'a node of another cluster with the same pod range is not the peer': {
       nodes: {
         a: a({}),

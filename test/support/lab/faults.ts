@@ -304,6 +304,28 @@ ${forget}`,
   };
 }
 
+export type PodRouteFault = 'missing' | 'blackhole' | 'next-hop' | 'detour';
+
+/** S08 and its like: the first node does not route the second one's pods to it. `detour`: by the third node, which passes them on. */
+export async function podRouteMissingOrWrong(lab: Lab, how: PodRouteFault = 'missing'): Promise<Effect> {
+  const { a, b, pa, pb, icmp } = paths(lab);
+  const subnet = b.plan.podSubnet;
+  const commands: Record<PodRouteFault, string> = {
+    missing: `ip route del ${subnet}`,
+    blackhole: `ip route replace blackhole ${subnet}`,
+    'next-hop': `ip route replace ${subnet} via ${lab.plan.outside} dev eth0`,
+    detour: `ip route replace ${subnet} via ${lab.plan.nodes[2]?.podPrefix}.0 dev flannel.1 onlink`,
+  };
+  await a.sh(commands[how]);
+  const pods = [icmp(pa, pb), icmp(pb, pa)];
+  return {
+    rule: 'pod-route-missing-or-wrong',
+    nodes: [a.id],
+    breaks: how === 'detour' ? [] : pods.map(lost),
+    keeps: [icmp(a, b), icmp(pa, lab.outside), icmp(pb, lab.outside), ...(how === 'detour' ? pods : [])],
+  };
+}
+
 /** The kubelet and containerd disagree; `config`: in containerd's file, `flag`: by a flag of the kubelet. */
 export async function cgroupDriverMismatch(lab: Lab, where: 'config' | 'flag' = 'config'): Promise<Effect> {
   const a = lab.node(0);

@@ -1,0 +1,303 @@
+import { formatIp4, parsePrefix } from '../../src/core/address.ts';
+import { prefixOf } from '../../src/core/route-map.ts';
+import { shellWord } from '../../src/core/shell.ts';
+import { isNonEmpty, type NonEmpty } from '../../src/core/span.ts';
+import { clusterGroups, clusterTies } from '../../src/derive/cluster.ts';
+import { podAsker } from '../../src/derive/pod-asker.ts';
+import { type PodPeer, podPlaces } from '../../src/derive/pod-peers.ts';
+import type { PodRoute } from '../../src/derive/pod-route.ts';
+import {
+  type Asked,
+  type Loss,
+  type PodDigest,
+  type PodNode,
+  PodSurvey,
+  podNode,
+} from '../../src/derive/pod-survey.ts';
+import { buildNode, routeMap } from '../../src/net/index.ts';
+import type {
+  Cite,
+  ClusterDigests,
+  ClusterVerdict,
+  Finding,
+  LineCite,
+  Remediation,
+  Undecided,
+} from '../../src/rule/index.ts';
+import { defineClusterRule } from '../../src/rule/index.ts';
+import { REF } from '../../src/rule/references.ts';
+
+/** So many findings a node and way, one a subnet; of more one finding tells. */
+const FEW = 3;
+/** Owners that one finding names. */
+const MANY = 50;
+
+export const rule = defineClusterRule({
+  id: 'pod-route-missing-or-wrong',
+  title: {
+    bad: 'A node does not route another node’s pod subnet to that node',
+    good: 'Nodes route each other’s pod subnets to the node that has them',
+  },
+  severity: 'critical',
+  explanation:
+    'flanneld writes a route for every other node. Without it packets for the pods there take the default route and vanish at a gateway that knows no pods; ' +
+    'with the next hop of another machine they are dropped there, or go round until their TTL ends.',
+  remediation: [
+    {
+      step: 'Read in the log of flanneld why it did not write the route, then restart it on that node: it writes those of every lease again.',
+      run: 'kubectl -n kube-flannel delete pod -l app=flannel --field-selector spec.nodeName=<node>   # or: systemctl restart flanneld',
+      verify: 'ip route get <address of a pod there>',
+      undo: 'none needed: the routes are derived from the leases',
+    },
+    {
+      step: 'Take away what else writes routes into the pod range: static routes of the distribution, VPN clients, another CNI plugin.',
+    },
+  ],
+  references: [REF.flannelBackends, REF.flannelTroubleshooting],
+  needs: ['routes4', 'addresses'],
+  wants: [
+    'flannelEnv',
+    'flannelNetConf',
+    'flanneldArgs',
+    'cniConf',
+    'k8sNodes',
+    'links',
+    'fdb',
+    'rules4',
+    'bridges',
+    'sysfs',
+    'dockerNetworks',
+    'sysctl',
+  ],
+  explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
+  extract({ facts, source }): PodDigest {
+    const asker = podAsker(source, facts.routes4);
+    const known = { ...asker, ...podPlaces(source), ties: clusterTies(source).ties };
+    const own = asker.range === null ? null : parsePrefix(asker.range.own);
+    if (asker.range === null || own === null) return { ...known, map: null };
+    const facing = buildNode(source, ['routes4', 'addresses', 'links', 'rules4', 'sysctl']);
+    // policy rules may choose by where a packet comes from: from a pod
+    const src = formatIp4(Number(own.base) + 10);
+    const iif = asker.bridges.find((b) => b === 'cni0' || b === 'docker0') ?? 'cni0';
+    return { ...known, map: routeMap(facing, asker.range.network, { src, iif, skip: asker.range.own }) };
+  },
+  evaluate(digests) {
+    const findings: Finding[] = [];
+    const passes: ClusterVerdict['passes'][number][] = [];
+    const unknown: Undecided[] = [];
+    const notApplicable: ClusterVerdict['notApplicable'][number][] = [];
+    const nodes: PodNode[] = [];
+    const groups = clusterGroups(tied(digests, nodes));
+    const ranges = Map.groupBy(nodes, (n) => n.network);
+    // a node that nothing ties to others may be of any cluster
+    for (const members of Map.groupBy(nodes, (n) => groups.get(n.node) ?? `alone ${n.node}`).values()) {
+      const survey = new PodSurvey(members, (node) => digests.get(node));
+      const lost: Asked[] = [];
+      for (const { node, network } of members) {
+        const answer = survey.ask(node);
+        const like = ranges.get(network)?.find((n) => n.node !== node);
+        if (answer.kind === 'none') notApplicable.push({ nodes: [node], because: answer.because });
+        else if (answer.kind === 'alone' && like !== undefined)
+          unknown.push({
+            nodes: [node],
+            because: `nothing that was collected ties it to other nodes of ${network}, as ${like.node}: whether they are of its cluster is not known`,
+            evidence: ['bridge.fdb', 'k8s.nodes'],
+          });
+        else if (answer.kind === 'alone')
+          notApplicable.push({ nodes: [node], because: 'no other node of its cluster is known' });
+        else if (answer.kind === 'lost') lost.push(answer.asked);
+        else if (answer.kind === 'right') {
+          const { line, ...file } = answer.route;
+          passes.push({ node, cites: [{ kind: 'lines', ...file, line, endLine: line }, answer.peer.at] });
+        } else
+          for (const [because, evidence] of answer.open)
+            unknown.push({ nodes: [node], because, evidence: [...evidence] });
+      }
+      const unrouted = new Map<PodPeer, Asked[]>();
+      for (const asked of lost) {
+        const sure: Loss[] = [];
+        for (const loss of asked.losses) {
+          const weighed = survey.weigh(asked, loss);
+          if (typeof weighed === 'string')
+            unknown.push({
+              nodes: [asked.node],
+              because: weighed,
+              evidence: ['flannel.subnet-env', 'ip.route4', 'flannel.net-conf'],
+            });
+          else if (survey.isOwners(asked, loss)) unrouted.set(loss.peer, [...(unrouted.get(loss.peer) ?? []), asked]);
+          else sure.push(weighed);
+        }
+        const ways = Map.groupBy(sure, ({ route }) => JSON.stringify([route.kind, route.piece.way, route.part]));
+        for (const losses of ways.values()) {
+          if (losses.length > FEW && isNonEmpty(losses)) findings.push(lossFinding(asked, losses, survey));
+          else for (const loss of losses) findings.push(lossFinding(asked, [loss], survey));
+        }
+      }
+      for (const [peer, by] of unrouted) if (isNonEmpty(by)) findings.push(unroutedFinding(peer, by));
+    }
+    return { findings, passes, unknown, notApplicable };
+  },
+});
+
+function* tied(digests: ClusterDigests<PodDigest>, nodes: PodNode[]) {
+  for (const d of digests) {
+    nodes.push(podNode(d));
+    yield { node: d.node, ties: { network: null, ties: d.digest.ties } };
+  }
+}
+
+/** What becomes of packets that no route of their own takes. */
+function taker({ piece }: PodRoute): string {
+  const { way } = piece;
+  const dst = prefixOf(piece);
+  const [hop] = way.hops;
+  if (way.type === 'none') return 'the kernel answers that there is none';
+  if (way.type !== 'unicast' || hop === undefined) return `${way.type} ${dst} rejects packets for its pods`;
+  const by = dst === '0.0.0.0/0' ? 'the default route' : `the route to ${dst}`;
+  return `${by} takes packets for its pods${typeof hop[1] === 'number' ? ` to ${formatIp4(hop[1])}` : ''} by ${hop[0]}`;
+}
+
+function lossFinding(asked: Asked, losses: NonEmpty<Loss>, survey: PodSurvey): Finding {
+  const { node, own } = asked;
+  const [loss, ...more] = losses;
+  const { kind, part, piece } = loss.route;
+  const some = part ? ` (${formatIp4(piece.first)} to ${formatIp4(piece.last)})` : '';
+  const listed = losses.slice(0, FEW).map((l) => `${l.subnet} of ${l.peer.name}`);
+  const whose =
+    more.length === 0
+      ? `${loss.subnet}${some}, the pod subnet of ${loss.peer.name}`
+      : `the pod subnets of ${losses.length} nodes (${listed.join(', ')} and ${losses.length - FEW} more)`;
+  // what a route of somebody else's leads to may know the pods
+  const elsewhere = kind === 'missing' && piece.way.type === 'unicast' && piece.length > 0;
+  const sure = !part && !elsewhere && !own.marked && losses.every((l) => l.near && l.peer.node !== null);
+  const said: Cite[] = [];
+  if (piece.way.rule !== undefined && own.rulesAt !== null) said.push(lineOf(own.rulesAt, piece.way.rule));
+  if (piece.line > 0) said.push(lineOf(own.routesAt, piece.line));
+  const told = tell(asked, loss, survey, whose);
+  const cites = [...told.cites, ...said, loss.peer.at];
+  return {
+    key: more.length === 0 ? `${kind} ${loss.subnet}` : `${kind} many`,
+    severity: part ? 'high' : 'critical',
+    confidence: sure ? 'proven' : 'likely',
+    nodes: [node, ...losses.slice(0, MANY).flatMap((l) => l.peer.node ?? [])],
+    disprove: 'a later collection in which the route leads to the node that has the subnet',
+    remediation: remedy(asked, losses, survey.backend),
+    ...told.change,
+    message: told.message,
+    cites: isNonEmpty(cites) ? cites : [loss.peer.at],
+  };
+}
+
+interface Told {
+  readonly message: string;
+  readonly cites: readonly Cite[];
+  readonly change?: Partial<Pick<Finding, 'severity' | 'confidence' | 'latent'>>;
+}
+
+const lineOf = (file: PodDigest['routesAt'], line: number): LineCite => ({
+  kind: 'lines',
+  ...file,
+  line,
+  endLine: line,
+});
+
+function tell({ node, own }: Asked, loss: Loss, survey: PodSurvey, whose: string): Told {
+  const { route, subnet } = loss;
+  const { piece } = route;
+  if (route.kind === 'astray') return astray(route, loss, survey, `${node} routes ${whose}, to`);
+  if (route.kind === 'rejected') {
+    const by = piece.dst === '' ? 'a policy rule' : `the route ${piece.way.type} ${prefixOf(piece)}`;
+    return { message: `${node} rejects packets for ${whose}: ${by} takes them`, cites: [] };
+  }
+  const dead = own.dead.find((d) => d.dst === subnet);
+  if (dead !== undefined)
+    return { message: `${node} passes over its route to ${whose}: its device has no carrier`, cites: [dead.at] };
+  const absent: Cite = { kind: 'absent', ...own.routesAt, absent: `a route to ${subnet}` };
+  const { overlay } = own;
+  const message = `${node} has no route to ${whose}: ${taker(route)}`;
+  if (overlay !== null && !overlay.up)
+    return { message: `${message}; ${overlay.dev} is down`, cites: [absent, overlay.at] };
+  const bare = overlay === null && (own.backend ?? survey.backend) === 'vxlan';
+  return { message: bare ? `${message}; it has no flannel device` : message, cites: [absent] };
+}
+
+/** The next hop is not the node that has the subnet. A third node of the cluster may pass packets on: a detour, but it works. */
+function astray(route: Loss['route'], loss: Loss, survey: PodSurvey, lead: string): Told {
+  const { dev, via } = route as Extract<PodRoute, { kind: 'astray' }>;
+  const cites: Cite[] = [];
+  const likely = { confidence: 'likely' } as const;
+  const { name } = loss.peer;
+  if (via === null)
+    return { message: `${lead} ${dev} without a next hop: nobody there has its addresses`, cites, change: likely };
+  const hop = `${lead} ${formatIp4(via)} by ${dev}`;
+  const behind = survey.behind(via, loss);
+  if (behind === null) return { message: `${hop}: ${name} is not reached by that`, cites, change: likely };
+  if (behind.onward === null) return { message: `${hop}: that is ${behind.name}`, cites, change: likely };
+  if (!behind.onward)
+    return { message: `${hop}: that is ${behind.name}, which does not route it to ${name} either`, cites };
+  return {
+    message: `${hop}: that is ${behind.name}, by which packets take a detour as long as it forwards them`,
+    cites,
+    change: { severity: 'medium', confidence: 'likely', latent: true },
+  };
+}
+
+/** Nobody routes the subnet: what its owner says of itself did not reach the others. */
+function unroutedFinding(peer: PodPeer, by: NonEmpty<Asked>): Finding {
+  const subnet = by[0].losses.find((l) => l.peer === peer)?.subnet ?? formatIp4(peer.first);
+  const [first, ...others] = [...(peer.node === null ? [] : [peer.node]), ...by.map((n) => n.node)];
+  return {
+    key: `unrouted ${subnet}`,
+    severity: 'critical',
+    confidence: 'likely',
+    nodes: [first ?? by[0].node, ...others],
+    message: `None of the ${by.length} nodes that route other pod subnets has a route to ${subnet}, that of ${peer.name}: flannel did not announce it, or withdrew it`,
+    cites: [
+      peer.at,
+      ...by.slice(0, FEW).map(({ own }): Cite => ({ kind: 'absent', ...own.routesAt, absent: `a route to ${subnet}` })),
+    ],
+    disprove: `a later collection in which the others route ${subnet} to ${peer.name}`,
+    remediation: [
+      {
+        step: `Look at ${peer.name} first: does flanneld run there, and has its Node object the podCIDR ${subnet} and flannel’s annotations? Then restart flanneld there.`,
+        run: `kubectl get node ${shellWord(peer.name)} -o yaml | grep -E 'podCIDR|flannel.alpha'; ${restart(peer.name)}`,
+        verify: `ip route get ${formatIp4(peer.first + 10)}   # on another node`,
+        undo: 'none needed: the routes are derived from the leases',
+      },
+    ],
+  };
+}
+
+const restart = (node: string) =>
+  `kubectl -n kube-flannel delete pod -l app=flannel --field-selector ${shellWord(`spec.nodeName=${node}`)}   # or: systemctl restart flanneld`;
+
+function remedy({ node, own }: Asked, [loss, ...more]: NonEmpty<Loss>, backend: string | null): Remediation[] {
+  const { peer, subnet, route } = loss;
+  const verify = `ip route get ${formatIp4(peer.first + 10)}`;
+  const steps: Remediation[] = [
+    {
+      step: `Restart flanneld on ${node}: it writes the routes of every lease again.`,
+      run: restart(node),
+      verify,
+      undo: 'none needed: the routes are derived from the leases',
+    },
+  ];
+  const { way } = route.piece;
+  const [next] = peer.underlay;
+  const type = own.backend ?? backend;
+  if (more.length > 0 || route.part || way.rule !== undefined || (type !== 'vxlan' && type !== 'host-gw')) return steps;
+  if (type === 'host-gw' && next === undefined) return steps;
+  const to =
+    type === 'vxlan'
+      ? `via ${formatIp4(peer.first)} dev ${shellWord(own.overlay?.dev ?? 'flannel.1')} onlink`
+      : `via ${formatIp4(next ?? 0)}`;
+  const clear = route.kind === 'rejected' ? `ip route del ${way.type} ${shellWord(prefixOf(route.piece))}; ` : '';
+  steps.push({
+    step: `Until then write the route on ${node} by hand.`,
+    run: `${clear}ip route replace ${subnet} ${to}`,
+    verify,
+    undo: `ip route del ${subnet}`,
+    risk: 'flanneld does not know of it: it stays when the lease goes.',
+  });
+  return steps;
+}
