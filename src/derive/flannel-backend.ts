@@ -62,9 +62,7 @@ const DEVICES: readonly (readonly [RegExp, string])[] = [
 ];
 
 /** Its type by its configuration, else by its device; host-gw has none. null: nothing tells. */
-export function backendType(
-  source: Source<'flannelNetConf' | 'flanneldArgs' | 'links' | 'addresses'>,
-): {
+export function backendType(source: Source<'flannelNetConf' | 'flanneldArgs' | 'links' | 'addresses'>): {
   readonly type: string;
   readonly fact: Fact<'flannelNetConf' | 'links' | 'addresses'>;
   readonly span: Span;
