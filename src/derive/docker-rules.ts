@@ -32,8 +32,19 @@ export interface DockerRules {
 /** What of Docker's leads packets on: by table, from where and to which chains. DOCKER-INGRESS is swarm's own. */
 const BASE = { nat: 'PREROUTING', filter: 'FORWARD' } as const;
 const CHAIN = { nat: /^DOCKER$/, filter: /^DOCKER(-USER|-FORWARD|-ISOLATION(-STAGE-1)?)?$/ } as const;
-/** Those that only Docker makes, as a trace of it. */
-const TRACE = /^DOCKER(-|$)/;
+/** Chains that only Docker makes, as a trace of it. */
+const TRACES = [
+  'DOCKER',
+  'DOCKER-USER',
+  'DOCKER-FORWARD',
+  'DOCKER-CT',
+  'DOCKER-BRIDGE',
+  'DOCKER-INTERNAL',
+  'DOCKER-INGRESS',
+  'DOCKER-ISOLATION',
+  'DOCKER-ISOLATION-STAGE-1',
+  'DOCKER-ISOLATION-STAGE-2',
+];
 
 type NftSource = Source<'nftJson' | 'nftText'>;
 
@@ -62,8 +73,10 @@ function ofIptables(source: NftSource, rulesets: readonly Saved[], table: Docker
     reached.push(...reachedInIptables(fact, found, BASE[table], CHAIN[table]));
     const base = found.chains.get(BASE[table]);
     if (base !== undefined) bases.push({ fact, span: { line: base.line } });
-    for (const c of found.chains.values())
-      if (TRACE.test(c.name) && c.policy === null) chains.push({ fact, span: { line: c.line } });
+    for (const name of TRACES) {
+      const chain = found.chains.get(name);
+      if (chain?.policy === null) chains.push({ fact, span: { line: chain.line } });
+    }
   }
   const refused = rulesets.some((r) =>
     r.ruleset.markers.some((m) => m.kind === 'incompatible-table' && m.table === table),
@@ -84,7 +97,7 @@ function ofIptables(source: NftSource, rulesets: readonly Saved[], table: Docker
   for (const c of lines?.value.chains ?? []) {
     if (lines === null || c.family !== 'ip' || c.table !== table) continue;
     if (c.name === BASE[table]) bases.push({ fact: lines, span: { line: c.hookLine ?? c.line } });
-    else if (TRACE.test(c.name)) chains.push({ fact: lines, span: { line: c.line } });
+    else if (TRACES.includes(c.name)) chains.push({ fact: lines, span: { line: c.line } });
   }
   return { ...done, unread: refused && json.missing && lines === null };
 }

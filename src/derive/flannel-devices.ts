@@ -36,7 +36,9 @@ export function flannelDevices(source: Source<Kinds>): FlannelDevices {
     fact.value.devices.filter((d) => isFlannelVxlan(d.name) && (d.kind ?? 'vxlan') === 'vxlan').map((d) => d.name),
   );
   const used = new Map<string, { fact: Fact<'routes4'> | Fact<'routes6'>; route: Route }>();
-  for (const kind of ['routes4', 'routes6'] as const) {
+  // routes go with their device: without one for IPv6 there are none of it
+  const six = names.some((name) => name.startsWith('flannel-v6.')) || !lists.every((fact) => fact.closed);
+  for (const kind of six ? (['routes4', 'routes6'] as const) : (['routes4'] as const)) {
     const fact = source.get(kind);
     if (fact.missing) continue;
     for (const route of fact.value.routes) {

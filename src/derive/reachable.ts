@@ -11,19 +11,26 @@ export interface Reached {
 }
 
 /** A rule, as far as it says where packets go. */
-interface Way {
+interface Turn {
   /** null: packets go nowhere else by it. */
   readonly target: string | null;
   readonly goto: boolean;
   /** It is for every packet. */
   readonly always: boolean;
-  readonly place: () => Omit<Reached, 'target'>;
 }
 
-type Chains = (name: string) => readonly Way[] | undefined;
+interface Chain {
+  readonly turns: readonly Turn[];
+  place(index: number): Omit<Reached, 'target'>;
+}
+
+type Chains = (name: string) => Chain | undefined;
 
 /** Verdicts that no packet comes back from. */
 const ENDS = /^(ACCEPT|DROP|REJECT|QUEUE|NFQUEUE|DNAT|SNAT|MASQUERADE|REDIRECT|NETMAP)$/;
+
+/** kube-proxy's chains of single services and their backends. */
+const OF_SERVICES = /^KUBE-(?:SVC|SVL|EXT|XLB|FW|SEP)-/;
 
 /**
  * Every jump to a `wanted` chain that packets of the built-in chain can come to, by whatever chains lie between. What stands behind a rule
@@ -37,12 +44,13 @@ function reached(chains: Chains, from: string, wanted: RegExp): readonly Reached
     const known = ended.get(name);
     if (known !== undefined) return known;
     ended.set(name, false);
-    const ends = through(chains(name) ?? []);
+    const chain = chains(name);
+    const ends = chain !== undefined && through(chain);
     ended.set(name, ends);
     return ends;
   };
-  const through = (ways: readonly Way[]): boolean => {
-    for (const { target, goto, always, place } of ways) {
+  const through = (chain: Chain): boolean => {
+    for (const [index, { target, goto, always }] of chain.turns.entries()) {
       if (target === null) continue;
       if (ENDS.test(target)) {
         if (always) return true;
@@ -52,7 +60,9 @@ function reached(chains: Chains, from: string, wanted: RegExp): readonly Reached
         if (always) return false;
         continue;
       }
-      if (wanted.test(target)) found.push({ target, ...place() });
+      if (wanted.test(target)) found.push({ target, ...chain.place(index) });
+      // they lead to each other only
+      else if (!always && OF_SERVICES.test(target)) continue;
       const ends = walk(target);
       if (always && (goto || ends)) return ends;
     }
@@ -62,7 +72,33 @@ function reached(chains: Chains, from: string, wanted: RegExp): readonly Reached
   return found;
 }
 
+/** A jump to a service's chain: no packet comes to other chains by it. */
+const NOWHERE: Turn = { target: null, goto: false, always: false };
+/** Nodes of one cluster share the rules of a long chain: each array is read once. */
+const turns = new WeakMap<readonly string[], readonly Turn[]>();
+
 /** Only texts are looked at: a table may have 20,000 rules. */
+function turnsOf(texts: readonly string[]): readonly Turn[] {
+  let known = turns.get(texts);
+  if (known === undefined) {
+    known = texts.map((text) => {
+      // most rules of a large table are these: they need not be taken apart
+      if (text.includes(' -j KUBE-S') && text.includes(' -d ') && OF_SERVICES.test(lastWord(text))) return NOWHERE;
+      const plain = text.includes('"') ? text.replace(/"(?:[^"\\]|\\.)*"/g, '""') : text;
+      const m = /^-A \S+(.*?) -([jg]) (\S+)/.exec(plain);
+      return {
+        target: m?.[3] ?? null,
+        goto: m?.[2] === 'g',
+        always: m !== null && /^(?: -m comment --comment \S+)?$/.test(m[1] ?? ''),
+      };
+    });
+    turns.set(texts, known);
+  }
+  return known;
+}
+
+const lastWord = (text: string) => text.slice(text.lastIndexOf(' ') + 1);
+
 export function reachedInIptables(
   fact: Fact<FactKind>,
   table: IptTable,
@@ -71,22 +107,27 @@ export function reachedInIptables(
 ): readonly Reached[] {
   const chains: Chains = (name) => {
     const chain = table.chains.get(name);
-    return chain?.texts().map((text, index): Way => {
-      const plain = text.includes('"') ? text.replace(/"(?:[^"\\]|\\.)*"/g, '""') : text;
-      const m = /^-A \S+(.*?) -([jg]) (\S+)/.exec(plain);
-      return {
-        target: m?.[3] ?? null,
-        goto: m?.[2] === 'g',
-        always: m !== null && /^(?: -m comment --comment \S+)?$/.test(m[1] ?? ''),
-        place: () => {
-          const { line, outDevice } = chain.rule(index);
-          const named = outDevice !== undefined && !outDevice.negated && !outDevice.value.endsWith('+');
-          return { fact, line, out: named ? outDevice.value : null };
-        },
-      };
-    });
+    if (chain === undefined) return undefined;
+    return {
+      turns: turnsOf(chain.texts()),
+      place(index) {
+        const { line, outDevice } = chain.rule(index);
+        const named = outDevice !== undefined && !outDevice.negated && !outDevice.value.endsWith('+');
+        return { fact, line, out: named ? outDevice.value : null };
+      },
+    };
   };
   return reached(chains, from, wanted);
+}
+
+/** A rule of nft with its place. */
+interface Way extends Turn {
+  readonly place: () => Omit<Reached, 'target'>;
+}
+
+function chainOf<R>(rules: readonly R[] | undefined, way: (rule: R) => Way): Chain | undefined {
+  const turns = rules?.map(way);
+  return turns && { turns, place: (index) => (turns[index] as Way).place() };
 }
 
 type Expr = Readonly<Record<string, unknown>>;
@@ -103,7 +144,7 @@ export function reachedInNft(
     json.value.rules.filter((r) => r.family === 'ip' && r.table === table),
     (r) => r.chain,
   );
-  return reached((name) => rules.get(name)?.map((rule) => nftWay(json, text, rule)), from, wanted);
+  return reached((name) => chainOf(rules.get(name), (rule) => nftWay(json, text, rule)), from, wanted);
 }
 
 function nftWay(json: Fact<'nftJson'>, text: Fact<'nftText'> | null, rule: NftJson['rules'][number]): Way {
@@ -144,7 +185,7 @@ export function reachedInNftText(
     text.value.rules.filter((r) => r.family === 'ip' && r.table === table),
     (r) => r.chain,
   );
-  return reached((name) => rules.get(name)?.map((rule) => textWay(text, rule)), from, wanted);
+  return reached((name) => chainOf(rules.get(name), (rule) => textWay(text, rule)), from, wanted);
 }
 
 function textWay(fact: Fact<'nftText'>, { text, line }: NftText['rules'][number]): Way {

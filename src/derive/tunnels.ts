@@ -105,18 +105,16 @@ function tunnelOf(source: TunnelSource, host: HostDevice, make: Tunnel['make']):
 
 function isUsed(source: TunnelSource, device: LinkDevice): boolean | null {
   if (device.master !== undefined) return true;
-  const facts = [source.get('routes4'), source.get('routes6')];
-  const leaves = facts.some(
-    (f) =>
-      !f.missing &&
-      f.value.routes.some(
-        (r) => r.type === 'unicast' && !/^fe80:/.test(r.dst) && [r, ...r.nexthops].some((h) => h.dev === device.name),
-      ),
-  );
-  if (leaves) return true;
-  const [four, six] = facts;
-  const asked = /-v6/.test(device.name) ? six : four;
-  return asked === undefined || asked.missing || !asked.closed ? null : false;
+  const leaves = (fact: Fact<'routes4' | 'routes6'>) =>
+    fact.value.routes.some(
+      (r) => r.type === 'unicast' && !/^fe80:/.test(r.dst) && [r, ...r.nexthops].some((h) => h.dev === device.name),
+    );
+  for (const kind of ['routes4', 'routes6'] as const) {
+    const fact = source.get(kind);
+    if (!fact.missing && leaves(fact)) return true;
+  }
+  const asked = source.get(/-v6/.test(device.name) ? 'routes6' : 'routes4');
+  return asked.missing || !asked.closed ? null : false;
 }
 
 /** What the forwarding table, the device or (ipip: the next hop is the other node itself) the routes say; else what flannel announces. */
