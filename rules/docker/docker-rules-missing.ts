@@ -138,7 +138,7 @@ function judge(view: View, networks: Networks, table: DockerTable, tally: NodeTa
   const { node, source } = view;
   const backend = firewallBackend(source);
   const rules = dockerRules(source, hookNode(source).host.rules(4).rulesets, table, backend);
-  const { reached, native, chains, bases, looked } = rules;
+  const { reached, native, bases, looked } = rules;
   const jumps = reached.filter((r) => r.target === 'DOCKER');
   const covered = (n: ForwardedNetwork) =>
     native !== null || jumps.some((r) => table === 'nat' || r.out === null || r.out === n.bridge);
@@ -148,6 +148,7 @@ function judge(view: View, networks: Networks, table: DockerTable, tally: NodeTa
     tally.passed(reached.map((r) => cite(r.fact, { line: r.line })));
     return;
   }
+  const chains = rules.chains();
   const what = `whether packets come to Docker’s rules of ${table}`;
   const open = openQuestions(view, table, rules);
   const writes = writesRules(source);

@@ -20,7 +20,7 @@ export interface DockerRules {
   /** The base chain that dockerd makes where it uses nft itself, when it has rules. */
   readonly native: Told | null;
   /** Chains of Docker in the table, jumped to or not. */
-  readonly chains: readonly Told[];
+  chains(): readonly Told[];
   /** The built-in chain that has to lead to them, wherever the table is. */
   readonly bases: readonly Told[];
   /** Files that would show Docker's rules if there were any. */
@@ -56,14 +56,13 @@ export function dockerRules(
   backend: 'iptables' | 'nftables' | null,
 ): DockerRules {
   const own = backend === 'iptables' ? { native: null, looked: [] } : dockerBridges(source, table);
-  const none = { reached: [], chains: [], bases: [], looked: [], unread: false };
+  const none = { reached: [], chains: () => [], bases: [], looked: [], unread: false };
   const written = backend === 'nftables' ? none : ofIptables(source, rulesets, table);
   return { ...written, native: own.native, looked: [...new Set([...written.looked, ...own.looked])] };
 }
 
 function ofIptables(source: NftSource, rulesets: readonly Saved[], table: DockerTable): Omit<DockerRules, 'native'> {
   const reached: Reached[] = [];
-  const chains: Told[] = [];
   const bases: Told[] = [];
   const looked: Fact<FactKind>[] = [];
   for (const { fact, ruleset } of rulesets) {
@@ -73,15 +72,19 @@ function ofIptables(source: NftSource, rulesets: readonly Saved[], table: Docker
     reached.push(...reachedInIptables(fact, found, BASE[table], CHAIN[table]));
     const base = found.chains.get(BASE[table]);
     if (base !== undefined) bases.push({ fact, span: { line: base.line } });
-    for (const name of TRACES) {
-      const chain = found.chains.get(name);
-      if (chain?.policy === null) chains.push({ fact, span: { line: chain.line } });
-    }
   }
   const refused = rulesets.some((r) =>
     r.ruleset.markers.some((m) => m.kind === 'incompatible-table' && m.table === table),
   );
-  const done = { reached, chains, bases, looked };
+  // of a table that is whole nobody asks
+  const saved = () =>
+    rulesets.flatMap(({ fact, ruleset }): readonly Told[] =>
+      TRACES.flatMap((name) => {
+        const chain = ruleset.tables.get(table)?.chains.get(name);
+        return chain?.policy === null ? [{ fact, span: { line: chain.line } }] : [];
+      }),
+    );
+  const done = { reached, chains: saved, bases, looked };
   if (rulesets.some((r) => r.backend === 'nft') && !refused) return { ...done, unread: false };
   // the tables of iptables-nft are nft tables: what was not printed by the one is read from the other
   const json = source.get('nftJson');
@@ -94,12 +97,14 @@ function ofIptables(source: NftSource, rulesets: readonly Saved[], table: Docker
     looked.push(lines);
     reached.push(...reachedInNftText(lines, table, BASE[table], CHAIN[table]));
   }
+  const listed: Told[] = [];
   for (const c of lines?.value.chains ?? []) {
     if (lines === null || c.family !== 'ip' || c.table !== table) continue;
     if (c.name === BASE[table]) bases.push({ fact: lines, span: { line: c.hookLine ?? c.line } });
-    else if (TRACES.includes(c.name)) chains.push({ fact: lines, span: { line: c.line } });
+    else if (TRACES.includes(c.name)) listed.push({ fact: lines, span: { line: c.line } });
   }
-  return { ...done, unread: refused && json.missing && lines === null };
+  const chains = () => [...saved(), ...listed];
+  return { ...done, chains, unread: refused && json.missing && lines === null };
 }
 
 /** Since Docker 29: table docker-bridges. */
