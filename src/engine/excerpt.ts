@@ -5,7 +5,7 @@ import type { Cite } from '../rule/index.ts';
 export interface Excerpt {
   /** Text of the cited lines, joined by newlines and clipped; `text` of a cite in JSON. */
   readonly text: string;
-  /** Numbered lines from at most three before to three after, each clipped. */
+  /** Numbered lines from at most three before to three after, each clipped; none where only the text was asked for. */
   readonly context: readonly { readonly line: number; readonly text: string; readonly cited: boolean }[];
 }
 
@@ -48,12 +48,17 @@ function near(text: string, line: number): { line: number; at: number } {
   return { line, at: index.lines.startOf(line) };
 }
 
-export function resolveCite(cite: Cite, textOf: (node: string, path: string) => string | null): ResolvedCite {
+/** `around`: lines of context on each side; 0: the cited text alone, which is all that is shown of a proof. */
+export function resolveCite(
+  cite: Cite,
+  textOf: (node: string, path: string) => string | null,
+  around: 0 | 3 = 3,
+): ResolvedCite {
   if (cite.kind !== 'lines') return cite;
   const text = textOf(cite.node, cite.path);
   if (text === null) return cite;
-  const from = Math.max(1, cite.line - 3);
-  const to = Math.min(cite.endLine, cite.line + MAX_LINES - 1) + 3;
+  const from = Math.max(1, cite.line - around);
+  const to = Math.min(cite.endLine, cite.line + MAX_LINES - 1) + around;
   const context: { line: number; text: string; cited: boolean }[] = [];
   const cited: string[] = [];
   let pos = near(text, from);
@@ -64,7 +69,7 @@ export function resolveCite(cite: Cite, textOf: (node: string, path: string) => 
     let content = text.slice(bounds[0], bounds[1]).replace(/\r$/, '');
     const isCited = n >= cite.line && n <= cite.endLine;
     if (isCited && cite.col !== undefined) content = window(content, cite.col, cite.length ?? CLIP);
-    context.push({ line: n, text: clip(content), cited: isCited });
+    if (around > 0) context.push({ line: n, text: clip(content), cited: isCited });
     if (isCited) cited.push(clip(content));
   }
   if (cited.length === 0) return cite;

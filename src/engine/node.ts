@@ -58,7 +58,7 @@ export function judgeNode(
   const textOf = (_node: string, path: string) => evidence.textAt(path);
   const resolve = (cites: readonly Parameters<typeof resolveCite>[0][]) => cites.map((c) => resolveCite(c, textOf));
   const take = (rule: AnyRule, verdict: NodeVerdict) => {
-    answers[rule.id] = answerOf(verdict, resolve);
+    answers[rule.id] = answerOf(verdict, (cites) => cites.map((c) => resolveCite(c, textOf, 0)));
     if (verdict.kind === 'findings')
       for (const f of verdict.findings) found.push({ ...f, rule: rule.id, cites: resolve(f.cites) });
   };
