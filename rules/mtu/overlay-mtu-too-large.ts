@@ -6,7 +6,7 @@ import { containerBridges, isFlannel, isUp } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import type { At, Tunnel } from '../../src/derive/tunnels.ts';
 import { deviceNamed, inUse, TUNNEL_KINDS, tunnelsOf } from '../../src/derive/tunnels.ts';
-import { buildNode, type NetNode, routeTo } from '../../src/net/index.ts';
+import { buildNode, loneRoute, type NetNode, routeTo } from '../../src/net/index.ts';
 import type { Cite, Finding, Undecided } from '../../src/rule/index.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -130,8 +130,16 @@ function waysOf(
     if (!devices.has(name)) devices.set(name, deviceNamed(source, name));
     return devices.get(name);
   };
+  // most peers share one route
+  const answers = new Map<object, ReturnType<typeof routeTo>>();
+  const routeOf = (address: string) => {
+    const lone = loneRoute(host, address);
+    if (lone === null) return routeTo(host, address);
+    if (!answers.has(lone)) answers.set(lone, routeTo(host, address));
+    return answers.get(lone) ?? null;
+  };
   for (const { address, fact, span } of tunnel.remotes) {
-    const route = routeTo(host, address);
+    const route = routeOf(address);
     const out = route === null ? undefined : named(route.dev);
     if (route === null || out?.device.mtu === undefined || out.device.name === tunnel.device.name) {
       lost.push(address);

@@ -260,6 +260,13 @@ export function routeTo(node: NetNode, dst: string): RouteAnswer | null {
   return addr === null ? null : unicastTo(node, { ...keyTo(addr), proto: TCP });
 }
 
+/** The route that alone decides for an address, one object for all addresses that it is for; null: ask `routeTo`. */
+export function loneRoute(node: NetNode, dst: string): object | null {
+  const addr = parseAddr(dst);
+  if (addr === null) return null;
+  return node.host.routing(typeof addr === 'number' ? 4 : 6).plainHop(addr)?.route ?? null;
+}
+
 function unicastTo(node: NetNode, key: RouteKey): RouteAnswer | null {
   const [answer] = node.host.routing(typeof key.dst === 'number' ? 4 : 6).lookup(key);
   return answer?.type === 'unicast' ? answer : null;

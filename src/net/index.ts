@@ -5,6 +5,7 @@ export {
   askInput,
   type Decider,
   decidedBy,
+  loneRoute,
   type NatAnswer,
   routeThrough,
   routeTo,
