@@ -2,6 +2,7 @@ import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
 import type { ContainerBridge } from '../../src/derive/devices.ts';
 import { containerBridges, isUp, tellsPorts } from '../../src/derive/devices.ts';
+import { putBack } from '../../src/derive/gateway-remedy.ts';
 import { configuredGateways, defaultGateway, type Gateway, gatewaysOf, leadsTo } from '../../src/derive/gateways.ts';
 import { bridgePortsFound, type CableEnd, type ContainerPort, cableEnds } from '../../src/derive/ports.ts';
 import { sysctl } from '../../src/derive/settings.ts';
@@ -246,7 +247,6 @@ export const rule = defineNodeRule({
         confidence: 'proven' | 'likely',
         elsewhere?: LinkDevice,
       ): void {
-        const word = shellWord(name);
         const four = device.addresses.filter((a) => a.family === 4);
         const has =
           four.length === 0 ? 'no IPv4 address' : four.map((a) => `${a.address}/${a.prefixLength}`).join(', ');
@@ -255,20 +255,8 @@ export const rule = defineNodeRule({
             ? 'its containers are given'
             : `${count(ends.length)} on it ${ends.length === 1 ? 'has' : 'have'}`;
         const place = elsewhere === undefined ? '' : ` (now on ${elsewhere.name})`;
-        const added = shellWord(`${gateway.address}/${gateway.bits ?? 24}`);
         const moved = elsewhere?.addresses.find((a) => a.address === gateway.address);
-        const from =
-          elsewhere === undefined || moved === undefined
-            ? null
-            : { dev: shellWord(elsewhere.name), address: shellWord(`${moved.address}/${moved.prefixLength}`) };
         const [shownAddress] = four;
-        const put: Remediation = {
-          step: `Put ${gateway.address} back on ${name}${elsewhere === undefined ? '' : `, and take it from ${elsewhere.name}`}.`,
-          run: `${from === null ? '' : `ip addr del ${from.address} dev ${from.dev}; `}ip addr add ${added} brd + dev ${word}`,
-          verify: `ip -4 addr show dev ${word}; ip -4 route show dev ${word}`,
-          undo: `ip addr del ${added} dev ${word}${from === null ? '' : `; ip addr add ${from.address} dev ${from.dev}`}`,
-          risk: 'Where the bridge was given a new range on purpose, make its containers anew instead: then they take the new gateway.',
-        };
         const docker = !dockerNetworks.missing && dockerNetworks.value.networks.some((n) => n.bridge === name);
         found.push({
           key: `${name} ${four.length === 0 ? 'addressless' : gateway.address}`,
@@ -283,18 +271,7 @@ export const rule = defineNodeRule({
           ],
           disprove: `something else on ${name} that answers for ${gateway.address}`,
           remediation: [
-            put,
-            ...(docker
-              ? [
-                  {
-                    step: 'Or restart docker, which gives its bridges their addresses back.',
-                    run: 'systemctl restart docker',
-                    verify: `ip -4 addr show dev ${word}`,
-                    undo: 'none needed',
-                    risk: 'Without live-restore every container of the node restarts.',
-                  },
-                ]
-              : []),
+            ...putBack(name, gateway, elsewhere === undefined ? null : { on: elsewhere, moved }, docker),
             KEEP_OFF,
           ],
         });

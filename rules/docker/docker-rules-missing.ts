@@ -61,16 +61,22 @@ export const rule = defineNodeRule({
     const networks = judged(view);
     if (!('all' in networks)) return networks;
     const tally = new NodeTally(view.node.id);
-    judge(view, networks.all, 'filter', tally);
-    judge(view, networks.all, 'nat', tally);
-    return tally.verdict(runs(view, networks.all[0]));
+    judge(view, networks, 'filter', tally);
+    judge(view, networks, 'nat', tally);
+    return tally.verdict(networks.runs(networks.all[0]));
   },
 });
 
 type Networks = NonEmpty<ForwardedNetwork>;
 
+interface Judged {
+  readonly all: Networks;
+  /** That dockerd runs, with a network here. */
+  runs(network: ForwardedNetwork): NonEmpty<Cite>;
+}
+
 /** Docker's networks of which the rules are asked for; else the answer. */
-function judged(view: View): { readonly all: Networks } | NodeVerdict {
+function judged(view: View): Judged | NodeVerdict {
   const { node, wants, source } = view;
   const { dockerdArgs, dockerNetworks, dockerUnit, addresses } = wants;
   if (dockerdArgs.missing && dockerdArgs.lookedFor) return notApplicable('dockerd does not run on this node');
@@ -109,7 +115,18 @@ function judged(view: View): { readonly all: Networks } | NodeVerdict {
   if (addresses.missing)
     return unknown(node.id, `whether Docker’s bridges are on this node: ip.addr ${addresses.because}`, ['ip.addr']);
   const all = forwardedNetworks(source, dockerNetworks, addresses);
-  if (isNonEmpty(all)) return { all };
+  if (isNonEmpty(all)) {
+    const process = dockerdArgs.missing ? undefined : dockerdArgs.value.processes[0];
+    return {
+      all,
+      runs: ({ device, line }) => [
+        dockerdArgs.missing || process === undefined
+          ? cite(dockerNetworks, { line })
+          : cite(dockerdArgs, { line: process.line }),
+        cite(addresses, { line: device.line }),
+      ],
+    };
+  }
   const there = addresses.value.devices.some((d) => external.some((n) => n.bridge === d.name));
   const shown = addresses.value.devices.some((d) => d.addresses.length > 0);
   if (there && shown && isClosed(addresses))
@@ -121,20 +138,9 @@ function judged(view: View): { readonly all: Networks } | NodeVerdict {
   return unknown(node.id, because, there ? ['ip.addr'] : ['docker.info-json', 'ip.addr']);
 }
 
-/** That dockerd runs, with a network here. */
-function runs({ wants }: View, { device, line }: ForwardedNetwork): NonEmpty<Cite> {
-  const { addresses, dockerdArgs, dockerNetworks } = wants;
-  const process = dockerdArgs.missing ? undefined : dockerdArgs.value.processes[0];
-  const cites: Cite[] = [];
-  if (!dockerdArgs.missing && process !== undefined) cites.push(cite(dockerdArgs, { line: process.line }));
-  else if (!dockerNetworks.missing) cites.push(cite(dockerNetworks, { line }));
-  if (!addresses.missing) cites.push(cite(addresses, { line: device.line }));
-  return cites as unknown as NonEmpty<Cite>;
-}
-
 const isDockerOption = (name: string) => name.startsWith('com.docker.network.');
 
-function judge(view: View, networks: Networks, table: DockerTable, tally: NodeTally): void {
+function judge(view: View, { all: networks, runs }: Judged, table: DockerTable, tally: NodeTally): void {
   const { node, source } = view;
   const backend = firewallBackend(source);
   const rules = dockerRules(source, hookNode(source).host.rules(4).rulesets, table, backend);
@@ -177,7 +183,7 @@ function judge(view: View, networks: Networks, table: DockerTable, tally: NodeTa
     // what cuts off others' pods may be something else
     latent: effect.severity === 'medium' || mixed(view, networks),
     message: `Docker runs on ${node.id}, but ${missing.says}: ${effect.says}`,
-    cites: [...runs(view, lost[0]), ...proofs, ...places.values()],
+    cites: [...runs(lost[0]), ...proofs, ...places.values()],
     remediation: [
       restartDocker(source, program, nft),
       ...(table === 'filter' && !nft ? [userRules(program)] : []),

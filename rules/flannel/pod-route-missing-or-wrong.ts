@@ -3,9 +3,11 @@ import { prefixOf } from '../../src/core/route-map.ts';
 import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty, type NonEmpty } from '../../src/core/span.ts';
 import { clusterGroups, clusterTies } from '../../src/derive/cluster.ts';
+import { NOTHING_TO_UNDO, restartFlannel } from '../../src/derive/flannel-remedy.ts';
 import { podAsker } from '../../src/derive/pod-asker.ts';
 import { type PodPeer, podPlaces } from '../../src/derive/pod-peers.ts';
 import type { PodRoute } from '../../src/derive/pod-route.ts';
+import { podRouteRemedy } from '../../src/derive/pod-route-remedy.ts';
 import {
   type Asked,
   type Loss,
@@ -15,15 +17,7 @@ import {
   podNode,
 } from '../../src/derive/pod-survey.ts';
 import { buildNode, routeMap } from '../../src/net/index.ts';
-import type {
-  Cite,
-  ClusterDigests,
-  ClusterVerdict,
-  Finding,
-  LineCite,
-  Remediation,
-  Undecided,
-} from '../../src/rule/index.ts';
+import type { Cite, ClusterDigests, ClusterVerdict, Finding, LineCite, Undecided } from '../../src/rule/index.ts';
 import { defineClusterRule } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
@@ -45,9 +39,9 @@ export const rule = defineClusterRule({
   remediation: [
     {
       step: 'Read in the log of flanneld why it did not write the route, then restart it on that node: it writes those of every lease again.',
-      run: 'kubectl -n kube-flannel delete pod -l app=flannel --field-selector spec.nodeName=<node>   # or: systemctl restart flanneld',
+      run: restartFlannel('<node>'),
       verify: 'ip route get <address of a pod there>',
-      undo: 'none needed: the routes are derived from the leases',
+      undo: NOTHING_TO_UNDO,
     },
     {
       step: 'Take away what else writes routes into the pod range: static routes of the distribution, VPN clients, another CNI plugin.',
@@ -181,7 +175,7 @@ function lossFinding(asked: Asked, losses: NonEmpty<Loss>, survey: PodSurvey): F
     confidence: sure ? 'proven' : 'likely',
     nodes: [node, ...losses.slice(0, MANY).flatMap((l) => l.peer.node ?? [])],
     disprove: 'a later collection in which the route leads to the node that has the subnet',
-    remediation: remedy(asked, losses, survey.backend),
+    remediation: podRouteRemedy(asked, losses, survey.backend),
     ...told.change,
     message: told.message,
     cites: isNonEmpty(cites) ? cites : [loss.peer.at],
@@ -260,44 +254,10 @@ function unroutedFinding(peer: PodPeer, by: NonEmpty<Asked>): Finding {
     remediation: [
       {
         step: `Look at ${peer.name} first: does flanneld run there, and has its Node object the podCIDR ${subnet} and flannel’s annotations? Then restart flanneld there.`,
-        run: `kubectl get node ${shellWord(peer.name)} -o yaml | grep -E 'podCIDR|flannel.alpha'; ${restart(peer.name)}`,
+        run: `kubectl get node ${shellWord(peer.name)} -o yaml | grep -E 'podCIDR|flannel.alpha'; ${restartFlannel(peer.name)}`,
         verify: `ip route get ${formatIp4(peer.first + 10)}   # on another node`,
-        undo: 'none needed: the routes are derived from the leases',
+        undo: NOTHING_TO_UNDO,
       },
     ],
   };
-}
-
-const restart = (node: string) =>
-  `kubectl -n kube-flannel delete pod -l app=flannel --field-selector ${shellWord(`spec.nodeName=${node}`)}   # or: systemctl restart flanneld`;
-
-function remedy({ node, own }: Asked, [loss, ...more]: NonEmpty<Loss>, backend: string | null): Remediation[] {
-  const { peer, subnet, route } = loss;
-  const verify = `ip route get ${formatIp4(peer.first + 10)}`;
-  const steps: Remediation[] = [
-    {
-      step: `Restart flanneld on ${node}: it writes the routes of every lease again.`,
-      run: restart(node),
-      verify,
-      undo: 'none needed: the routes are derived from the leases',
-    },
-  ];
-  const { way } = route.piece;
-  const [next] = peer.underlay;
-  const type = own.backend ?? backend;
-  if (more.length > 0 || route.part || way.rule !== undefined || (type !== 'vxlan' && type !== 'host-gw')) return steps;
-  if (type === 'host-gw' && next === undefined) return steps;
-  const to =
-    type === 'vxlan'
-      ? `via ${formatIp4(peer.first)} dev ${shellWord(own.overlay?.dev ?? 'flannel.1')} onlink`
-      : `via ${formatIp4(next ?? 0)}`;
-  const clear = route.kind === 'rejected' ? `ip route del ${way.type} ${shellWord(prefixOf(route.piece))}; ` : '';
-  steps.push({
-    step: `Until then write the route on ${node} by hand.`,
-    run: `${clear}ip route replace ${subnet} ${to}`,
-    verify,
-    undo: `ip route del ${subnet}`,
-    risk: 'flanneld does not know of it: it stays when the lease goes.',
-  });
-  return steps;
 }

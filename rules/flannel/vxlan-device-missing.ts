@@ -11,6 +11,7 @@ import {
   otherWay,
   type Shown,
 } from '../../src/derive/flannel-devices.ts';
+import { restartFlannel } from '../../src/derive/flannel-remedy.ts';
 import { peerRoutes } from '../../src/derive/pods.ts';
 import { flag } from '../../src/derive/settings.ts';
 import type { Cite, Confidence, Finding, Remediation, Undecided } from '../../src/rule/index.ts';
@@ -28,7 +29,7 @@ import { REF } from '../../src/rule/references.ts';
 
 const RESTART: Remediation = {
   step: 'Restart flannel on the node: it makes the device, its address, routes and entries again (with k3s: restart k3s or k3s-agent).',
-  run: 'kubectl -n kube-flannel delete pod -l app=flannel --field-selector spec.nodeName=<node>   # or: systemctl restart flanneld',
+  run: restartFlannel('<node>'),
   verify: 'ip -d link show type vxlan; ip route | grep flannel',
   undo: 'none needed: the device is derived from the lease',
 };
@@ -237,7 +238,7 @@ export const rule = defineNodeRule({
         ...(latent ? { latent } : {}),
         disprove: 'a flannel backend other than vxlan, or a cluster of this node alone',
         remediation: remediation.map((r) =>
-          r === RESTART ? { ...r, run: r.run?.replace('<node>', shellWord(node.hostname ?? node.id)) ?? '' } : r,
+          r === RESTART ? { ...r, run: restartFlannel(node.hostname ?? node.id) } : r,
         ),
       });
     }

@@ -1,5 +1,6 @@
 import type { ClusterTies } from '../../src/derive/cluster.ts';
 import { clusterGroups } from '../../src/derive/cluster.ts';
+import { restartFlannel } from '../../src/derive/flannel-remedy.ts';
 import { type Announced, announcedLeases, type Lease } from '../../src/derive/k8s-leases.ts';
 import type { Peer, Vtep } from '../../src/derive/overlay.ts';
 import { overlayPeers, vteps } from '../../src/derive/overlay.ts';
@@ -46,7 +47,7 @@ export const rule = defineClusterRule({
   remediation: [
     {
       step: 'Restart flannel on the node that has the wrong entries: it adds those of every lease again.',
-      run: 'kubectl -n kube-flannel delete pod -l app=flannel --field-selector spec.nodeName=<node>   # or: systemctl restart flanneld',
+      run: restartFlannel('<node>'),
       verify: 'bridge fdb show dev flannel.1; ip neigh show dev flannel.1',
       undo: 'none needed: the entries are derived from the leases',
     },

@@ -200,7 +200,7 @@ function inSegment(segment: string, odd: Group, most: Group): Finding {
     confidence: 'likely',
     nodes: nodesOf(odd, most),
     message: `The underlay’s MTU differs in ${segment}: ${a.mtu} on ${names(odd)} (${a.dev}), ${b.mtu} on ${names(most)} (${b.dev}); ${effect}`,
-    cites: cites(odd, most, (d) => d.underlay),
+    cites: cites(a, odd, most, (d) => d.underlay),
     disprove: `a router between them, or a ping -M do of ${Math.max(a.mtu, b.mtu)} bytes that is answered`,
   };
 }
@@ -213,7 +213,7 @@ function acrossSegments(odd: Group, most: Group): Finding {
     confidence: 'possible',
     nodes: nodesOf(odd, most),
     message: `The underlay’s MTU differs between segments: ${a.mtu} on ${names(odd)} (${a.dev}), ${b.mtu} on ${names(most)} (${b.dev}); a router between them may cut what is larger, or tell the sender by ICMP, where that is not filtered`,
-    cites: cites(odd, most, (d) => d.underlay),
+    cites: cites(a, odd, most, (d) => d.underlay),
     disprove: 'a router between the segments that sends fragments or "fragmentation needed"',
   };
 }
@@ -233,7 +233,7 @@ function ofOverlay(what: string, odd: Group, most: Group): Finding {
     confidence: 'proven',
     nodes: nodesOf(odd, most),
     message: `The overlay’s MTU differs: ${a.mtu} on ${names(odd)} (${a.dev}), ${b.mtu} on ${names(most)} (${b.dev}); ${effect}`,
-    cites: cites(odd, most, (d) => d.overlay),
+    cites: cites(a, odd, most, (d) => d.overlay),
     disprove: 'the devices belong to different overlays',
   };
 }
@@ -267,10 +267,13 @@ const nodesOf = (odd: Group, most: Group): readonly [string, ...string[]] => [
   ...(odd.length === most.length ? most.map((m) => m.node) : []),
 ];
 
-const cites = (odd: Group, most: Group, of: (d: Mtus) => Mtu | null): readonly [Cite, ...Cite[]] =>
-  [...odd.slice(0, SHOWN), ...most.slice(0, odd.length === most.length ? SHOWN : 1)].flatMap(
+/** `lead`: what the first of `odd` has. */
+const cites = (lead: Mtu, odd: Group, most: Group, of: (d: Mtus) => Mtu | null): readonly [Cite, ...Cite[]] => [
+  lead.cite,
+  ...[...odd.slice(1, SHOWN), ...most.slice(0, odd.length === most.length ? SHOWN : 1)].flatMap(
     (m) => of(m.digest)?.cite ?? [],
-  ) as unknown as readonly [Cite, ...Cite[]];
+  ),
+];
 
 const verb = (members: Group, one: string, many: string) => (members.length === 1 ? one : many);
 

@@ -1,9 +1,10 @@
-import { prefixCovers } from '../../src/core/address.ts';
 import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
 import type { HostDevice, Source } from '../../src/derive/devices.ts';
-import { containerBridges, isFlannel, isUp } from '../../src/derive/devices.ts';
+import { isFlannel, isUp } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
+import { largestPod } from '../../src/derive/pod-mtu.ts';
+import { remakeFlannelDevice } from '../../src/derive/tunnel-remedy.ts';
 import type { At, Tunnel } from '../../src/derive/tunnels.ts';
 import { deviceNamed, inUse, TUNNEL_KINDS, tunnelsOf } from '../../src/derive/tunnels.ts';
 import { buildNode, loneRoute, type NetNode, routeTo } from '../../src/net/index.ts';
@@ -231,37 +232,16 @@ function tooLarge(
       },
       ...(isFlannel(name)
         ? [
-            {
+            remakeFlannelDevice(node, name, {
               step: 'Flannel keeps a device whose VNI, port and addresses are right: for a lasting change remove it, restart flannel on the node, and recreate its pods.',
-              run: `ip link del ${shellWord(name)}; kubectl -n kube-flannel delete pod -l app=flannel --field-selector ${shellWord(`spec.nodeName=${node}`)}   # or: systemctl restart flanneld`,
               verify: `ip link show ${shellWord(name)}; grep FLANNEL_MTU /run/flannel/subnet.env`,
               undo: 'restart flannel again after the MTU under it is as it was',
-              risk: 'Overlay traffic of the node stops for the seconds that the device is made anew.',
-            },
+            }),
           ]
         : []),
     ],
     disprove: `packets of ${mtu + tunnel.overhead} bytes that leave by ${way.device.name} in one piece`,
   };
-}
-
-/** The container device with the largest MTU on the bridges of the pod network; null: there is none, or not all are known. */
-function largestPod(
-  source: Source<'links' | 'addresses' | 'flannelEnv' | 'bridges' | 'sysfs' | 'dockerNetworks'>,
-): (HostDevice & { readonly mtu: number }) | null {
-  const network = flannelLease(source)?.network?.prefix;
-  const addresses = source.get('addresses');
-  if (network === undefined || addresses.missing || !addresses.closed) return null;
-  const ports = containerBridges(source)
-    .filter((b) => b.prefixes.some((p) => prefixCovers(network, p.prefix)))
-    .flatMap((b) => b.ports);
-  let largest: (HostDevice & { mtu: number }) | null = null;
-  for (const port of ports) {
-    const device = addresses.value.devices.find((d) => d.name === port);
-    if (device?.mtu === undefined) return null;
-    if (largest === null || device.mtu > largest.mtu) largest = { device, fact: addresses, mtu: device.mtu };
-  }
-  return largest;
 }
 
 /** FLANNEL_MTU is what pods get: flanneld writes it from the same number that it makes its IPv4 device with (the IPv6 one is 20 smaller). */
@@ -294,13 +274,11 @@ function unlikeLease(
         : `FLANNEL_MTU on ${node} is ${told}, but ${name} has MTU ${mtu}: flannel kept a device that it made under another configuration; packets of new pods fit`,
       cites: [cite(lease.fact, lease.mtu), cite(tunnel.fact, tunnel.device)],
       remediation: [
-        {
+        remakeFlannelDevice(node, name, {
           step: 'Remove the device and restart flannel on the node, so that both come from one number; recreate pods that were made meanwhile.',
-          run: `ip link del ${shellWord(name)}; kubectl -n kube-flannel delete pod -l app=flannel --field-selector ${shellWord(`spec.nodeName=${node}`)}   # or: systemctl restart flanneld`,
           verify: `grep FLANNEL_MTU /run/flannel/subnet.env; ip link show ${shellWord(name)}`,
           undo: `ip link set ${shellWord(name)} mtu ${mtu}`,
-          risk: 'Overlay traffic of the node stops for the seconds that the device is made anew.',
-        },
+        }),
       ],
       disprove: `a flannel that writes another MTU than that of ${name} on purpose`,
     },

@@ -1,0 +1,45 @@
+import { formatIp4 } from '../core/address.ts';
+import { prefixOf } from '../core/route-map.ts';
+import { shellWord } from '../core/shell.ts';
+import type { NonEmpty } from '../core/span.ts';
+import { NOTHING_TO_UNDO, restartFlannel } from './flannel-remedy.ts';
+import type { Asked, Loss } from './pod-survey.ts';
+import type { Step } from './step.ts';
+
+type RouteStep = Omit<Step, 'risk'> & Partial<Pick<Step, 'risk'>>;
+
+/** flanneld writes the routes again; a single route of vxlan or host-gw may be written by hand until then. `backend`: that of the cluster. */
+export function podRouteRemedy(
+  { node, own }: Asked,
+  [loss, ...more]: NonEmpty<Loss>,
+  backend: string | null,
+): readonly RouteStep[] {
+  const { peer, subnet, route } = loss;
+  const verify = `ip route get ${formatIp4(peer.first + 10)}`;
+  const restarted: RouteStep = {
+    step: `Restart flanneld on ${node}: it writes the routes of every lease again.`,
+    run: restartFlannel(node),
+    verify,
+    undo: NOTHING_TO_UNDO,
+  };
+  const { way } = route.piece;
+  const [next] = peer.underlay;
+  const type = own.backend ?? backend;
+  if (more.length > 0 || route.part || way.rule !== undefined) return [restarted];
+  if (type !== 'vxlan' && (type !== 'host-gw' || next === undefined)) return [restarted];
+  const to =
+    type === 'vxlan'
+      ? `via ${formatIp4(peer.first)} dev ${shellWord(own.overlay?.dev ?? 'flannel.1')} onlink`
+      : `via ${formatIp4(next ?? 0)}`;
+  const clear = route.kind === 'rejected' ? `ip route del ${way.type} ${shellWord(prefixOf(route.piece))}; ` : '';
+  return [
+    restarted,
+    {
+      step: `Until then write the route on ${node} by hand.`,
+      run: `${clear}ip route replace ${subnet} ${to}`,
+      verify,
+      undo: `ip route del ${subnet}`,
+      risk: 'flanneld does not know of it: it stays when the lease goes.',
+    },
+  ];
+}
