@@ -26,7 +26,7 @@ async function main() {
     work,
     memory,
     cases: new Set(),
-    program: options.program ?? join(root, 'bin/netcase.mjs'),
+    program: options.program ?? join(root, 'bin/netcase.cjs'),
     tick: () => {
       if (process.stderr.isTTY) process.stderr.write('.');
     },

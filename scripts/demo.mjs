@@ -9,7 +9,7 @@ process.chdir(root);
 for (const old of ['demo.netcase', 'incident.html', 'incident.md', 'incident.json']) rmSync(old, { force: true });
 
 const run = (...args) =>
-  spawnSync(process.execPath, ['bin/netcase.mjs', ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+  spawnSync(process.execPath, ['bin/netcase.cjs', ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
 const analysed = run(
   'analyze',
   'fixtures/bundles/demo',

@@ -11,7 +11,7 @@ const work = mkdtempSync(join(tmpdir(), 'netcase-picture-'));
 const report = join(work, 'incident.html');
 const ran = spawnSync(
   process.execPath,
-  ['bin/netcase.mjs', 'analyze', 'fixtures/bundles/demo', '--case', join(work, 'demo.netcase'), '-o', report],
+  ['bin/netcase.cjs', 'analyze', 'fixtures/bundles/demo', '--case', join(work, 'demo.netcase'), '-o', report],
   { cwd: root, encoding: 'utf8', env: { ...process.env, SOURCE_DATE_EPOCH: '1795451272' } },
 );
 if (ran.status !== 1) throw new Error(`netcase analyze ended with ${ran.status}: ${ran.stderr}`);

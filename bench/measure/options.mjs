@@ -9,7 +9,7 @@ export const USAGE = `npm run bench -- [--quick] [--only ${BENCHES.join(',')}] [
   --runs N       kept rounds of each (default 5, quick 3)
   --work DIR     where fleets and cases go (default: netcase-bench in the temporary folder); fleets are kept for the next run
   --json FILE    the figures as JSON too
-  --program FILE measure this bin/netcase.mjs instead of building the one of this checkout
+  --program FILE measure this bin/netcase.cjs instead of building the one of this checkout
 `;
 
 export function parseArguments(argv) {

@@ -1,4 +1,4 @@
-import { Parser } from 'tar';
+import { Parser } from 'tar/parse';
 import type { Limits, Problems } from './model.ts';
 import { Refusal } from './model.ts';
 import { displayName } from './names.ts';

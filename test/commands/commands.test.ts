@@ -28,7 +28,7 @@ const bundles = readdirSync(demo)
   .sort()
   .map((n) => join(demo, n));
 const kase = join(dir, 'demo.netcase');
-const bin = join(root, 'bin/netcase.mjs');
+const bin = join(root, 'bin/netcase.cjs');
 let made = 0;
 const fresh = () => {
   made += 1;

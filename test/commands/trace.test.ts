@@ -190,7 +190,7 @@ describe('what a trace loads', () => {
       const around = ranges.filter((r) => r.startOffset <= at && at < r.endOffset);
       return around.sort((a, b) => a.endOffset - a.startOffset - (b.endOffset - b.startOffset))[0]?.count;
     };
-    expect([ran('SqliteQueryCompiler = class'), ran('incident/incident.njk')]).toEqual([0, 0]);
+    expect([ran('SqliteQueryCompiler=class'), ran('incident/incident.njk')]).toEqual([0, 0]);
     expect(ran('return withNetCase(')).toBe(1);
   });
 });

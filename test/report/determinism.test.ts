@@ -44,7 +44,7 @@ function run(
   const sh = (rest: readonly string[]) =>
     spawnSync(
       'sh',
-      ['-c', `umask ${umask}; exec "$@"`, 'sh', process.execPath, join(root, 'bin/netcase.mjs'), ...rest],
+      ['-c', `umask ${umask}; exec "$@"`, 'sh', process.execPath, join(root, 'bin/netcase.cjs'), ...rest],
       { cwd, env },
     );
   const made = sh([...args, '--format', 'html', '--format', 'md', '--format', 'json', '-o', 'out.html']);

@@ -55,7 +55,7 @@ export function netcase(
   return new Promise((resolve) => {
     const child = execFile(
       process.execPath,
-      [join(root, 'bin/netcase.mjs'), ...args],
+      [join(root, 'bin/netcase.cjs'), ...args],
       {
         cwd: options.cwd ?? root,
         env: { ...process.env, NODE_ENV: '', ...options.env },
