@@ -3,6 +3,7 @@ import type { LinkDevice } from '../facts/index.ts';
 import type { Source } from './devices.ts';
 import { uplinks } from './devices.ts';
 import { flannelLease } from './flannel.ts';
+import { perSource } from './per-source.ts';
 
 /**
  * What ties a node to its cluster: VTEPs it knows (MAC at underlay address, its own included) and pod routes by next hop.
@@ -13,37 +14,39 @@ export interface ClusterTies {
   readonly ties: readonly string[] | null;
 }
 
-export function clusterTies(source: Source<'flannelEnv' | 'links' | 'fdb' | 'routes4' | 'addresses'>): ClusterTies {
-  const lease = flannelLease(source);
-  const network = lease?.network?.prefix ?? null;
-  const ties: string[] = [];
-  let seen = false;
-  const links = source.get('links');
-  const fdb = source.get('fdb');
-  if (!fdb.missing && !links.missing) {
-    const vxlans = new Set(links.value.devices.filter((d) => d.kind === 'vxlan').map((d) => d.name));
-    seen ||= vxlans.size > 0;
-    for (const d of links.value.devices)
-      if (d.vxlan?.local !== undefined && d.mac !== undefined) ties.push(`${d.mac}@${d.vxlan.local}`);
-    for (const e of fdb.value.entries) if (e.dst !== undefined && vxlans.has(e.dev)) ties.push(`${e.mac}@${e.dst}`);
-  }
-  const routes = source.get('routes4');
-  if (!routes.missing && network !== null) {
-    const own = lease?.subnet == null ? null : formatPrefix(lease.subnet.prefix);
-    if (own !== null) for (const address of underlayAddresses(source, network)) ties.push(`${own}>${address}`);
-    for (const r of routes.value.routes) {
-      const prefix = r.via === undefined ? null : parsePrefix(r.dst);
-      if (prefix === null || prefix.length === 0 || !prefixCovers(network, prefix)) continue;
-      // over vxlan the next hop is a pod-range address, equal in every default cluster: only underlay next hops tie
-      const via = parsePrefix(r.via ?? '');
-      if (via !== null && !prefixCovers(network, via)) {
-        ties.push(`${r.dst}>${r.via}`);
-        seen = true;
+export const clusterTies = perSource(
+  (source: Source<'flannelEnv' | 'links' | 'fdb' | 'routes4' | 'addresses'>): ClusterTies => {
+    const lease = flannelLease(source);
+    const network = lease?.network?.prefix ?? null;
+    const ties: string[] = [];
+    let seen = false;
+    const links = source.get('links');
+    const fdb = source.get('fdb');
+    if (!fdb.missing && !links.missing) {
+      const vxlans = new Set(links.value.devices.filter((d) => d.kind === 'vxlan').map((d) => d.name));
+      seen ||= vxlans.size > 0;
+      for (const d of links.value.devices)
+        if (d.vxlan?.local !== undefined && d.mac !== undefined) ties.push(`${d.mac}@${d.vxlan.local}`);
+      for (const e of fdb.value.entries) if (e.dst !== undefined && vxlans.has(e.dev)) ties.push(`${e.mac}@${e.dst}`);
+    }
+    const routes = source.get('routes4');
+    if (!routes.missing && network !== null) {
+      const own = lease?.subnet == null ? null : formatPrefix(lease.subnet.prefix);
+      if (own !== null) for (const address of underlayAddresses(source, network)) ties.push(`${own}>${address}`);
+      for (const r of routes.value.routes) {
+        const prefix = r.via === undefined ? null : parsePrefix(r.dst);
+        if (prefix === null || prefix.length === 0 || !prefixCovers(network, prefix)) continue;
+        // over vxlan the next hop is a pod-range address, equal in every default cluster: only underlay next hops tie
+        const via = parsePrefix(r.via ?? '');
+        if (via !== null && !prefixCovers(network, via)) {
+          ties.push(`${r.dst}>${r.via}`);
+          seen = true;
+        }
       }
     }
-  }
-  return { network: network === null ? null : formatPrefix(network), ties: seen || ties.length > 0 ? ties : null };
-}
+    return { network: network === null ? null : formatPrefix(network), ties: seen || ties.length > 0 ? ties : null };
+  },
+);
 
 /** What two nodes do not share: addresses of uplinks, and any other address outside the pods with the MAC of its device (the CNI plugin makes 0a:58 of the address). */
 export function ownMarks(source: Source<'routes4' | 'addresses'>, network: Prefix): readonly string[] {

@@ -1,6 +1,7 @@
 import type { Prefix } from '../core/address.ts';
 import { parsePrefix } from '../core/address.ts';
 import type { Fact, FactKind, LinkDevice, MissingFact, Route } from '../facts/index.ts';
+import { perSource } from './per-source.ts';
 
 /** Reads facts by kind: what derivations need of a rule's view. */
 export interface Source<K extends FactKind> {
@@ -30,7 +31,7 @@ const containerNames =
 export type DeviceKinds = 'addresses' | 'links' | 'bridges' | 'sysfs' | 'dockerNetworks';
 
 /** Container bridges of a node. Bridges are recognised by kind, by `brctl show`, by sysfs, else by the well-known names. */
-export function containerBridges(source: Source<DeviceKinds>): readonly ContainerBridge[] {
+export const containerBridges = perSource((source: Source<DeviceKinds>): readonly ContainerBridge[] => {
   const addresses = source.get('addresses');
   if (addresses.missing) return [];
   const links = source.get('links');
@@ -66,7 +67,7 @@ export function containerBridges(source: Source<DeviceKinds>): readonly Containe
     });
   }
   return result;
-}
+});
 
 /**
  * Container bridges that something is attached to, `--internal` networks left out, and what has no IPv4 address: nothing is routed there.
@@ -93,7 +94,7 @@ export function attachedBridges(source: Source<DeviceKinds>): {
 }
 
 /** Names of a bridge's ports, from whatever names them: `ip addr`, `ip link`, `brctl show`. */
-function bridgePorts(source: Source<DeviceKinds>): (bridge: string) => ReadonlySet<string> {
+const bridgePorts = perSource((source: Source<DeviceKinds>): ((bridge: string) => ReadonlySet<string>) => {
   const ports = new Map<string, Set<string>>();
   const note = (bridge: string, port: string) => ports.set(bridge, (ports.get(bridge) ?? new Set()).add(port));
   for (const kind of ['addresses', 'links'] as const) {
@@ -104,7 +105,7 @@ function bridgePorts(source: Source<DeviceKinds>): (bridge: string) => ReadonlyS
   const brctl = source.get('bridges');
   if (!brctl.missing) for (const b of brctl.value.bridges) for (const port of b.ports) note(b.name, port);
   return (bridge) => ports.get(bridge) ?? new Set();
-}
+});
 
 /** busybox and ifconfig print no masters: a bridge without ports in them may have any number. iproute2 prints a device's state, they do not. */
 export function tellsPorts(source: Source<DeviceKinds>, bridge: string): boolean {
@@ -116,20 +117,20 @@ export function tellsPorts(source: Source<DeviceKinds>, bridge: string): boolean
   return !brctl.missing && brctl.closed && brctl.value.bridges.some((b) => b.name === bridge);
 }
 
-function bridgeNames(source: Source<DeviceKinds>): Set<string> {
+const bridgeNames = perSource((source: Source<DeviceKinds>): Set<string> => {
   const names = new Set<string>();
   const brctl = source.get('bridges');
   if (!brctl.missing) for (const b of brctl.value.bridges) names.add(b.name);
   const sysfs = source.get('sysfs');
   if (!sysfs.missing) for (const e of sysfs.value.entries) if (e.attr.startsWith('bridge/')) names.add(e.dev);
   return names;
-}
+});
 
-function dockerBridges(source: Source<DeviceKinds>): Set<string> {
+const dockerBridges = perSource((source: Source<DeviceKinds>): Set<string> => {
   const networks = source.get('dockerNetworks');
   if (networks.missing) return new Set();
   return new Set(networks.value.networks.flatMap((n) => (n.bridge === undefined ? [] : [n.bridge])));
-}
+});
 
 /** True when the docker network behind a bridge is `--internal`; null when docker's networks are not known. */
 export function isInternal(source: Source<'dockerNetworks'>, bridge: string): boolean | null {
@@ -142,26 +143,26 @@ export function isInternal(source: Source<'dockerNetworks'>, bridge: string): bo
  * Devices that lead to one pod each without a bridge, by its host route (Calico, AWS VPC CNI, GKE, the CNI plugin ptp). Not Cilium's, whose
  * programs pass packets on without asking whether the kernel forwards.
  */
-export function podDevices(
-  source: Source<'addresses' | 'links' | 'routes4'>,
-): readonly (HostDevice & { readonly pod: string })[] {
-  const routes = source.get('routes4');
-  const addresses = source.get('addresses');
-  if (routes.missing || addresses.missing) return [];
-  const links = source.get('links');
-  const kinds = new Map(links.missing ? [] : links.value.devices.map((d) => [d.name, d.kind]));
-  const pods = new Map<string, string>();
-  for (const { table, type, dst, via, dev } of routes.value.routes)
-    if (table === 'main' && type === 'unicast' && via === undefined && dev !== undefined && dst.endsWith('/32'))
-      pods.set(dev, dst.slice(0, -3));
-  return addresses.value.devices.flatMap((device) => {
-    const pod = pods.get(device.name);
-    const kind = kinds.get(device.name) ?? device.kind;
-    const veth = kind === undefined ? device.peerIfindex !== undefined : kind === 'veth';
-    if (pod === undefined || !veth || device.master !== undefined || /^lxc/.test(device.name)) return [];
-    return [{ device, fact: addresses, pod }];
-  });
-}
+export const podDevices = perSource(
+  (source: Source<'addresses' | 'links' | 'routes4'>): readonly (HostDevice & { readonly pod: string })[] => {
+    const routes = source.get('routes4');
+    const addresses = source.get('addresses');
+    if (routes.missing || addresses.missing) return [];
+    const links = source.get('links');
+    const kinds = new Map(links.missing ? [] : links.value.devices.map((d) => [d.name, d.kind]));
+    const pods = new Map<string, string>();
+    for (const { table, type, dst, via, dev } of routes.value.routes)
+      if (table === 'main' && type === 'unicast' && via === undefined && dev !== undefined && dst.endsWith('/32'))
+        pods.set(dev, dst.slice(0, -3));
+    return addresses.value.devices.flatMap((device) => {
+      const pod = pods.get(device.name);
+      const kind = kinds.get(device.name) ?? device.kind;
+      const veth = kind === undefined ? device.peerIfindex !== undefined : kind === 'veth';
+      if (pod === undefined || !veth || device.master !== undefined || /^lxc/.test(device.name)) return [];
+      return [{ device, fact: addresses, pod }];
+    });
+  },
+);
 
 /** VXLAN devices, flannel's first by name. `links` alone knows VNI and port; without it a flannel.N name is all there is. */
 export function overlayDevices(source: Source<'addresses' | 'links'>): readonly HostDevice[] {
@@ -187,26 +188,26 @@ export const isFlannel = (device: string) => /^flannel[.-]/.test(device);
 const OTHER_OVERLAYS = /^(cilium_vxlan|vxlan\.calico|vxlan-v6\.calico|vxlan-6784|antrea-)/;
 
 /** Devices that carry the node's traffic to the outside: first the one of the default route that wins, then those of gateways to other prefixes. */
-export function uplinks(
-  source: Source<'routes4'>,
-): readonly { readonly dev: string; readonly line: number; readonly why: string }[] {
-  const routes = source.get('routes4');
-  if (routes.missing) return [];
-  const found = new Map<string, { dev: string; line: number; why: string }>();
-  const isDefault = (route: Route) => route.dst === '0.0.0.0/0';
-  const main = routes.value.routes.filter((r) => r.table === 'main' && r.type === 'unicast');
-  // sort is stable: of equal metrics the first listed wins, as in the kernel
-  const defaults = main.filter(isDefault).sort((a, b) => a.metric - b.metric);
-  for (const route of [...defaults, ...main.filter((r) => !isDefault(r))]) {
-    for (const hop of route.nexthops.length > 0 ? route.nexthops : [route]) {
-      // a default route over a point-to-point device has no gateway
-      if (hop.dev === undefined || (hop.via === undefined && !isDefault(route)) || isFlannel(hop.dev)) continue;
-      const why = isDefault(route) ? 'default route' : `route to ${route.dst}`;
-      if (!found.has(hop.dev)) found.set(hop.dev, { dev: hop.dev, line: route.line, why });
+export const uplinks = perSource(
+  (source: Source<'routes4'>): readonly { readonly dev: string; readonly line: number; readonly why: string }[] => {
+    const routes = source.get('routes4');
+    if (routes.missing) return [];
+    const found = new Map<string, { dev: string; line: number; why: string }>();
+    const isDefault = (route: Route) => route.dst === '0.0.0.0/0';
+    const main = routes.value.routes.filter((r) => r.table === 'main' && r.type === 'unicast');
+    // sort is stable: of equal metrics the first listed wins, as in the kernel
+    const defaults = main.filter(isDefault).sort((a, b) => a.metric - b.metric);
+    for (const route of [...defaults, ...main.filter((r) => !isDefault(r))]) {
+      for (const hop of route.nexthops.length > 0 ? route.nexthops : [route]) {
+        // a default route over a point-to-point device has no gateway
+        if (hop.dev === undefined || (hop.via === undefined && !isDefault(route)) || isFlannel(hop.dev)) continue;
+        const why = isDefault(route) ? 'default route' : `route to ${route.dst}`;
+        if (!found.has(hop.dev)) found.set(hop.dev, { dev: hop.dev, line: route.line, why });
+      }
     }
-  }
-  return [...found.values()];
-}
+    return [...found.values()];
+  },
+);
 
 /** False only where the flags say that nothing is at the other end of the wire: NO-CARRIER follows by up to a second, LOWER_UP at once. */
 export function hasCarrier({ flags }: LinkDevice): boolean {

@@ -2,6 +2,7 @@ import type { Prefix } from '../core/address.ts';
 import { parsePrefix } from '../core/address.ts';
 import type { Fact } from '../facts/index.ts';
 import type { Source } from './devices.ts';
+import { perSource } from './per-source.ts';
 import { variable } from './settings.ts';
 
 /** What flanneld leased to this node: /run/flannel/subnet.env. */
@@ -20,7 +21,7 @@ export interface FlannelLease {
   readonly ipMasq: { readonly value: boolean; readonly line: number } | null;
 }
 
-export function flannelLease(source: Source<'flannelEnv'>): FlannelLease | null {
+export const flannelLease = perSource((source: Source<'flannelEnv'>): FlannelLease | null => {
   const fact = source.get('flannelEnv');
   if (fact.missing) return null;
   const network = variable(fact.value, 'FLANNEL_NETWORK');
@@ -39,4 +40,4 @@ export function flannelLease(source: Source<'flannelEnv'>): FlannelLease | null 
     mtu: mtu === undefined || !/^\d+$/.test(mtu.value) ? null : { value: Number(mtu.value), line: mtu.line },
     ipMasq: masq === undefined ? null : { value: masq.value === 'true', line: masq.line },
   };
-}
+});

@@ -1,4 +1,5 @@
 import type { Source } from './devices.ts';
+import { perSource } from './per-source.ts';
 
 /** A node's own end of a vxlan overlay. */
 export interface Vtep {
@@ -53,7 +54,7 @@ export function vteps(source: Source<'links' | 'addresses'>): Vtep[] {
 }
 
 /** Routes with a gateway over a flannel vxlan device, each with the entries that the kernel would use. */
-export function overlayPeers(source: Source<'links' | 'routes4' | 'neighbours' | 'fdb'>): Peer[] {
+export const overlayPeers = perSource((source: Source<'links' | 'routes4' | 'neighbours' | 'fdb'>): Peer[] => {
   const links = source.get('links');
   const routes = source.get('routes4');
   const neighbours = source.get('neighbours');
@@ -81,4 +82,4 @@ export function overlayPeers(source: Source<'links' | 'routes4' | 'neighbours' |
     const remotes = neighbour?.mac == null ? [] : (remotesOf.get(`${r.dev} ${neighbour.mac}`) ?? []);
     return [{ dev: r.dev, subnet: r.dst, gateway: r.via, routeLine: r.line, neighbour, remotes }];
   });
-}
+});

@@ -5,6 +5,7 @@ import type { Fact, FactKind, Route } from '../facts/index.ts';
 import type { ContainerBridge, DeviceKinds, Source } from './devices.ts';
 import { attachedBridges, containerOverlays, isUp, podDevices, uplinks } from './devices.ts';
 import { flannelLease } from './flannel.ts';
+import { perSource } from './per-source.ts';
 
 /** What podFlows and podNetworks use beside addresses and routes: a rule that asks them declares these kinds among its wants. */
 export const POD_KINDS = [
@@ -39,7 +40,7 @@ export interface LiveSource extends Source<PodKinds | 'dockerContainers' | 'cniL
   all(kind: 'netnsAddresses'): readonly Fact<'netnsAddresses'>[];
 }
 
-export function podNetworks(source: LiveSource): readonly PodNetwork[] {
+export const podNetworks = perSource((source: LiveSource): readonly PodNetwork[] => {
   const cluster = flannelLease(source)?.network?.prefix ?? null;
   return attachedBridges(source).bridges.flatMap((bridge) =>
     bridge.prefixes.slice(0, 1).flatMap(({ prefix, address, line }) => {
@@ -51,7 +52,7 @@ export function podNetworks(source: LiveSource): readonly PodNetwork[] {
       return [{ bridge, prefix, line, sample, live: live !== null, clustered }];
     }),
   );
-}
+});
 
 const insideOf =
   (prefix: Prefix, gateway: string) =>
@@ -81,20 +82,22 @@ function leasedAddress(source: LiveSource, prefix: Prefix, gateway: string): str
 }
 
 /** Routes to other nodes' pod subnets: inside the cluster's range, by a next hop, over the overlay or the underlay. */
-export function peerRoutes(
-  source: Source<'routes4' | 'flannelEnv'>,
-): readonly { readonly route: Route; readonly dev: string; readonly sample: string }[] {
-  const routes = source.get('routes4');
-  const cluster = flannelLease(source)?.network?.prefix ?? null;
-  if (routes.missing || cluster === null) return [];
-  return routes.value.routes.flatMap((route) => {
-    const prefix = route.table === 'main' && route.type === 'unicast' ? parsePrefix(route.dst) : null;
-    if (prefix === null || route.via === undefined || route.dev === undefined) return [];
-    if (prefix.length <= cluster.length || !prefixCovers(cluster, prefix)) return [];
-    const sample = addressAt(prefix, 10);
-    return sample === null ? [] : [{ route, dev: route.dev, sample: formatIp(sample) }];
-  });
-}
+export const peerRoutes = perSource(
+  (
+    source: Source<'routes4' | 'flannelEnv'>,
+  ): readonly { readonly route: Route; readonly dev: string; readonly sample: string }[] => {
+    const routes = source.get('routes4');
+    const cluster = flannelLease(source)?.network?.prefix ?? null;
+    if (routes.missing || cluster === null) return [];
+    return routes.value.routes.flatMap((route) => {
+      const prefix = route.table === 'main' && route.type === 'unicast' ? parsePrefix(route.dst) : null;
+      if (prefix === null || route.via === undefined || route.dev === undefined) return [];
+      if (prefix.length <= cluster.length || !prefixCovers(cluster, prefix)) return [];
+      const sample = addressAt(prefix, 10);
+      return sample === null ? [] : [{ route, dev: route.dev, sample: formatIp(sample) }];
+    });
+  },
+);
 
 /** A device that packets of containers arrive on, to be forwarded: its forwarding flag decides. */
 export interface Ingress {
@@ -108,7 +111,7 @@ export interface Ingress {
  * Container bridges, overlay devices, devices of single pods, and the uplinks that answers come back by: that of the default route and those to other nodes' pods.
  * Not a device to some other network (nothing of the containers arrives there), or what is down.
  */
-export function ingressDevices(source: Source<PodKinds>): readonly Ingress[] {
+export const ingressDevices = perSource((source: Source<PodKinds>): readonly Ingress[] => {
   const found = new Map<string, Ingress>();
   const add = (ingress: Ingress) => {
     if (!found.has(ingress.dev)) found.set(ingress.dev, ingress);
@@ -130,7 +133,7 @@ export function ingressDevices(source: Source<PodKinds>): readonly Ingress[] {
   const addresses = source.get('addresses');
   const down = new Set(addresses.missing ? [] : addresses.value.devices.filter((d) => !isUp(d)).map((d) => d.name));
   return [...found.values()].filter((i) => !down.has(i.dev));
-}
+});
 
 /** Of a flow that routing did not decide: what would. */
 export const undecidedWay = ({ name, oif }: PodFlow): readonly [because: string, evidence: readonly string[]] => [

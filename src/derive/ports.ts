@@ -1,6 +1,7 @@
 import type { Fact, LinkDevice } from '../facts/index.ts';
 import type { ContainerBridge, DeviceKinds, Source } from './devices.ts';
 import { hasCarrier, isUp } from './devices.ts';
+import { perSource } from './per-source.ts';
 
 export interface PortSource extends Source<DeviceKinds> {
   all(kind: 'netnsAddresses'): readonly Fact<'netnsAddresses'>[];
@@ -38,7 +39,7 @@ export function cableEnds(source: PortSource): (port: LinkDevice) => CableEnd | 
   };
 }
 
-function endsByIndex(source: PortSource): ReadonlyMap<number, readonly CableEnd[]> {
+const endsByIndex = perSource((source: PortSource): ReadonlyMap<number, readonly CableEnd[]> => {
   const ends = new Map<number, CableEnd[]>();
   for (const fact of source.all('netnsAddresses')) {
     for (const device of fact.value.devices) {
@@ -51,7 +52,7 @@ function endsByIndex(source: PortSource): ReadonlyMap<number, readonly CableEnd[
     }
   }
   return ends;
-}
+});
 
 export function bridgePortsFound(
   source: PortSource,
