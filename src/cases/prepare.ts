@@ -31,8 +31,11 @@ export interface EncodedResult {
   readonly digests: Readonly<Record<string, Uint8Array>>;
 }
 
-interface Encoded extends Pick<Prepared, 'evidence' | 'blobs'> {
+interface Encoded extends Pick<Prepared, 'blobs'> {
   readonly bundle: BundleHead;
+  /** The bundle's own two files, which are no evidence of the node. */
+  readonly own: readonly EvidenceRecord[];
+  readonly packs: readonly string[];
 }
 
 export type PrepareOutcome =
@@ -173,19 +176,21 @@ function encodeBundle(bundle: ReadBundle, encoder: BlobEncoder): Encoded {
   const { members, archive, ...rest } = bundle;
   const files = [...members.values()].map((m) => ({ bytes: m.bytes, sha256: m.sha256, kind: m.record?.id ?? '' }));
   const { blobs, packs } = encoder.encodeAll(files, archive === null ? null : { sha256: bundle.sha256, ...archive });
-  const index: EvidenceIndex = { records: storedRecords(bundle), problems: bundle.problems, packs };
-  return { bundle: rest, evidence: encodeBlob(Buffer.from(JSON.stringify(index))), blobs };
+  return { bundle: rest, own: ownRecords(bundle), blobs, packs };
+}
+
+/** The manifest's records plus the bundle's own two files, so that a cite of manifest.json can be shown later. */
+function encodeIndex({ bundle, own, packs }: Encoded): EncodedBlob {
+  const records = [...bundle.evidence.filter((r) => !own.some((o) => o.path === r.path)), ...own];
+  const index: EvidenceIndex = { records, problems: bundle.problems, packs };
+  const text = JSON.stringify(index);
+  return { ...encodeBlob(Buffer.from(text)), text };
 }
 
 type FileOf = (path: string) => Uint8Array | undefined;
 
-function judged(
-  { bundle, ...encoded }: Encoded,
-  file: FileOf,
-  judge: boolean,
-  rules: readonly AnyRule[],
-  opened?: Opened,
-): Prepared {
+function judged(encoded: Encoded, file: FileOf, judge: boolean, rules: readonly AnyRule[], opened?: Opened): Prepared {
+  const { bundle, blobs } = encoded;
   const stated = bundleEvidence(bundle, file);
   const facts = new NodeFacts(stated);
   const result = judge ? encodeResult(judgeNode(stated, rules, facts)) : null;
@@ -193,7 +198,7 @@ function judged(
   opened?.set(bundle.sha256, facts);
   // the evidence's records are in their blob: waiting bundles need not hold them
   const { evidence: _, ...head } = bundle;
-  return { bundle: head, ...encoded, result, owners };
+  return { bundle: head, evidence: encodeIndex(encoded), blobs, result, owners };
 }
 
 /** Gives the bytes of bundles back. */
@@ -214,15 +219,13 @@ export function giveBack(buffer: ArrayBufferLike): void {
   if (buffer instanceof ArrayBuffer && buffer.byteLength >= OWN_BUFFER && !buffer.detached) buffer.transfer(0);
 }
 
-/** The manifest's records plus the bundle's own two files, so that a cite of manifest.json can be shown later. */
-function storedRecords(bundle: ReadBundle): EvidenceRecord[] {
-  const own = ['bundle.json', 'manifest.json'].flatMap((path): EvidenceRecord[] => {
+function ownRecords(bundle: ReadBundle): EvidenceRecord[] {
+  return ['bundle.json', 'manifest.json'].flatMap((path): EvidenceRecord[] => {
     const member = bundle.members.get(path);
     if (member === undefined) return [];
     const id = path === 'manifest.json' ? 'bundle.manifest' : 'bundle.identity';
     return [{ id, path, status: 'ok', sha256: member.sha256, bytes: member.bytes.length }];
   });
-  return [...bundle.evidence.filter((r) => !own.some((o) => o.path === r.path)), ...own];
 }
 
 export function isOwnFile(record: EvidenceRecord): boolean {

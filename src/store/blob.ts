@@ -14,6 +14,8 @@ export interface EncodedBlob {
   readonly bytes: Uint8Array;
   /** sha256 of the blob that a delta, slice or member is of. */
   readonly base?: string | null;
+  /** Of JSON that is read right after it was put: what `bytes` decode to. */
+  readonly text?: string;
 }
 
 /** Below this a compressed blob is hardly smaller, and the call costs more than the bytes. */

@@ -26,6 +26,8 @@ export class Blobs {
   /** Bases that were read last, the newest at the end: the files of a few nodes are read by turns. */
   readonly #bases = new Map<string, Uint8Array>();
   #basesLength = 0;
+  /** JSON that was put last, until it is read. */
+  #text: { readonly sha256: string; readonly text: string } | null = null;
 
   constructor(db: Database) {
     this.#sql = statements(db);
@@ -35,7 +37,8 @@ export class Blobs {
     const insert = this.#sql('INSERT OR IGNORE INTO blob VALUES (?, ?, ?, ?, ?)');
     let based = '';
     let basedKey: Buffer | null = null;
-    for (const { sha256, codec, size, bytes, base } of blobs) {
+    for (const { sha256, codec, size, bytes, base, text } of blobs) {
+      if (text !== undefined) this.#text = { sha256, text };
       const of = base == null ? null : base;
       // slices of one pack follow each other
       if (of !== null && of !== based && !this.has(of) && !this.has(sha256))
@@ -93,12 +96,17 @@ export class Blobs {
     return bytes;
   }
 
-  #forgetBases(): void {
+  /** After a rollback, and when blobs were deleted. */
+  forget(): void {
+    this.#text = null;
     this.#bases.clear();
     this.#basesLength = 0;
   }
 
   json(sha256: string): unknown {
+    const put = this.#text;
+    this.#text = null;
+    if (put?.sha256 === sha256) return JSON.parse(put.text);
     const bytes = this.read(sha256);
     if (bytes === null) return null;
     try {
@@ -124,7 +132,7 @@ export class Blobs {
         key(sha256),
       );
     }
-    this.#forgetBases();
+    this.forget();
     for (const sha256 of this.all())
       if (!kept.has(sha256)) this.#sql('DELETE FROM blob WHERE sha256 = ?').run(key(sha256));
   }

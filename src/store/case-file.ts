@@ -48,6 +48,7 @@ export class CaseFile {
       } catch (error) {
         this.#rows.forget();
         this.#projections.forget();
+        this.#blobs.forget();
         throw error;
       }
     });

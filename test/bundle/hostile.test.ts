@@ -248,8 +248,13 @@ describe('compression', () => {
   });
 });
 
+/** The least of three: a few milliseconds are easily doubled by what else the machine does. */
+function apart(path: string): ReturnType<typeof once> {
+  return [once(path), once(path), once(path)].reduce((a, b) => (b.ms < a.ms ? b : a));
+}
+
 /** Reads one file in a process of its own: its processor time (others may keep the machine busy) and peak memory. */
-function apart(path: string): { code: string; ms: number; rssMiB: number } {
+function once(path: string): { code: string; ms: number; rssMiB: number } {
   const script = `
     import { readFileSync } from 'node:fs';
     import { readInput } from '${join(process.cwd(), 'src/bundle/index.ts')}';
