@@ -8,14 +8,14 @@ import {
   prefixContains,
   prefixCovers,
   prefixesOverlap,
-  samePrefix,
 } from '../../src/core/address.ts';
 import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
 import type { ContainerBridge } from '../../src/derive/devices.ts';
-import { containerBridges } from '../../src/derive/devices.ts';
+import { containerBridges, isUp } from '../../src/derive/devices.ts';
 import { bipPlaces, MOVE_DOCKER, moveDocker0, moveNetwork } from '../../src/derive/docker-ranges.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
+import { isDefault, isSamePrefix, overlapsRoute, whoLoses } from '../../src/derive/range-clash.ts';
 import type { Route } from '../../src/facts/index.ts';
 import type { Finding, LineCite } from '../../src/rule/index.ts';
 import {
@@ -88,7 +88,7 @@ export const rule = defineNodeRule({
               `routing table ${r.table} has ${r.dst} by ${r.dev ?? 'a next hop'}, which overlaps ${bridge.name}: the policy rules decide which one wins`,
             );
         }
-        const ownRoute = routes.find((r) => r.dev === bridge.name && same(r.dst, own.prefix));
+        const ownRoute = routes.find((r) => r.dev === bridge.name && isSamePrefix(r.dst, own.prefix));
         for (const other of routes) {
           const dst = parsePrefix(other.dst);
           if (dst === null || isDefault(dst) || other.dev === undefined || bridgeNames.has(other.dev)) continue;
@@ -100,6 +100,7 @@ export const rule = defineNodeRule({
           if (loser === null) continue;
           found.push(describe(bridge, own, other, loser, node.id));
         }
+        found.push(...asleep(bridge, own));
       }
     }
     const open = [...elsewhere].map((because) => ({
@@ -121,6 +122,31 @@ export const rule = defineNodeRule({
       `a route of another device that overlaps ${bridges.flatMap((b) => b.prefixes.map((p) => `${p.address}/${p.prefix.length}`)).join(', ')}`,
     );
     return pass(proof, ...bridges.map((b) => cite(b.fact, b.device)));
+
+    /** A device that is down keeps its address, without a route that shows it. */
+    function asleep(bridge: ContainerBridge, own: OwnPrefix): Finding[] {
+      return facts.addresses.value.devices
+        .filter((d) => !isUp(d) && d.master === undefined && !bridgeNames.has(d.name) && !/^flannel/.test(d.name))
+        .flatMap((d) =>
+          d.addresses.flatMap((a): Finding[] => {
+            const its = a.family === 4 ? parsePrefix(`${a.address}/${a.prefixLength}`) : null;
+            // what is a part of the bridge's range goes where it is meant to; kube-ipvs0 is always down, and holds single addresses
+            if (its === null || its.length > own.prefix.length || !prefixesOverlap(its, own.prefix)) return [];
+            return [
+              {
+                key: `${bridge.name} ${formatPrefix(its)} ${d.name}`,
+                severity: 'medium',
+                confidence: 'possible',
+                nodes: [node.id],
+                latent: true,
+                message: `${bridge.name} ${own.address}/${own.prefix.length} overlaps ${a.address}/${a.prefixLength} on ${d.name} of ${node.id}: latent, ${d.name} is down for now`,
+                cites: [cite(bridge.fact, own), cite(facts.addresses, d), cite(facts.addresses, a)],
+                disprove: `${d.name} is not to come up again`,
+              },
+            ];
+          }),
+        );
+    }
 
     function openTables() {
       if (facts.routes4.value.allTables) return [];
@@ -268,33 +294,3 @@ export const rule = defineNodeRule({
     }
   },
 });
-
-/** The default route, or a piece of it as VPNs write them (0.0.0.0/1 and 128.0.0.0/1): meant for what nothing else is. */
-const isDefault = (dst: Prefix) => dst.length < 4;
-
-const overlapsRoute = (text: string, prefix: Prefix) => {
-  const dst = parsePrefix(text);
-  return dst !== null && !isDefault(dst) && prefixesOverlap(dst, prefix);
-};
-
-const same = (text: string, prefix: Prefix) => {
-  const parsed = parsePrefix(text);
-  return parsed !== null && samePrefix(parsed, prefix);
-};
-
-/** Longest prefix, then lowest metric, then first listed. null: each range goes where its owner means it to go. */
-function whoLoses(
-  own: Prefix,
-  ownRoute: Route | undefined,
-  dst: Prefix,
-  other: Route,
-  routes: readonly Route[],
-): 'lan' | 'containers' | 'latent' | null {
-  if (ownRoute === undefined) return null;
-  const attached = !ownRoute.flags.includes('linkdown') && !ownRoute.flags.includes('dead');
-  if (own.length !== dst.length) return own.length > dst.length ? 'lan' : null;
-  const first = routes.find((r) => r === ownRoute || r === other);
-  const wins = ownRoute.metric !== other.metric ? ownRoute.metric < other.metric : first === ownRoute;
-  if (wins) return 'lan';
-  return attached ? 'containers' : 'latent';
-}

@@ -59,6 +59,27 @@ testRule(rule, {
         },
       ],
     },
+    'the card that has the LAN is down: its address shows no route, and is there': {
+      nodes: node(
+        '192.168.50.1/24',
+        'unicast 192.168.50.0/24 dev docker0 proto kernel scope link src 192.168.50.1 \n',
+        {
+          'host/ip/addr.txt': addr('192.168.50.1/24').replace(
+            '<BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc fq_codel state UP',
+            '<BROADCAST,MULTICAST> mtu 1500 qdisc fq_codel state DOWN',
+          ),
+        },
+      ),
+      expect: [
+        {
+          key: 'docker0 192.168.50.0/24 eth0',
+          severity: 'medium',
+          confidence: 'possible',
+          message: /overlaps 192\.168\.50\.11\/24 on eth0 of a: latent, eth0 is down for now/,
+          cites: ['inet 192.168.50.1/24', 'eth0: <BROADCAST,MULTICAST>', 'inet 192.168.50.11/24'],
+        },
+      ],
+    },
     'host-gw wrote a route for the node’s own lease (kubernetes/21)': {
       nodes: podNode('unicast 10.244.1.0/24 dev eth0 proto boot scope link \n'),
       expect: [
@@ -149,6 +170,19 @@ testRule(rule, {
       nodes: node(
         '172.17.0.1/16',
         `${gateway}unicast 172.17.0.0/16 dev docker0 proto kernel scope link src 172.17.0.1 \nunicast 192.168.50.0/24 dev eth0 proto kernel scope link src 192.168.50.11 \n`,
+      ),
+    },
+    'kube-ipvs0, always down, with the addresses of services': {
+      nodes: node(
+        '172.17.0.1/16',
+        `${gateway}unicast 172.17.0.0/16 dev docker0 proto kernel scope link src 172.17.0.1 \n`,
+        {
+          'host/ip/addr.txt': `${addr('172.17.0.1/16')}5: kube-ipvs0: <BROADCAST,NOARP> mtu 1500 qdisc noop state DOWN group default
+    link/ether 02:00:00:00:00:05 brd ff:ff:ff:ff:ff:ff
+    inet 172.17.0.10/32 scope global kube-ipvs0
+       valid_lft forever preferred_lft forever
+`,
+        },
       ),
     },
     'a more specific LAN route inside docker0 goes where it is meant to': {
