@@ -1232,6 +1232,7 @@ do_docker_socket() {
     if [ "$nc_x_denied" = 1 ]; then do_status denied 'no access to the directory of the socket'
     else do_status absent 'no socket: /run/docker.sock, nor where dockerd was told to listen'
     fi
+  elif [ "$nc_uid" != 0 ]; then do_status failed 'where dockerd listens takes root: only the usual places were looked at'
   fi
 }
 
@@ -1286,8 +1287,8 @@ function mount_of(path, n,    i, best) {
   return best
 }
 function inode(path,    cmd, line) {
-  # Names in a container are its own choice: only plain ones go to a shell.
-  if (path !~ /^[A-Za-z0-9_.\/@:+-]+$/) return "-"
+  # Names in a container are its own choice: only plain ones go to a shell. A slash escaped in brackets would let busybox take backslashes.
+  if (path !~ "^[/A-Za-z0-9_.@:+-]+$") return "-"
   cmd = "ls -id " path " 2>/dev/null"; line = ""
   cmd | getline line; close(cmd)
   sub(/^ */, "", line); sub(/ .*/, "", line)
@@ -1299,14 +1300,14 @@ function status(pid,    cmd, line, w, n, i) {
   cmd = "cat /proc/" pid "/status /proc/" pid "/attr/current 2>/dev/null"
   while ((cmd | getline line) > 0) {
     n = split(line, w, /[ \t]+/)
-    if (w[1] == "Name:") { sub(/^Name:[ \t]*/, "", line); gsub(/[^A-Za-z0-9_.\/:@+-]/, "_", line); st["name"] = line }
+    if (w[1] == "Name:") { sub(/^Name:[ \t]*/, "", line); gsub("[^/A-Za-z0-9_.:@+-]", "_", line); st["name"] = line }
     else if (w[1] == "State:") st["state"] = w[2]
     # The last of the four is what files are opened with.
     else if (w[1] == "Uid:") st["uid"] = w[5]
     else if (w[1] == "Gid:") st["gid"] = w[5]
     else if (w[1] == "Groups:") { st["groups"] = ""; for (i = 2; i <= n; i++) if (w[i] != "") st["groups"] = st["groups"] (st["groups"] == "" ? "" : ",") w[i] }
     else if (w[1] == "CapEff:") st["caps"] = w[2]
-    else if (line !~ /^[A-Za-z0-9_]+:[ \t]/) { gsub(/[^A-Za-z0-9_.,:\/()+-]+/, "_", line); sub(/_+$/, "", line); if (line != "") st["label"] = line }
+    else if (line !~ /^[A-Za-z0-9_]+:[ \t]/) { gsub("[^/A-Za-z0-9_.,:()+-]+", "_", line); sub(/_+$/, "", line); if (line != "") st["label"] = line }
   }
   close(cmd)
   return ("state" in st) && st["state"] !~ /^[ZX]/
@@ -1771,17 +1772,19 @@ nc_area_docker() {
   nc_docker_socket
 }
 
-# The API's unix sockets and the containers that have them. Inside a container there is nothing of the node to look at.
+# The API's unix sockets and the containers that have them. In a container there is nothing of the node to look at, unless that
+# container is the node: dockerd runs in it.
 nc_docker_socket() {
-  set -- fn 'ls -ldin SOCKET DIRECTORY... of the sockets in /proc/net/unix, dockerd options, daemon.json, docker.socket' do_docker_socket
-  if [ "$nc_mode" = container ]; then set -- none denied 'a container shows no files of the node'; fi
-  item docker.socket docker/socket.txt 20 256 S1 "$@"
+  nc_skip=
+  if [ "$nc_mode" = container ] && [ -z "$nc_dockerd" ]; then nc_skip='in a container without a dockerd: no files of the node'; fi
+  item docker.socket docker/socket.txt 20 256 S1 fn 'ls -ldin SOCKET DIRECTORY... of the sockets in /proc/net/unix, dockerd options, daemon.json, docker.socket' do_docker_socket
+  set -- fn 'awk MOUNTS-OF-THE-SOCKET /proc/[0-9]*/mountinfo' do_socket_mounts
   case $nc_status in
-    ok) set -- fn 'awk MOUNTS-OF-THE-SOCKET /proc/[0-9]*/mountinfo' do_socket_mounts ;;
+    ok) if [ "$nc_uid" != 0 ]; then set -- none denied 'mounts of other processes take root'; fi ;;
     absent) set -- none absent 'no socket of docker' ;;
-    *) set -- none denied 'the socket was not found out: docker.socket' ;;
+    skipped) nc_skip=$nc_reason ;;
+    *) set -- none denied 'docker.socket did not come whole' ;;
   esac
-  if [ "$nc_uid" != 0 ] && [ "$1" = fn ]; then set -- none denied 'mounts of other processes take root'; fi
   item docker.socket-mounts docker/socket-mounts.txt 20 1024 S1 "$@"
 }
 
