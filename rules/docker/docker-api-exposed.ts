@@ -43,8 +43,8 @@ const OFF_TCP = [
 export const rule = defineNodeRule({
   id: 'docker-api-exposed',
   title: {
-    bad: 'The Docker API is open to more than root: on TCP without client certificates, by its socket’s mode, or in a container',
-    good: 'The Docker API is for root and its socket’s group: no TCP without client certificates, no open socket, none in containers',
+    bad: 'The Docker API is open: on TCP without client certificates, to every local user, or to containers',
+    good: 'Only root and the group of its socket reach the Docker API: no TCP without client certificates, no container that may use it',
   },
   severity: 'critical',
   explanation:

@@ -46,7 +46,7 @@ export function socketAnswer(source: Source<DockerSocketKinds>): SocketAnswer | 
   const fact = source.get('dockerSocket');
   const nothing = { open: [], holders: [], proofs: [], whole: { modes: null, mounts: null } };
   if (fact.missing) {
-    if (fact.lookedFor) return null;
+    if (fact.because.startsWith('absent')) return null;
     const because = `who may connect to docker’s unix socket, and which containers have it, was not collected (docker.socket: ${fact.because})`;
     return { ...nothing, questions: [{ because, evidence: ['docker.socket', 'docker.socket-mounts'] }] };
   }
@@ -88,8 +88,7 @@ function holdersOf(source: Source<DockerSocketKinds>, live: readonly Socket[]) {
   const evidence = ['docker.socket-mounts'];
   if (fact.missing) {
     const because = `which containers have docker’s socket was not collected (docker.socket-mounts: ${fact.because})`;
-    if (!fact.lookedFor) questions.push({ because, evidence });
-    return { holders, proofs, questions, whole: null };
+    return { holders, proofs, questions: [{ because, evidence }], whole: null };
   }
   const unread = fact.value.looked?.unread;
   if (!fact.closed || unread !== 0) {

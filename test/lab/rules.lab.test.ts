@@ -407,6 +407,16 @@ describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
     });
   });
 
+  it('a socket for everybody; its remedy shuts it again', async () => {
+    await using docker = await DockerLab.create();
+    await labs.dockerSocketOpen(docker);
+    const [found] = (await judge(docker.lab)).findings.filter((f) => f.rule === 'docker-api-exposed');
+    await docker.node.sh(found?.remediation[0]?.run ?? 'false');
+    expect((await docker.node.run(labs.stranger('/run/docker.sock'))).stderr).toContain('permission denied');
+    expect(await docker.docker('ps -q')).toBe('');
+    expect((await judge(docker.lab)).verdicts['docker-api-exposed']).toMatchObject({ pass: 1 });
+  });
+
   it('a container that has the socket and may not write to it, one with something on top of it', async () => {
     await using docker = await DockerLab.create();
     expect((await labs.dockerSocketMounted(docker, 'nobody')).connects).toBe(false);

@@ -308,6 +308,16 @@ testRule(rule, {
       nodes: node({ 'host/sock/ss-listen.txt': ss(ssh), 'cmdline/dockerd.txt': 'dockerd\n-H\nfd://\n' }),
       because: /who may connect to docker’s unix socket.* was not collected .*; on TCP nothing is open/,
     },
+    'a guard is no look': {
+      nodes: quiet({
+        'docker/socket.txt': { status: 'skipped', reason: 'in a container without a dockerd: no files of the node' },
+        'docker/socket-mounts.txt': {
+          status: 'skipped',
+          reason: 'in a container without a dockerd: no files of the node',
+        },
+      }),
+      because: /in a container without a dockerd/,
+    },
     'without root nobody sees the mounts': {
       nodes: quiet({ 'docker/socket-mounts.txt': { status: 'denied' } }),
       because: /which containers have docker’s socket was not collected/,

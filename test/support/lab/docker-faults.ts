@@ -47,7 +47,7 @@ export async function dockerApiExposed(
 }
 
 /** Somebody without any right on the node, by the real client. */
-const stranger = (path: string) =>
+export const stranger = (path: string) =>
   `setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/ docker -H unix://${path} version --format '{{.Server.Version}}'`;
 
 /** The socket is writable for everybody: uid 65534 has the API, which it did not have before. */
