@@ -120,8 +120,14 @@ function holdersOf(source: Source<DockerSocketKinds>, live: readonly Socket[]) {
       const name = knownTo(source, id, doubt.mount.pid)?.name ?? id.slice(0, 12);
       const why = `whether container ${name}, which has docker’s socket mounted, may connect to it depends on a policy that is not collected (label ${doubt.process.label ?? 'unknown'}, access control list)`;
       questions.push({ because: why, evidence: [] });
+    } else if (usable.length > 0 && people.length === 0) {
+      const name = knownTo(source, id, usable[0]?.pid ?? 0)?.name ?? id.slice(0, 12);
+      questions.push({
+        because: `container ${name} has docker’s socket mounted, who runs in it was not read`,
+        evidence,
+      });
     } else if (isNonEmpty(tries)) proofs.push(...told(tries[0]));
-    // one that ended meanwhile has no process, one with an older socket or with something on top of it no use of it
+    // an older socket, or something on top of it
     else proofs.push(...mounts.map((span) => ({ fact, span })));
   }
   return { holders, proofs, questions, whole: fact.closed && unread === 0 ? fact : null };

@@ -332,6 +332,10 @@ testRule(rule, {
       nodes: quiet({ 'docker/socket.txt': `denied path=/srv/d/docker.sock\n${socket()}` }),
       because: /not all looked at \(\/srv\/d\/docker\.sock\)/,
     },
+    'nobody knows who runs in the container': {
+      nodes: held(mount(ID, '/s').split('\n')[0] ?? ''),
+      because: /container portainer .* who runs in it was not read/,
+    },
     'SELinux may keep the container off': {
       nodes: held(
         mount(ID, '/s', { who: ROOT.replace('docker-default_(enforce)', 'system_u:system_r:container_t:s0:c1,c2') }),
