@@ -1125,6 +1125,258 @@ do_docker_containers() {
   docker inspect --type container --format '{"Id":{{json .ID}},"Name":{{json .Name}},"Created":{{json .Created}},"State":{"Pid":{{json .State.Pid}},"Status":{{json .State.Status}}},"RestartCount":{{json .RestartCount}},"Config":{"Image":{{json .Config.Image}},"Hostname":{{json .Config.Hostname}},"ExposedPorts":{{json .Config.ExposedPorts}},"Labels":{{json .Config.Labels}}},"HostConfig":{"NetworkMode":{{json .HostConfig.NetworkMode}},"PortBindings":{{json .HostConfig.PortBindings}},"Privileged":{{json .HostConfig.Privileged}},"ExtraHosts":{{json .HostConfig.ExtraHosts}},"CapAdd":{{json .HostConfig.CapAdd}},"CgroupParent":{{json .HostConfig.CgroupParent}},"RestartPolicy":{{json .HostConfig.RestartPolicy}}},"NetworkSettings":{{json .NetworkSettings}}}' $nc_x
 }
 
+# The unix sockets that the API may be on, one path a line: docker's own default, what dockerd and docker.socket were told,
+# and what dockerd really listens on ($nc_tmp/unix; its other sockets are no API).
+do_docker_paths() {
+  nc_put /run/docker.sock
+  nc_put /var/run/docker.sock
+  nc_x=/etc/docker/daemon.json
+  if [ -n "$nc_dockerd" ]; then
+    nc_flag_of "$nc_dockerd" --config-file
+    nc_safe_path "$nc_flag" "$nc_x"
+    nc_x=$nc_safe
+    tr '\000' '\n' <"/proc/$nc_dockerd/cmdline" | sed -n -e 's|^-H=*||' -e 's|^--host=||' -e 's|^unix://||p'
+  fi
+  for nc_x_file in "$nc_x" /var/snap/docker/current/config/daemon.json; do
+    [ ! -f "$nc_x_file" ] || tr '"' '\n' <"$nc_x_file" | sed -n -e 's|\\/|/|g' -e 's|^unix://||p'
+  done
+  for nc_x_dir in /etc/systemd/system /run/systemd/system /usr/lib/systemd/system /lib/systemd/system; do
+    for nc_x_file in "$nc_x_dir"/docker.socket "$nc_x_dir"/docker.socket.d/*.conf; do
+      [ ! -f "$nc_x_file" ] || sed -n -e 's|%t/|/run/|' -e 's|^[ 	]*ListenStream[ 	]*=[ 	]*/|/|p' "$nc_x_file"
+    done
+  done
+  sed -n 's|^api ||p' "$nc_tmp/unix"
+}
+
+# Listening unix sockets by name: "api PATH" of dockerd's own, else "any PATH". The table of the kernel, nothing is opened.
+do_unix_listeners() {
+  {
+    if [ -n "$nc_dockerd" ]; then
+      ls -l "/proc/$nc_dockerd/fd" 2>/dev/null
+      cat "/proc/$nc_dockerd/net/unix" 2>/dev/null
+    fi
+    cat /proc/net/unix
+  } | awk '
+    match($0, /-> socket:\[[0-9]+\]$/) { own[substr($0, RSTART + 11, RLENGTH - 12)] = 1; next }
+    # Num RefCount Protocol Flags Type St Inode Path; the flag of a socket that listens.
+    $4 == "00010000" && $8 ~ /^\// {
+      path = $0; for (i = 1; i <= 7; i++) sub(/^ *[^ ]+ /, "", path)
+      sub(/^ */, "", path)
+      if (($7 in own) && path !~ /\/(libnetwork|swarm|plugins|containerd)\/|\/metrics\.sock$/) print "api " path
+      else print "any " path
+    }'
+}
+
+# nc_e_*: what ls says of a file, without following it. Numbers by -n: a name may hold blanks. No stat(1): dialects.
+nc_entry() { # PATH
+  nc_e_mode=
+  set -f
+  # shellcheck disable=SC2046 # fields of a line
+  set -- $(ls -ldin "$1" 2>/dev/null)
+  set +f
+  [ $# -ge 5 ] || return 1
+  nc_e_inode=$1 nc_e_mode=$2 nc_e_uid=$4 nc_e_gid=$5
+}
+
+# nc_e_name: the name of a number in /etc/passwd or /etc/group, `-` if it has none there.
+nc_name_of() { # FILE NUMBER
+  nc_e_name=-
+  while IFS=: read -r nc_e_who nc_x_rest nc_e_id nc_x_rest; do
+    if [ "$nc_e_id" = "$2" ]; then nc_e_name=$nc_e_who; break; fi
+  done 2>/dev/null <"$1"
+}
+
+# nc_real: a path with the links of its directories and of itself followed.
+nc_real_of() { # PATH
+  nc_real=$1
+  if [ -L "$1" ]; then nc_real=$(readlink -f "$1" 2>/dev/null) || nc_real=$1; fi
+  nc_x_dir=$(cd "${nc_real%/*}/" 2>/dev/null && pwd -P) || return 0
+  nc_real=${nc_x_dir%/}/${nc_real##*/}
+}
+
+# Modes of the sockets of the API and of the directories above them. A look at the files: a connection could start dockerd.
+do_docker_socket() {
+  do_unix_listeners >"$nc_tmp/unix"
+  do_docker_paths | awk '/^\// && !seen[$0]++' >"$nc_tmp/paths"
+  nc_x_live=$nc_nl nc_x_all=$nc_nl nc_x_denied=0
+  printf '' >"$nc_tmp/socks"
+  # What listens, under its true name: /var/run is a link nearly everywhere.
+  while IFS= read -r nc_x; do
+    if ! grep -qxF -e "api $nc_x" -e "any $nc_x" "$nc_tmp/unix"; then continue; fi
+    nc_real_of "$nc_x"
+    nc_x_live=$nc_x_live$nc_real$nc_nl
+  done <"$nc_tmp/paths"
+  while IFS= read -r nc_x; do
+    nc_status=
+    nc_readable "$nc_x"
+    case $nc_status in
+      denied) nc_x_denied=1; nc_put "denied path=$nc_x"; continue ;;
+      absent) continue ;;
+    esac
+    nc_real_of "$nc_x"
+    if [ "$nc_real" != "$nc_x" ]; then nc_put "link path=$nc_x target=$nc_real"; fi
+    case $nc_x_all in *"$nc_nl$nc_real$nc_nl"*) continue ;; esac
+    nc_x_all=$nc_x_all$nc_real$nc_nl
+    nc_entry "$nc_real" || continue
+    if [ ! -S "$nc_real" ]; then nc_put "other mode=$nc_e_mode path=$nc_real"; continue; fi
+    nc_put "$nc_e_inode $nc_real" >>"$nc_tmp/socks"
+    nc_x_listen=no
+    case $nc_x_live in *"$nc_nl$nc_real$nc_nl"*) nc_x_listen=yes ;; esac
+    nc_name_of /etc/passwd "$nc_e_uid"
+    nc_x_user=$nc_e_name
+    nc_name_of /etc/group "$nc_e_gid"
+    nc_put "socket mode=$nc_e_mode uid=$nc_e_uid user=$nc_x_user gid=$nc_e_gid group=$nc_e_name listening=$nc_x_listen path=$nc_real"
+    do_dirs_above "$nc_real"
+  done <"$nc_tmp/paths"
+  if [ "$nc_x_all" = "$nc_nl" ]; then
+    if [ "$nc_x_denied" = 1 ]; then do_status denied 'no access to the directory of the socket'
+    else do_status absent 'no socket: /run/docker.sock, nor where dockerd was told to listen'
+    fi
+  elif [ "$nc_uid" != 0 ]; then do_status failed 'where dockerd listens takes root: only the usual places were looked at'
+  fi
+}
+
+do_dirs_above() { # PATH
+  nc_x_dir=$1
+  while [ -n "$nc_x_dir" ]; do
+    nc_x_dir=${nc_x_dir%/*}
+    case $nc_x_all in *"$nc_nl${nc_x_dir:-/}$nc_nl"*) continue ;; esac
+    nc_x_all=$nc_x_all${nc_x_dir:-/}$nc_nl
+    if nc_entry "${nc_x_dir:-/}"; then nc_put "dir mode=$nc_e_mode uid=$nc_e_uid gid=$nc_e_gid path=${nc_x_dir:-/}"; fi
+  done
+}
+
+# Which containers have such a socket in their mounts, by /proc/PID/mountinfo: no other mount is told of, a name given by a link
+# does not matter, and it holds for every runtime. With them who could open it: identities of the processes in there.
+do_socket_mounts() {
+  {
+    ls -ln /proc/[0-9]*/ns/mnt
+    ls -ln /proc/[0-9]*/ns/user
+  } 2>/dev/null |
+    awk -v socks="$nc_tmp/socks" -v own="$(readlink /proc/self/ns/mnt)" -v say="$nc_tmp/say" "$nc_mounts_program"
+}
+
+nc_mounts_program='
+# Escapes as mountinfo has them.
+function esc(s) { gsub(/\\/, "\\134", s); gsub(/ /, "\\040", s); gsub(/\t/, "\\011", s); return s }
+# A path inside a directory: what follows it; "?" if it is not in there.
+function below(dir, path) {
+  if (dir == "/") return path
+  if (path == dir) return ""
+  return index(path, dir "/") == 1 ? substr(path, length(dir) + 1) : "?"
+}
+function join(dir, rest) { if (rest == "") return dir; return dir == "/" ? rest : dir rest }
+# Mounts of a process: md, mr, mp, mo by number; their count. id: the last 64 hex digits in its cgroup paths. By cat: a process
+# that ends while it is read would end mawk as well.
+function mounts(pid,    cmd, line, w, n, i, k) {
+  n = 0; id = ""
+  cmd = "cat /proc/" pid "/cgroup /proc/" pid "/mountinfo 2>/dev/null"
+  while ((cmd | getline line) > 0) {
+    if (line ~ /^[0-9]+:/) {
+      k = split(line, w, /[^0-9a-f]+/)
+      for (i = 1; i <= k; i++) if (length(w[i]) == 64) id = w[i]
+    } else { split(line, w, " "); n++; md[n] = w[3]; mr[n] = w[4]; mp[n] = w[5]; mo[n] = w[6] }
+  }
+  close(cmd)
+  return n
+}
+# The mount that a path leads to: the longest mount point above it, the last of several.
+function mount_of(path, n,    i, best) {
+  best = 0
+  for (i = 1; i <= n; i++) if (below(mp[i], path) != "?" && (best == 0 || length(mp[i]) >= length(mp[best]))) best = i
+  return best
+}
+function inode(path,    cmd, line) {
+  # Names in a container are its own choice: only plain ones go to a shell. A slash escaped in brackets would let busybox take backslashes.
+  if (path !~ "^[/A-Za-z0-9_.@:+-]+$") return "-"
+  cmd = "ls -id " path " 2>/dev/null"; line = ""
+  cmd | getline line; close(cmd)
+  sub(/^ */, "", line); sub(/ .*/, "", line)
+  return line == "" ? "none" : line
+}
+# What a process is to a file: sets st; false if it is gone. The label of its security module comes last and has no name.
+function status(pid,    cmd, line, w, n, i) {
+  split("", st); st["label"] = "-"
+  cmd = "cat /proc/" pid "/status /proc/" pid "/attr/current 2>/dev/null"
+  while ((cmd | getline line) > 0) {
+    n = split(line, w, /[ \t]+/)
+    if (w[1] == "Name:") { sub(/^Name:[ \t]*/, "", line); gsub("[^/A-Za-z0-9_.:@+-]", "_", line); st["name"] = line }
+    else if (w[1] == "State:") st["state"] = w[2]
+    # The last of the four is what files are opened with.
+    else if (w[1] == "Uid:") st["uid"] = w[5]
+    else if (w[1] == "Gid:") st["gid"] = w[5]
+    else if (w[1] == "Groups:") { st["groups"] = ""; for (i = 2; i <= n; i++) if (w[i] != "") st["groups"] = st["groups"] (st["groups"] == "" ? "" : ",") w[i] }
+    else if (w[1] == "CapEff:") st["caps"] = w[2]
+    else if (line !~ /^[A-Za-z0-9_]+:[ \t]/) { gsub("[^/A-Za-z0-9_.,:()+-]+", "_", line); sub(/_+$/, "", line); if (line != "") st["label"] = line }
+  }
+  close(cmd)
+  return ("state" in st) && st["state"] !~ /^[ZX]/
+}
+function people(box, ns,    i, n, list, key, seen) {
+  n = split(pids[ns], list, " ")
+  for (i = 1; i <= n; i++) {
+    if (i > 200) { unread += n - 200; return }
+    if (!status(list[i])) continue
+    key = "uid=" st["uid"] " gid=" st["gid"] " groups=" (st["groups"] == "" ? "-" : st["groups"]) " caps=" st["caps"] " userns=" (!(list[i] in user) ? "-" : user[list[i]] == user[1] ? "host" : "other") " label=" st["label"]
+    if (key in seen) continue
+    seen[key] = 1
+    print "process container=" box " pid=" list[i] " comm=" st["name"] " " key
+  }
+}
+function look(ns,    n, i, s, list, pid, k, rest, at, found, was) {
+  k = split(pids[ns], list, " "); n = 0
+  for (i = 1; i <= k && n == 0; i++) { pid = list[i]; n = mounts(pid) }
+  if (n == 0 || id == "" || id == hostid) return
+  containers++
+  found = 0
+  for (s = 1; s <= ns_socks; s++) for (i = 1; i <= n; i++) {
+    if (md[i] != dev[s]) continue
+    rest = mr[i] == root[s] "//deleted" ? "" : below(mr[i], root[s])
+    if (rest == "?") continue
+    at = join(mp[i], rest)
+    # Something else may lie on top of it.
+    was = mount_of(at, n) == i ? inode("/proc/" pid "/root" at) : "none"
+    if (was != "-") was = was == ino[s] ? "yes" : "no"
+    print "mount container=" id " pid=" pid " mode=" (mo[i] ~ /^ro(,|$)/ ? "ro" : "rw") " at=" mp[i] " socket=" at " same=" was " host=" esc(sock[s])
+    found = 1
+  }
+  if (found) people(id, ns)
+}
+{
+  # .../proc/PID/ns/mnt -> mnt:[4026531841]
+  if (!match($0, /\/proc\/[0-9]+\/ns\/(mnt|user)/)) next
+  n = split(substr($0, RSTART, RLENGTH), part, "/"); pid = part[3] + 0
+  # Only who was there at the first look is missed when it cannot be read.
+  if (part[5] == "mnt" && !(pid in known)) { known[pid] = 1; order[++count] = pid }
+  if ($NF ~ /^mnt:/) mnt[pid] = $NF
+  if ($NF ~ /^user:/) user[pid] = $NF
+}
+END {
+  while ((getline line <socks) > 0) {
+    ns_socks++; ino[ns_socks] = line; sub(/ .*/, "", ino[ns_socks]); sub(/^[^ ]* /, "", line); sock[ns_socks] = line
+  }
+  n = mounts("self")
+  for (s = 1; s <= ns_socks; s++) {
+    i = mount_of(esc(sock[s]), n); dev[s] = "-"; root[s] = "-"
+    if (i > 0) { dev[s] = md[i]; root[s] = join(mr[i], below(mp[i], esc(sock[s]))) }
+    print "socket dev=" dev[s] " root=" root[s] " path=" esc(sock[s])
+  }
+  line = ""; getline line <"/sys/fs/selinux/enforce"
+  if (line != "") print "selinux enforce=" line
+  mounts(1); hostid = id; unread = 0; spaces = 0; containers = 0
+  for (i = 1; i <= count; i++) {
+    pid = order[i]
+    if (!(pid in mnt)) { if (status(pid)) unread++; continue }
+    if (!(mnt[pid] in pids)) { list_ns[++spaces] = mnt[pid]; pids[mnt[pid]] = pid }
+    # The lowest pid first: the one that docker knows.
+    else if (pid < pids[mnt[pid]] + 0) pids[mnt[pid]] = pid " " pids[mnt[pid]]
+    else pids[mnt[pid]] = pids[mnt[pid]] " " pid
+  }
+  for (i = 1; i <= spaces; i++) if (list_ns[i] != mnt[1] && list_ns[i] != own) look(list_ns[i])
+  print "looked namespaces=" spaces " containers=" containers " unread=" unread
+  if (unread > 0) print "failed mount namespaces of " unread " processes could not be read" >say
+}'
+
 do_unit() { # UNIT...
   systemctl cat --no-pager "$@" 2>"$nc_tmp/unit.err"
   nc_x=$?
@@ -1517,6 +1769,23 @@ nc_area_docker() {
   item docker.sysconfig files/etc/sysconfig/docker 20 1024 S2 file /etc/sysconfig/docker
   nc_cmdline dockerd
   item docker.cmdline cmdline/dockerd.txt 20 256 S2 "$nc_how_0" "$nc_how_1" "$nc_how_2" "$nc_daemon_pid"
+  nc_docker_socket
+}
+
+# The API's unix sockets and the containers that have them. In a container there is nothing of the node to look at, unless that
+# container is the node: dockerd runs in it.
+nc_docker_socket() {
+  nc_skip=
+  if [ "$nc_mode" = container ] && [ -z "$nc_dockerd" ]; then nc_skip='in a container without a dockerd: no files of the node'; fi
+  item docker.socket docker/socket.txt 20 256 S1 fn 'ls -ldin SOCKET DIRECTORY... of the sockets in /proc/net/unix, dockerd options, daemon.json, docker.socket' do_docker_socket
+  set -- fn 'awk MOUNTS-OF-THE-SOCKET /proc/[0-9]*/mountinfo' do_socket_mounts
+  case $nc_status in
+    ok) if [ "$nc_uid" != 0 ]; then set -- none denied 'mounts of other processes take root'; fi ;;
+    absent) set -- none absent 'no socket of docker' ;;
+    skipped) nc_skip=$nc_reason ;;
+    *) set -- none denied 'docker.socket did not come whole' ;;
+  esac
+  item docker.socket-mounts docker/socket-mounts.txt 20 1024 S1 "$@"
 }
 
 nc_unit_guard() {

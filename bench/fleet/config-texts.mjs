@@ -230,5 +230,8 @@ export function dockerTexts(node) {
     'systemd/docker.txt':
       '# /lib/systemd/system/docker.service\n[Unit]\nDescription=Docker Application Container Engine\nAfter=network-online.target docker.socket containerd.service\nRequires=docker.socket\n\n[Service]\nType=notify\nExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock\nRestart=always\nDelegate=yes\nKillMode=process\n\n[Install]\nWantedBy=multi-user.target\n\n# /lib/systemd/system/docker.socket\n[Unit]\nDescription=Docker Socket for the API\n\n[Socket]\nListenStream=/run/docker.sock\nSocketMode=0660\nSocketUser=root\nSocketGroup=docker\n\n[Install]\nWantedBy=sockets.target\nActiveState=active\nExecMainStartTimestamp=Fri 2026-11-20 08:10:55 UTC\nNRestarts=0\nEnvironment=\n',
     'cmdline/dockerd.txt': '/usr/bin/dockerd\n-H\nfd://\n--containerd=/run/containerd/containerd.sock\n',
+    'docker/socket.txt':
+      'socket mode=srw-rw---- uid=0 user=root gid=998 group=docker listening=yes path=/run/docker.sock\ndir mode=drwxr-xr-x uid=0 gid=0 path=/run\ndir mode=drwxr-xr-x uid=0 gid=0 path=/\nlink path=/var/run/docker.sock target=/run/docker.sock\n',
+    'docker/socket-mounts.txt': `socket dev=0:25 root=/docker.sock path=/run/docker.sock\nlooked namespaces=${pods.length * 2 + 12} containers=${pods.length * 2} unread=0\n`,
   };
 }

@@ -100,6 +100,8 @@ export const EVIDENCE = [
   { id: 'docker.default', path: 'files/etc/default/docker', command: 'file:/etc/default/docker', timeoutSeconds: 20, capKib: 1024, sensitivity: 'S2' },
   { id: 'docker.sysconfig', path: 'files/etc/sysconfig/docker', command: 'file:/etc/sysconfig/docker', timeoutSeconds: 20, capKib: 1024, sensitivity: 'S2' },
   { id: 'docker.cmdline', path: 'cmdline/dockerd.txt', command: '/proc/PID/cmdline of dockerd', timeoutSeconds: 20, capKib: 256, sensitivity: 'S2' },
+  { id: 'docker.socket', path: 'docker/socket.txt', command: 'ls -ldin of dockerd\'s unix sockets and the directories above them', timeoutSeconds: 20, capKib: 256, sensitivity: 'S1' },
+  { id: 'docker.socket-mounts', path: 'docker/socket-mounts.txt', command: 'mounts of these sockets, or of directories above them, in /proc/PID/mountinfo of containers; uid, groups, capabilities of the processes there', timeoutSeconds: 20, capKib: 1024, sensitivity: 'S1' },
   { id: 'cri.info', path: 'cri/info.json', command: 'crictl --timeout 5s info -o json', timeoutSeconds: 20, capKib: 8192, sensitivity: 'S2' },
   { id: 'cri.pods', path: 'cri/pods.json', command: 'crictl --timeout 5s pods -o json', timeoutSeconds: 20, capKib: 8192, sensitivity: 'S2' },
   { id: 'cri.ps', path: 'cri/ps.json', command: 'crictl --timeout 5s ps -o json', timeoutSeconds: 20, capKib: 8192, sensitivity: 'S2' },

@@ -43,6 +43,8 @@ export interface DockerContainers {
     readonly networkMode?: string;
     readonly sandboxKey?: string;
     readonly privileged?: boolean;
+    /** What it was started from: a reference, or an id. */
+    readonly image?: string;
     readonly networks: readonly {
       readonly name: string;
       readonly ip?: string;
@@ -59,6 +61,60 @@ export interface DockerContainers {
     }[];
     readonly labels: Readonly<Record<string, string>>;
   })[];
+}
+
+/** Files of docker's unix sockets, as the collector's ls saw them; nobody connected. */
+export interface DockerSocket {
+  readonly sockets: readonly (Span & {
+    /** Links followed. */
+    readonly path: string;
+    /** `srw-rw----`; a `+` behind it is an access control list. */
+    readonly mode: string;
+    readonly uid: number;
+    readonly gid: number;
+    readonly user?: string;
+    readonly group?: string;
+    readonly listening: boolean;
+  })[];
+  /** Each directory above a socket. */
+  readonly directories: readonly (Span & { readonly path: string; readonly mode: string })[];
+  readonly links: readonly (Span & { readonly path: string; readonly target: string })[];
+  /** Neither could be looked at. */
+  readonly denied: readonly (Span & { readonly path: string })[];
+}
+
+/** Mounts of running containers, of any runtime, that hold docker's socket, and the processes in there. */
+export interface DockerSocketMounts {
+  readonly mounts: readonly (Span & {
+    readonly container: string;
+    readonly pid: number;
+    readonly readOnly: boolean;
+    /** Where it is mounted in the container, and where the socket is by that. */
+    readonly at: string;
+    readonly socket: string;
+    /** The node's socket. */
+    readonly host: string;
+    /** The file in there is the node's socket: not an older one, and nothing lies on top; absent when that was not looked at. */
+    readonly same?: boolean;
+  })[];
+  /** Each identity once: what the kernel asks of who opens a file. */
+  readonly processes: readonly (Span & {
+    readonly container: string;
+    readonly pid: number;
+    readonly name: string;
+    readonly uid: number;
+    readonly gid: number;
+    readonly groups: readonly number[];
+    /** Effective capabilities, hexadecimal. */
+    readonly caps: string;
+    /** The node's own user namespace; absent when not known. */
+    readonly hostUsers?: boolean;
+    /** Of its security module. */
+    readonly label?: string;
+  })[];
+  readonly selinuxEnforcing?: Span & { readonly value: boolean };
+  /** The last line: how much was looked at. */
+  readonly looked?: Span & { readonly containers: number; readonly unread: number };
 }
 
 export interface CniConf {

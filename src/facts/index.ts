@@ -5,6 +5,8 @@ import type {
   DockerContainers,
   DockerNetworkList,
   DockerNetworks,
+  DockerSocket,
+  DockerSocketMounts,
   K8sNodes,
   NetnsIndex,
 } from './containers.ts';
@@ -86,6 +88,8 @@ export interface FactTypes {
   dockerUnit: UnitFiles;
   dockerDefault: EnvFile;
   dockerdArgs: ProcessArgs;
+  dockerSocket: DockerSocket;
+  dockerSocketMounts: DockerSocketMounts;
   containerdConfig: Settings;
   criInfo: Settings;
   kubeletArgs: ProcessArgs;
@@ -191,6 +195,8 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   dockerUnit: ['docker.unit'],
   dockerDefault: ['docker.default', 'docker.sysconfig'],
   dockerdArgs: ['docker.cmdline'],
+  dockerSocket: ['docker.socket'],
+  dockerSocketMounts: ['docker.socket-mounts'],
   containerdConfig: ['cri.containerd-config'],
   criInfo: ['cri.info'],
   kubeletArgs: ['kubelet.cmdline'],

@@ -50,6 +50,7 @@ function readContainer(value: unknown, span: Span): Container | null {
     networkMode: text(at('HostConfig', 'NetworkMode')),
     sandboxKey: text(at('NetworkSettings', 'SandboxKey')),
     privileged: boolean(at('HostConfig', 'Privileged')),
+    image: text(at('Config', 'Image')),
     networks,
     ports: readPorts(running.length > 0 ? at('NetworkSettings', 'Ports') : at('HostConfig', 'PortBindings')),
     labels: textRecord(at('Config', 'Labels')),
@@ -94,5 +95,5 @@ function readContainers(source: string): Parsed<DockerContainers> {
 }
 
 export const parsers = [
-  defineParser({ fact: 'dockerContainers', evidence: ['docker.containers'], version: 1, parse: readContainers }),
+  defineParser({ fact: 'dockerContainers', evidence: ['docker.containers'], version: 2, parse: readContainers }),
 ];

@@ -8,6 +8,7 @@ import { parsers as containerdConfig } from './containerd-config.ts';
 import { parsers as dockerContainers } from './docker-containers.ts';
 import { parsers as dockerInfo } from './docker-info.ts';
 import { parsers as dockerNetworks } from './docker-networks.ts';
+import { parsers as dockerSocket } from './docker-socket.ts';
 import { parsers as envFiles } from './env-files.ts';
 import { parsers as fdb } from './fdb.ts';
 import { parsers as ipset } from './ipset.ts';
@@ -39,6 +40,7 @@ export const PARSERS: readonly AnyParser[] = [
   ...dockerContainers,
   ...dockerInfo,
   ...dockerNetworks,
+  ...dockerSocket,
   ...envFiles,
   ...fdb,
   ...ipset,

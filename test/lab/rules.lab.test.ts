@@ -389,9 +389,50 @@ describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
     expect((await judge(docker.lab)).verdicts['docker-rules-missing']).toMatchObject({ notApplicable: 1 });
   });
 
+  it.each([
+    ['socket', ' at=/var/run/docker.sock ', ' uid=0 '],
+    ['read-only directory', ' mode=ro at=/host/run socket=/host/run/docker.sock ', ' uid=0 '],
+    ['in its group', ' at=/rootfs/run ', ' uid=1000 '],
+  ] as const)('a container that has the API: %s', async (how, ...cites) => {
+    await using docker = await DockerLab.create();
+    const effect = await labs.dockerSocketMounted(docker, how);
+    expect(effect.connects).toBe(true);
+    const json = await judge(docker.lab);
+    namesIt(json, effect, { severity: 'high', cites });
+    expect(serious(json)).toHaveLength(1);
+    const [found] = json.findings.filter((f) => f.rule === 'docker-api-exposed');
+    expect(found).toMatchObject({
+      confidence: 'proven',
+      message: expect.stringContaining('agent (image busybox:lab)'),
+    });
+  });
+
+  it('a socket for everybody; its remedy shuts it again', async () => {
+    await using docker = await DockerLab.create();
+    await labs.dockerSocketOpen(docker);
+    const [found] = (await judge(docker.lab)).findings.filter((f) => f.rule === 'docker-api-exposed');
+    await docker.node.sh(found?.remediation[0]?.run ?? 'false');
+    expect((await docker.node.run(labs.stranger('/run/docker.sock'))).stderr).toContain('permission denied');
+    expect(await docker.docker('ps -q')).toBe('');
+    expect((await judge(docker.lab)).verdicts['docker-api-exposed']).toMatchObject({ pass: 1 });
+  });
+
+  it('a container that has the socket and may not write to it, one with something on top of it', async () => {
+    await using docker = await DockerLab.create();
+    expect((await labs.dockerSocketMounted(docker, 'nobody')).connects).toBe(false);
+    await docker.container({ name: 'masked', args: ['-v /run:/host/run', '-v /dev/null:/host/run/docker.sock'] });
+    // where /var/run is a link, /var holds no socket
+    await docker.container({ name: 'var', args: ['-v /var:/host/var'] });
+    const json = await judge(docker.lab);
+    expect(serious(json)).toEqual([]);
+    expect(json.verdicts['docker-api-exposed']).toMatchObject({ pass: 1 });
+  });
+
   const dockerFaults: [string, (d: DockerLab) => Promise<Effect>, string, string[], object?][] = [
     ['API on all addresses', (d) => labs.dockerApiExposed(d), 'critical', ['2375', 'tcp://0.0.0.0:2375']],
     ['API on loopback', (d) => labs.dockerApiExposed(d, '127.0.0.1'), 'high', ['127.0.0.1:2375']],
+    ['socket for everybody', (d) => labs.dockerSocketOpen(d), 'high', ['mode=srw-rw-rw- ', 'dir mode=drwxr-xr-x']],
+    ['write permission is enough', (d) => labs.dockerSocketOpen(d, '662'), 'high', ['mode=srw-rw--w- ']],
     ['daemon.json of the next start', (d) => labs.daemonJsonUnusable(d, 'trailing-comma', 'running'), 'high', ['}']],
     [
       'daemon.json with hosts and -H',

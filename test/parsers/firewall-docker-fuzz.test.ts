@@ -24,6 +24,8 @@ const KINDS: readonly FactKind[] = [
   'dockerUnit',
   'dockerDefault',
   'dockerdArgs',
+  'dockerSocket',
+  'dockerSocketMounts',
   'containerdConfig',
   'criInfo',
   'kubeletConfig',

@@ -28,6 +28,7 @@ export interface AnalysisJson {
     readonly nodes: readonly string[];
     readonly message: string;
     readonly cites: readonly JsonCite[];
+    readonly remediation: readonly { readonly run?: string }[];
   }[];
   readonly causes: readonly { readonly finding: string; readonly rank: number; readonly explains: readonly string[] }[];
   readonly unknown: readonly {

@@ -46,6 +46,45 @@ export async function dockerApiExposed(
   };
 }
 
+/** Somebody without any right on the node, by the real client. */
+export const stranger = (path: string) =>
+  `setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/ docker -H unix://${path} version --format '{{.Server.Version}}'`;
+
+/** The socket is writable for everybody: uid 65534 has the API, which it did not have before. */
+export async function dockerSocketOpen(docker: DockerLab, mode = 'o+rw'): Promise<Effect> {
+  const { node } = docker;
+  if ((await node.run(stranger('/run/docker.sock'))).rc === 0) throw new Error('the socket is open already');
+  await node.sh(`chmod ${mode} /run/docker.sock`);
+  await node.sh(stranger('/run/docker.sock'));
+  return { rule: 'docker-api-exposed', nodes: [node.id], breaks: [], keeps: [] };
+}
+
+/** What the node's docker client needs to run in busybox:lab. */
+const CLIENT = '-v /usr/lib:/lib:ro -v /usr/lib64:/lib64:ro -v "$(readlink -f "$(command -v docker)")":/bin/docker:ro';
+
+const MOUNTS = {
+  // agents of all sorts ask for it like this
+  socket: { args: '-v /run/docker.sock:/var/run/docker.sock', at: '/var/run/docker.sock' },
+  'read-only directory': { args: '-v /run:/host/run:ro', at: '/host/run/docker.sock' },
+  'in its group': { args: '-v /:/rootfs:ro -u 1000 --group-add', at: '/rootfs/run/docker.sock' },
+  nobody: { args: '-v /:/rootfs:ro -u 65534:65534', at: '/rootfs/run/docker.sock' },
+} as const;
+
+/** A container with the socket; what it makes of it is asked by the client inside. `connects`: it has the API. */
+export async function dockerSocketMounted(
+  docker: DockerLab,
+  how: keyof typeof MOUNTS,
+): Promise<Effect & { readonly connects: boolean }> {
+  const { node } = docker;
+  const { args, at } = MOUNTS[how];
+  const group = args.endsWith('--group-add') ? ' "$(stat -c %g /run/docker.sock)"' : '';
+  await docker.docker(`run -d --name agent ${CLIENT} ${args}${group} busybox:lab /bin/sleep 1000000`);
+  const asked = await docker.tryDocker(`exec agent docker -H unix://${at} ps --format '{{.Names}}'`);
+  if (asked.rc !== 0 && !/permission denied/.test(asked.stderr)) throw new Error(asked.stderr);
+  const connects = asked.rc === 0 && asked.stdout.includes('agent');
+  return { rule: 'docker-api-exposed', nodes: [node.id], breaks: [], keeps: [], connects };
+}
+
 /** Every way a daemon.json is refused, and what dockerd 20.10 says. */
 export const BROKEN_DAEMON_JSON = {
   'trailing-comma': '{\n  "log-driver": "json-file",\n  "live-restore": true,\n}\n',
