@@ -49,6 +49,15 @@ const link = (nf: 0 | 1) =>
 
 testRule(rule, {
   finds: {
+    'sysctl -a that somebody sent, without the setting': {
+      nodes: {
+        a: {
+          ...node(null, { 'host/sys/sysctl.txt': 'net.core.somaxconn = 4096\nnet.ipv4.ip_forward = 1\n' }),
+          info: { format: 'loose-files' },
+        },
+      },
+      expect: [{ severity: 'high', cites: ['absent: net.bridge', 'DNAT', '4: cni0:'] }],
+    },
     'switched off, and a service has a backend on the bridge': {
       nodes: { a: node('0') },
       expect: [
@@ -128,6 +137,15 @@ testRule(rule, {
     },
   },
   unknown: {
+    'one setting that somebody sent (sysctl net.ipv4.ip_forward)': {
+      nodes: {
+        a: {
+          ...node(null, { 'host/sys/sysctl.txt': 'net.ipv4.ip_forward = 1\n' }),
+          info: { format: 'loose-files' },
+        },
+      },
+      because: /net\.bridge\.bridge-nf-call-iptables was not collected/,
+    },
     'the module is loaded, but its setting was not seen: another namespace': {
       nodes: { a: node(null, { 'host/sys/modules.txt': LOADED }) },
       because: /br_netfilter is loaded/,
