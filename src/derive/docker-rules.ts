@@ -85,11 +85,15 @@ function ofIptables(source: NftSource, rulesets: readonly Saved[], table: Docker
       }),
     );
   const done = { reached, chains: saved, bases, looked };
-  if (rulesets.some((r) => r.backend === 'nft') && !refused) return { ...done, unread: false };
-  // the tables of iptables-nft are nft tables: what was not printed by the one is read from the other
+  // the tables of iptables-nft are nft tables: what was not printed by the one (iptables-save -t nat) is read from the other
   const json = source.get('nftJson');
   const text = source.get('nftText');
   const lines = text.missing ? null : text;
+  const own = (t: { family: string; table: string }) => t.family === 'ip' && t.table === table;
+  const printed = rulesets.some((r) => r.backend === 'nft' && r.ruleset.tables.has(table));
+  const listedByNft = !json.missing ? json.value.chains.some(own) : lines?.value.chains.some(own) === true;
+  if (rulesets.some((r) => r.backend === 'nft') && !refused && (printed || !listedByNft))
+    return { ...done, unread: false };
   if (!json.missing) {
     looked.push(json);
     reached.push(...reachedInNft(json, lines, table, BASE[table], CHAIN[table]));
