@@ -26,11 +26,15 @@ export function podRouteRemedy(
   const [next] = peer.underlay;
   const type = own.backend ?? backend;
   if (more.length > 0 || route.part || way.rule !== undefined) return [restarted];
-  if (type !== 'vxlan' && (type !== 'host-gw' || next === undefined)) return [restarted];
+  // the kernel takes no route into a device that is down
+  const dev = own.overlay?.up === true ? own.overlay.dev : null;
   const to =
-    type === 'vxlan'
-      ? `via ${formatIp4(peer.first)} dev ${shellWord(own.overlay?.dev ?? 'flannel.1')} onlink`
-      : `via ${formatIp4(next ?? 0)}`;
+    type === 'vxlan' && dev !== null
+      ? `via ${formatIp4(peer.first)} dev ${shellWord(dev)} onlink`
+      : type === 'host-gw' && next !== undefined
+        ? `via ${formatIp4(next)}`
+        : null;
+  if (to === null) return [restarted];
   const clear = route.kind === 'rejected' ? `ip route del ${way.type} ${shellWord(prefixOf(route.piece))}; ` : '';
   return [
     restarted,

@@ -126,8 +126,11 @@ export class PodSurvey {
     const machine = machineOf(member.machineIdSha256, member.bootId);
     if (map === null || network === null || mine === null)
       return open('the pod subnet that flannel leased to this node is not known', 'flannel.subnet-env');
-    if ((own.backend ?? this.backend) === null)
-      return { kind: 'none', because: 'nothing tells which backend of flannel carries packets to other nodes' };
+    if ((own.backend ?? this.backend) === null) {
+      const others = [...this.#peers.values()].some((p) => p.node !== node);
+      if (!others) return { kind: 'alone' };
+      return open('which backend of flannel carries packets to other nodes is not known', 'flannel.net-conf');
+    }
     const time = timeOf(member.collectedAt);
     const losses: Loss[] = [];
     const opens = new Map<string, readonly string[]>();
@@ -170,7 +173,9 @@ export class PodSurvey {
     const strangers = routedStretches(map, network.length) - led;
     if (strangers > 0)
       return open(
-        `${strangers} routes lead to pod subnets of which nothing tells whose they are`,
+        strangers === 1
+          ? 'a route leads to a pod subnet of which nothing tells whose it is'
+          : `${strangers} routes lead to pod subnets of which nothing tells whose they are`,
         'flannel.subnet-env',
       );
     if (proof === null) return { kind: 'alone' };
