@@ -115,6 +115,20 @@ testRule(rule, {
     },
   },
   notApplicable: {
+    'a node of Calico’s with two containers of Docker’s, which no service leads to': {
+      nodes: {
+        a: {
+          files: {
+            ...node('0').files,
+            'host/ip/addr.txt': (node('0').files['host/ip/addr.txt'] as string)
+              .replaceAll('cni0', 'docker0')
+              .replaceAll('10.244.1.1/24', '172.17.0.1/16'),
+            'host/fw/iptables-save.txt': { status: 'absent' },
+            'host/fw/ipvs.txt': '-A -t 10.96.0.10:80 -s rr\n-a -t 10.96.0.10:80 -r 10.233.1.5:80 -m -w 1\n',
+          },
+        },
+      },
+    },
     'one pod can only ask itself': { nodes: { a: node('0', {}, 1) } },
     'no service is translated here': {
       nodes: { a: node('0', { 'host/fw/iptables-save.txt': save('*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n') }) },
