@@ -266,7 +266,8 @@ function unlikeLease(
 ): { readonly kind: 'finding'; readonly finding: Finding } | { readonly kind: 'same'; readonly cite: Cite } | null {
   const lease = flannelLease(source);
   const own = tunnels.filter(
-    (t) => /^flannel/.test(t.device.name) && !/-v6/.test(t.device.name) && usage.get(t) !== false,
+    // a device that no route leads into may be left of another backend
+    (t) => /^flannel/.test(t.device.name) && !/-v6/.test(t.device.name) && usage.get(t) !== false && t.used !== false,
   );
   const [tunnel, second] = own;
   const mtu = tunnel?.device.mtu;
@@ -280,7 +281,7 @@ function unlikeLease(
     finding: {
       key: `FLANNEL_MTU of ${name}`,
       severity: larger ? 'medium' : 'low',
-      confidence: 'proven',
+      confidence: tunnel.used === true ? 'proven' : 'likely',
       nodes: [node],
       message: larger
         ? `FLANNEL_MTU on ${node} is ${told}, but ${name} has MTU ${mtu}: new pods get a larger MTU than the overlay has, and depend on ICMP to learn it`

@@ -104,6 +104,8 @@ export class PodSurvey {
   readonly #owners = new Map<number, string>();
   readonly #memberOf: (node: string) => PodMember | undefined;
   readonly backend: string | null;
+  /** A node routes pods without an overlay. */
+  readonly direct: boolean;
   /** How many routes of any node lead where they should. */
   #rights = 0;
 
@@ -112,7 +114,8 @@ export class PodSurvey {
     this.#peers = podPeers(nodes);
     for (const n of nodes) for (const a of n.underlay) this.#owners.set(a, n.node);
     for (const p of this.#peers.values()) this.#owners.set(p.first, p.name);
-    this.backend = nodes.find((n) => n.backend !== null)?.backend ?? (nodes.some((n) => n.direct) ? 'host-gw' : null);
+    this.direct = nodes.some((n) => n.direct);
+    this.backend = nodes.find((n) => n.backend !== null)?.backend ?? (this.direct ? 'host-gw' : null);
   }
 
   /** Follows a node's routes to every pod subnet of its cluster. */

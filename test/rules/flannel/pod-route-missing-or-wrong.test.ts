@@ -645,6 +645,15 @@ describe('pod-route-missing-or-wrong beside others', () => {
     expect(runs({ 'host/ip/addr.txt': down(text) })).toHaveLength(1);
   });
 
+  it('has no command for a device that may be left of another backend', () => {
+    const hostGw = (t: string) =>
+      t.replace(/via 10\.244\.(\d)\.0 dev flannel\.1(.*) onlink/g, 'via 192.168.50.1$1 dev eth0$2');
+    const nodes = { a: node(1, { routes: (t) => hostGw(route(2)(t)) }), b: node(2, { routes: hostGw }), c };
+    const [found] = judge([rule], nodes).findings;
+    expect(found?.message).toMatch(/^a has no route to 10\.244\.2\.0\/24/);
+    expect(found?.remediation).toHaveLength(1);
+  });
+
   it('does not compare nodes of two clusters with one pod range', () => {
     const other = (n: number, peers: number[]) =>
       edited(overlayNode({ n, subnet: n - 3, peers }), {

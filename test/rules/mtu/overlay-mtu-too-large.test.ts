@@ -260,6 +260,15 @@ testRule(rule, {
     },
   },
   passes: {
+    'left of vxlan, and FLANNEL_MTU is host-gw’s': {
+      nodes: {
+        a: withFiles(mtuNode(a, { env: 1500 }), {
+          ...routes((t) =>
+            t.replace(/via 10\.244\.(\d)\.0 dev flannel\.1(.*) onlink/g, 'via 192.168.50.1$1 dev eth0$2'),
+          ),
+        }),
+      },
+    },
     'it fits exactly': { nodes: { a: overlayNode(a) } },
     'a jumbo underlay under a usual overlay': { nodes: { a: mtuNode(a, { eth0: 9000 }) } },
     'an overlay far smaller than it has to be': { nodes: { a: mtuNode(a, { flannel: 1200, pods: 1200, env: 1200 }) } },
