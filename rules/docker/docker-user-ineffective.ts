@@ -90,11 +90,13 @@ export const rule = defineNodeRule({
     const docker = rulesets.some((r) => r.ruleset.tables.get('filter')?.chains.has('DOCKER') === true);
     if (dockerdArgs.missing && !docker) return notApplicable('no sign of Docker on this node');
     // no rule of one's own was seen: it may stand where nobody looked
-    const printed = rulesets.some((r) => r.backend === 'nft' && r.ruleset.tables.has('filter'));
+    const nft = rulesets.find((r) => r.backend === 'nft')?.ruleset;
+    // iptables-save -t nat
+    const partial = nft !== undefined && nft.tables.size > 0 && !nft.tables.has('filter');
     for (const { because, evidence } of gaps)
-      if (!printed || !evidence.includes('fw.nft-json'))
+      if (partial || !evidence.includes('fw.nft-json'))
         open.push({ nodes: [node.id], because: `whether DOCKER-USER holds rules: ${because}`, evidence });
-    if (!printed && !nftJson.missing && nftJson.value.rules.some(inDockerUser)) {
+    if ((nft === undefined || partial) && !nftJson.missing && nftJson.value.rules.some(inDockerUser)) {
       const because = 'whether FORWARD leads to DOCKER-USER: it was collected only as nft prints it';
       open.push({ nodes: [node.id], because, evidence: ['fw.iptables-nft-save'] });
     }

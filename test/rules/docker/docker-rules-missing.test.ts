@@ -630,6 +630,14 @@ testRule(rule, {
       ),
       because: /the list of Docker’s networks is not whole/,
     },
+    'what iptables has was flushed, and of legacy something is left': {
+      nodes: node(NO_FILTER, {
+        'host/fw/iptables-legacy-save.txt': DOCKER_SAVE,
+        'host/fw/ip_tables_names.txt': 'nat\nfilter\n',
+      }),
+      because:
+        /they come to those in host\/fw\/iptables-legacy-save\.txt, but nothing leads to its chains in host\/fw\/iptables-save\.txt/,
+    },
     'an empty file that somebody sent': { nodes: loose(node(EMPTY)), because: /a command that failed leaves/ },
     'docker.service is starting': {
       nodes: node(NONE, {
