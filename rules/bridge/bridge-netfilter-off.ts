@@ -67,7 +67,7 @@ export const rule = defineNodeRule({
     const { bridges, doubt } = attachedBridges(source);
     if (bridges.length === 0) {
       if (doubt !== null) return unknown(node.id, doubt, ['ip.addr', 'bridge.brctl-show']);
-      return notApplicable('no container bridge with a port on this node');
+      return notApplicable('no container bridge with a port and an IPv4 address on this node');
     }
     const on: LineCite[] = [];
     const off: ContainerBridge[] = [];

@@ -115,6 +115,16 @@ testRule(rule, {
     },
   },
   notApplicable: {
+    'pods with IPv6 alone': {
+      nodes: {
+        a: node('0', {
+          'host/ip/addr.txt': (node('0').files['host/ip/addr.txt'] as string).replace(
+            'inet 10.244.1.1/24 scope',
+            'inet6 fd00:10:244:1::1/64 scope',
+          ),
+        }),
+      },
+    },
     'a node of Calico’s with two containers of Docker’s, which no service leads to': {
       nodes: {
         a: {
