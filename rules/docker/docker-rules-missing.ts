@@ -1,13 +1,7 @@
 import { isNonEmpty, type NonEmpty } from '../../src/core/span.ts';
 import { iptablesOf } from '../../src/derive/accept-range.ts';
 import { containerBridges, containerOverlays, podDevices } from '../../src/derive/devices.ts';
-import {
-  DOCKER_DAEMON_KINDS,
-  firewallBackend,
-  rootless,
-  type Told,
-  writesRules,
-} from '../../src/derive/docker-daemon.ts';
+import { DOCKER_DAEMON_KINDS, firewallBackend, rootless, writesRules } from '../../src/derive/docker-daemon.ts';
 import {
   externalNetworks,
   type ForwardedNetwork,
@@ -15,7 +9,7 @@ import {
   publishedPorts,
 } from '../../src/derive/docker-networks.ts';
 import { restartDocker, userRules } from '../../src/derive/docker-remedy.ts';
-import { type DockerRules, type DockerTable, dockerRules } from '../../src/derive/docker-rules.ts';
+import { type DockerRules, type DockerTable, dockerRules, idleChains } from '../../src/derive/docker-rules.ts';
 import { defaultDevice, OUTSIDE, outward, POD_KINDS, POD_PROBES, podNetworks } from '../../src/derive/pods.ts';
 import {
   askEgress,
@@ -156,13 +150,9 @@ function judge(view: View, { all: networks, runs }: Judged, table: DockerTable, 
     native !== null || jumps.some((r) => table === 'nat' || r.out === null || r.out === n.bridge);
   const lost = networks.filter((n) => !covered(n));
   if (!isNonEmpty(lost)) {
-    const [from] = reached;
-    const idle = from === undefined || native !== null ? undefined : rules.chains().find(isIdle(reached));
-    if (from !== undefined && idle !== undefined)
-      tally.unknown(
-        `whether packets come to Docker’s rules of ${table}: they come to those in ${from.fact.path}, but nothing leads to its chains in ${idle.fact.path}, which iptables writes to now`,
-        [idle.fact.evidence],
-      );
+    const left = idleChains(rules);
+    if (left !== null)
+      tally.unknown(`whether packets come to Docker’s rules of ${table}: ${left.because}`, left.evidence);
     if (native !== null) tally.passed([cite(native.fact, native.span)]);
     tally.passed(reached.map((r) => cite(r.fact, { line: r.line })));
     return;
@@ -206,12 +196,6 @@ function judge(view: View, { all: networks, runs }: Judged, table: DockerTable, 
     disprove: 'a dockerd that was started with iptables=false, or one that was just starting',
   });
 }
-
-/** Chains in the ruleset of the `iptables` that dockerd calls, when packets come to those of another one only. */
-const isIdle =
-  (reached: DockerRules['reached']) =>
-  ({ fact }: Told) =>
-    fact.evidence === 'fw.iptables-save' && !reached.some((r) => r.fact === fact);
 
 type Backend = ReturnType<typeof firewallBackend>;
 

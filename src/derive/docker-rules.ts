@@ -132,3 +132,20 @@ function dockerBridges(source: NftSource, table: DockerTable): Pick<DockerRules,
   const there = shown !== undefined && filled(text.value.rules, shown);
   return { native: there ? { fact: text, span: at } : null, looked: [text] };
 }
+
+/** Packets come to what is left in one ruleset, and nothing leads to Docker's chains in that of the `iptables` which dockerd calls. */
+export function idleChains({
+  reached,
+  native,
+  chains,
+}: DockerRules): { readonly because: string; readonly evidence: readonly string[] } | null {
+  const [from] = reached;
+  if (from === undefined || native !== null) return null;
+  const idle = chains().find(
+    ({ fact }) => fact.evidence === 'fw.iptables-save' && !reached.some((r) => r.fact === fact),
+  );
+  if (idle === undefined) return null;
+  const { path, evidence } = idle.fact;
+  const because = `they come to those in ${from.fact.path}, but nothing leads to its chains in ${path}, which iptables writes to now`;
+  return { because, evidence: [evidence] };
+}
