@@ -182,7 +182,12 @@ export const rule = defineNodeRule({
       const kept = said === undefined ? undefined : onBridge(said.address);
       if (exempt !== null) aside.push({ because: exempt.because, cite: cite(exempt.fact, exempt.span) });
       else if (said !== undefined && kept !== undefined) proof.push(cite(addresses, kept), cite(said.fact, said.span));
-      else if (said !== undefined && !uplink && (unread > 0 || bridge.prefixes.length === 0)) {
+      else if (said !== undefined && uplink)
+        aside.push({
+          because: `containers on ${name} are given the gateway ${said.address}, which a router behind its uplink may be`,
+          cite: cite(said.fact, said.span),
+        });
+      else if (said !== undefined && (unread > 0 || bridge.prefixes.length === 0)) {
         // without its address nothing on the node finds the containers either: published ports are dead
         if (whole && addresses.evidence !== 'ip.ifconfig') report(said, [], false, 'likely');
         else

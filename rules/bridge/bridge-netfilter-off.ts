@@ -1,6 +1,8 @@
-import { formatPrefix } from '../../src/core/address.ts';
+import { formatPrefix, prefixCovers } from '../../src/core/address.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
+import { effectiveConf } from '../../src/derive/cni.ts';
 import { attachedBridges, type ContainerBridge } from '../../src/derive/devices.ts';
+import { flannelLease } from '../../src/derive/flannel.ts';
 import { kubeServices, localService, SERVICE_KINDS } from '../../src/derive/local-services.ts';
 import { sysctl } from '../../src/derive/settings.ts';
 import type { Cite, Finding, LineCite, Remediation } from '../../src/rule/index.ts';
@@ -56,6 +58,8 @@ export const rule = defineNodeRule({
     'netnsAddresses',
     'ipvs',
     'nftText',
+    'cniConf',
+    'flannelEnv',
     ...SERVICE_KINDS,
   ],
   explains: ['trace-pod-to-service-and-external'],
@@ -63,7 +67,7 @@ export const rule = defineNodeRule({
     const { bridges, doubt } = attachedBridges(source);
     if (bridges.length === 0) {
       if (doubt !== null) return unknown(node.id, doubt, ['ip.addr', 'bridge.brctl-show']);
-      return notApplicable('no container bridge with a port on this node');
+      return notApplicable('no container bridge with a port and an IPv4 address on this node');
     }
     const on: LineCite[] = [];
     const off: ContainerBridge[] = [];
@@ -104,10 +108,16 @@ export const rule = defineNodeRule({
       proof = absent(facts.sysctl, `${NAME}: br_netfilter is not loaded`);
     }
     const state = setting === undefined ? 'br_netfilter is not loaded' : `${NAME}=0`;
+    const elsewhere: string[] = [];
     const found = several.flatMap((bridge): readonly Finding[] => {
       const [network] = bridge.prefixes;
       const hit = services === null || network === undefined ? null : localService(services.value, network.prefix);
       if (hit === 'masqueraded') return [];
+      // Docker's own containers, and those of others, are no backends
+      if ((services === null || hit === null) && !isPods(bridge)) {
+        elsewhere.push(bridge.name);
+        return [];
+      }
       const where = `Frames on ${bridge.name} of ${node.id} pass iptables by (${state})`;
       const device = cite(bridge.fact, bridge.device);
       const common = {
@@ -138,9 +148,22 @@ export const rule = defineNodeRule({
         },
       ];
     });
-    return isNonEmpty(found)
-      ? findings(found)
-      : notApplicable('services give pods the node’s address here, so that answers come back through it');
+    if (isNonEmpty(found)) return findings(found);
+    return notApplicable(
+      elsewhere.length === 0
+        ? 'services give pods the node’s address here, so that answers come back through it'
+        : `nothing shows that pods are on ${elsewhere.join(', ')}`,
+    );
+
+    /** By its name, by the CNI configuration, or in flannel's range. */
+    function isPods({ name, prefixes }: ContainerBridge): boolean {
+      const range = flannelLease(source)?.network?.prefix;
+      return (
+        /^(cni\d+|cbr0|kube-bridge|weave)$/.test(name) ||
+        effectiveConf(wants.cniConf)?.value.plugins.some((p) => p.bridge === name) === true ||
+        (range !== undefined && prefixes.some((p) => prefixCovers(range, p.prefix)))
+      );
+    }
 
     /** A bridge may be switched on alone. */
     function ownSwitch(name: string): LineCite | null {

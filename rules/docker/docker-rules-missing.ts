@@ -9,7 +9,7 @@ import {
   publishedPorts,
 } from '../../src/derive/docker-networks.ts';
 import { restartDocker, userRules } from '../../src/derive/docker-remedy.ts';
-import { type DockerRules, type DockerTable, dockerRules } from '../../src/derive/docker-rules.ts';
+import { type DockerRules, type DockerTable, dockerRules, idleChains } from '../../src/derive/docker-rules.ts';
 import { defaultDevice, OUTSIDE, outward, POD_KINDS, POD_PROBES, podNetworks } from '../../src/derive/pods.ts';
 import {
   askEgress,
@@ -150,6 +150,9 @@ function judge(view: View, { all: networks, runs }: Judged, table: DockerTable, 
     native !== null || jumps.some((r) => table === 'nat' || r.out === null || r.out === n.bridge);
   const lost = networks.filter((n) => !covered(n));
   if (!isNonEmpty(lost)) {
+    const left = idleChains(rules);
+    if (left !== null)
+      tally.unknown(`whether packets come to Docker’s rules of ${table}: ${left.because}`, left.evidence);
     if (native !== null) tally.passed([cite(native.fact, native.span)]);
     tally.passed(reached.map((r) => cite(r.fact, { line: r.line })));
     return;
@@ -167,7 +170,8 @@ function judge(view: View, { all: networks, runs }: Judged, table: DockerTable, 
   const partly = reached.length > 0 ? ` ${lost.map((n) => n.bridge).join(', ')}` : '';
   const missing = missingOf(table, backend, partly);
   const proofs = looked.flatMap((fact) => (isClosed(fact) ? [absent(fact, missing.line)] : []));
-  const { decider, ...effect } = table === 'nat' ? withoutNat(view, lost) : withoutFilter(view, lost);
+  const user = backend !== 'nftables' && !reached.some((r) => r.target === 'DOCKER-USER');
+  const { decider, ...effect } = table === 'nat' ? withoutNat(view, lost) : withoutFilter(view, lost, user);
   const left = reached.slice(0, 1).map((r) => ({ fact: r.fact, span: { line: r.line } }));
   const dropper = decider === null ? [] : [{ fact: decider.fact, span: { line: decider.line } }];
   const places = new Map<string, Cite>();
@@ -250,8 +254,8 @@ interface Effect {
 
 const IDLE = 'no container is attached to its networks, so nothing breaks until one is';
 
-/** What becomes of packets of these networks in FORWARD. */
-function withoutFilter({ source }: View, lost: readonly ForwardedNetwork[]): Effect {
+/** What becomes of packets of these networks in FORWARD. `user`: DOCKER-USER is lost as well. */
+function withoutFilter({ source }: View, lost: readonly ForwardedNetwork[], user: boolean): Effect {
   const used = lost.filter((n) => n.used).map((n) => n.bridge);
   if (used.length === 0) return { severity: 'medium', says: IDLE, decider: null };
   const host = hookNode(source);
@@ -264,7 +268,7 @@ function withoutFilter({ source }: View, lost: readonly ForwardedNetwork[]): Eff
     const says = `${decidedBy(decider)} drops what containers of ${net.bridge.name} send`;
     return { severity: 'critical', says, decider };
   }
-  const says = `nothing keeps Docker’s networks apart or applies DOCKER-USER (containers are on ${used.join(', ')})`;
+  const says = `they no longer keep Docker’s networks apart${user ? ' or apply DOCKER-USER' : ''} (containers are on ${used.join(', ')})`;
   return { severity: 'high', says, decider: null };
 }
 

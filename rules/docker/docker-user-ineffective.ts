@@ -1,8 +1,9 @@
-import { isNonEmpty } from '../../src/core/span.ts';
+import { isNonEmpty, type NonEmpty } from '../../src/core/span.ts';
 import { iptablesOf } from '../../src/derive/accept-range.ts';
 import { DOCKER_DAEMON_KINDS, writesRules } from '../../src/derive/docker-daemon.ts';
 import { publishedPorts } from '../../src/derive/docker-networks.ts';
 import { reachedInIptables } from '../../src/derive/reachable.ts';
+import type { Fact, FactKind, IptChain, IptRule } from '../../src/facts/index.ts';
 import { HOOK_KINDS, hookNode, RULESET_KINDS } from '../../src/net/index.ts';
 import type { Cite, Finding, NodeVerdict, Remediation, Undecided } from '../../src/rule/index.ts';
 import { absent, cite, defineNodeRule, findings, isClosed, notApplicable } from '../../src/rule/index.ts';
@@ -27,7 +28,7 @@ export const rule = defineNodeRule({
   },
   severity: 'high',
   explanation:
-    'A chain does nothing until something jumps to it. A firewall tool that wrote FORWARD anew, a saved ruleset that knows the chain but not the jump, or dockerd restarted with live-restore after a flush leaves DOCKER-USER behind without its jump; a rule in front that accepts everything has the same effect. ' +
+    'A chain does nothing until something jumps to it. A firewall tool that wrote FORWARD anew, a saved ruleset that knows the chain but not the jump, or dockerd restarted with live-restore after a flush leaves DOCKER-USER behind without its jump; a rule in front that accepts everything has the same effect, and so has the RETURN that dockerd puts at the end: what is appended stands behind it. ' +
     'Published ports are then open to whomever those rules keep out.',
   remediation: [lead('iptables')],
   references: [REF.dockerFirewall],
@@ -50,10 +51,16 @@ export const rule = defineNodeRule({
       if (table === undefined || chain === undefined) continue;
       const own = chain.rules().filter((r) => r.target !== undefined && !isReturn(r.text));
       if (!isNonEmpty(own)) continue;
-      const [jump] = reachedInIptables(fact, table, 'FORWARD', /^DOCKER-USER$/);
+      const [jump, second] = reachedInIptables(fact, table, 'FORWARD', /^DOCKER-USER$/);
       const forward = table.chains.get('FORWARD');
+      const { ports } = publishedPorts(source);
+      const which =
+        ports.length === 0 ? '' : `; published are ${ports.slice(0, 5).join(', ')}${ports.length > 5 ? ' …' : ''}`;
       if (jump !== undefined) {
-        passed.push(cite(fact, { line: jump.line }));
+        const lost = passedBy(chain, second === undefined ? forward : undefined, jump.line);
+        if (isNonEmpty(lost))
+          found.push(behind(node.id, backend, fact, chain, lost, { exposed: ports.length > 0, which }));
+        else passed.push(cite(fact, { line: jump.line }));
         continue;
       }
       if (!isClosed(fact)) {
@@ -61,13 +68,9 @@ export const rule = defineNodeRule({
         open.push({ nodes: [node.id], because, evidence: [fact.evidence] });
         continue;
       }
-      const { ports } = publishedPorts(source);
-      const guards = own.some((r) => !/^(ACCEPT|LOG|NFLOG|MARK)$/.test(r.target?.name ?? ''));
-      const which =
-        ports.length === 0 ? '' : `; published are ${ports.slice(0, 5).join(', ')}${ports.length > 5 ? ' …' : ''}`;
       found.push({
         key: backend,
-        severity: guards && ports.length > 0 ? 'high' : 'medium',
+        severity: own.some(keepsOut) && ports.length > 0 ? 'high' : 'medium',
         confidence: 'proven',
         nodes: [node.id],
         message: `No forwarded packet of ${node.id} comes to the ${own.length} rule${own.length === 1 ? '' : 's'} in DOCKER-USER, "${own[0].text}" among them: FORWARD does not lead there${which}`,
@@ -87,17 +90,100 @@ export const rule = defineNodeRule({
     const docker = rulesets.some((r) => r.ruleset.tables.get('filter')?.chains.has('DOCKER') === true);
     if (dockerdArgs.missing && !docker) return notApplicable('no sign of Docker on this node');
     // no rule of one's own was seen: it may stand where nobody looked
+    const nft = rulesets.find((r) => r.backend === 'nft')?.ruleset;
+    // iptables-save -t nat
+    const partial = nft !== undefined && nft.tables.size > 0 && !nft.tables.has('filter');
     for (const { because, evidence } of gaps)
-      if (!evidence.includes('fw.nft-json'))
+      if (partial || !evidence.includes('fw.nft-json'))
         open.push({ nodes: [node.id], because: `whether DOCKER-USER holds rules: ${because}`, evidence });
-    if (!rulesets.some((r) => r.backend === 'nft') && !nftJson.missing && nftJson.value.rules.some(inDockerUser)) {
+    if ((nft === undefined || partial) && !nftJson.missing && nftJson.value.rules.some(inDockerUser)) {
       const because = 'whether FORWARD leads to DOCKER-USER: it was collected only as nft prints it';
       open.push({ nodes: [node.id], because, evidence: ['fw.iptables-nft-save'] });
+    }
+    const blank = docker ? undefined : rulesets.find((r) => r.ruleset.tables.size === 0);
+    if (node.format === 'loose-files' && blank !== undefined) {
+      const because = `whether DOCKER-USER holds rules: ${blank.fact.path} is empty, which a command that failed leaves too`;
+      open.push({ nodes: [node.id], because, evidence: [blank.fact.evidence] });
     }
     if (isNonEmpty(open)) return { kind: 'unknown', unknown: open };
     return notApplicable('no rule of one’s own in DOCKER-USER');
   },
 });
+
+const keepsOut = ({ target }: IptRule) => target !== undefined && !/^(ACCEPT|RETURN|LOG|NFLOG|MARK)$/.test(target.name);
+
+/** A rule that packets should come to, and the one in front that takes all of them. */
+interface PassedBy {
+  readonly rule: IptRule;
+  readonly by: IptRule;
+}
+
+/** Rules of one's own that keep somebody out, but whose packets have all been let through by then: in FORWARD, or in the chain itself. */
+function passedBy(chain: IptChain, forward: IptChain | undefined, jump: number): readonly PassedBy[] {
+  const rules = forward?.rules() ?? [];
+  // where the jump stands in another chain, lines do not tell what is in front of it
+  const here = rules.findIndex((r) => r.line === jump);
+  const lets = rules.slice(0, Math.max(here, 0)).filter((r) => r.target?.name === 'ACCEPT');
+  const found: PassedBy[] = [];
+  for (const rule of chain.rules()) {
+    const by = keepsOut(rule) ? lets.find((l) => takes(l, rule)) : undefined;
+    if (by !== undefined) found.push({ rule, by });
+    else if (/^(ACCEPT|RETURN)$/.test(rule.target?.name ?? '')) lets.push(rule);
+  }
+  return found;
+}
+
+/** Is every packet of `rule` one of `front` as well? Only by selectors that say the same. */
+function takes(front: IptRule, rule: IptRule): boolean {
+  if (front.matches.some((m) => m.name !== 'comment') || front.unplaced !== undefined || front.fragment !== undefined)
+    return false;
+  return (['source', 'destination', 'inDevice', 'outDevice', 'protocol'] as const).every((selector) => {
+    const asked = front[selector];
+    const own = rule[selector];
+    return asked === undefined || (own !== undefined && own.value === asked.value && own.negated === asked.negated);
+  });
+}
+
+function behind(
+  node: string,
+  backend: string,
+  fact: Fact<FactKind>,
+  chain: IptChain,
+  lost: NonEmpty<PassedBy>,
+  { exposed, which }: { readonly exposed: boolean; readonly which: string },
+): Finding {
+  const [{ rule: one, by }] = lost;
+  const few = lost.slice(0, MOST_CITED);
+  const iptables = iptablesOf(fact.evidence);
+  const at = chain.rules().indexOf(by) + 1;
+  const move = (place: string) => `${iptables} -D DOCKER-USER -j RETURN && ${iptables} -${place} -j RETURN`;
+  return {
+    key: `${backend} behind`,
+    severity: exposed ? 'high' : 'medium',
+    confidence: 'proven',
+    nodes: [node],
+    message: `No forwarded packet of ${node} comes to ${lost.length === 1 ? 'a rule' : `${lost.length} rules`} in DOCKER-USER, "${one.text}"${lost.length === 1 ? '' : ' among them'}: "${by.text}" in front lets them all through${which}`,
+    cites: [
+      cite(fact, { line: one.line }),
+      cite(fact, { line: by.line }),
+      ...few.slice(1).map((l) => cite(fact, { line: l.rule.line })),
+    ],
+    remediation: [
+      by.text === '-A DOCKER-USER -j RETURN'
+        ? {
+            step: 'Let RETURN be the last rule; from then on insert rules (-I), because -A appends behind it.',
+            run: move('A DOCKER-USER'),
+            verify: `${iptables} -S DOCKER-USER   # RETURN is the last`,
+            undo: move(`I DOCKER-USER ${at}`),
+            risk: 'What the rules in DOCKER-USER drop is dropped from then on.',
+          }
+        : by.chain === 'FORWARD'
+          ? lead(iptables)
+          : { step: `Put the rules in front of "${by.text}": -I does that, -A appends behind it.` },
+    ],
+    disprove: 'another jump to these rules',
+  };
+}
 
 /** What dockerd itself puts there. */
 const isReturn = (text: string) => /^-A DOCKER-USER( -m comment --comment ("[^"]*"|\S+))? -j RETURN$/.test(text);

@@ -175,7 +175,7 @@ function lossFinding(asked: Asked, losses: NonEmpty<Loss>, survey: PodSurvey): F
     confidence: sure ? 'proven' : 'likely',
     nodes: [node, ...losses.slice(0, MANY).flatMap((l) => l.peer.node ?? [])],
     disprove: 'a later collection in which the route leads to the node that has the subnet',
-    remediation: podRouteRemedy(asked, losses, survey.backend),
+    remediation: podRouteRemedy(asked, losses, survey),
     ...told.change,
     message: told.message,
     cites: isNonEmpty(cites) ? cites : [loss.peer.at],

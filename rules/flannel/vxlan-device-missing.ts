@@ -1,6 +1,6 @@
 import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
-import { effectiveConf, isForeign } from '../../src/derive/cni.ts';
+import { effectiveConf, isOtherNetwork } from '../../src/derive/cni.ts';
 import { hasCarrier, isUp } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import { flannelBackend } from '../../src/derive/flannel-backend.ts';
@@ -100,7 +100,7 @@ export const rule = defineNodeRule({
       return notApplicable('k3s runs without flannel', [cite(k3sArgs, k3sWithout)]);
 
     const effective = effectiveConf(wants.cniConf);
-    const foreign = effective?.value.plugins.some(isForeign) === true;
+    const foreign = effective?.value.plugins.some(isOtherNetwork) === true;
     /** That flannel still runs here: a lease and a configuration stay behind when another CNI replaces it. */
     const runs = !flanneldArgs.missing || (!k3sArgs.missing && !foreign);
     const alive = runs || effective?.value.plugins.some((p) => p.type === 'flannel') === true;
@@ -238,7 +238,7 @@ export const rule = defineNodeRule({
         ...(latent ? { latent } : {}),
         disprove: 'a flannel backend other than vxlan, or a cluster of this node alone',
         remediation: remediation.map((r) =>
-          r === RESTART ? { ...r, run: restartFlannel(node.hostname ?? node.id) } : r,
+          r === RESTART ? { ...r, run: restartFlannel(node.hostname ?? node.id, k3sArgs) } : r,
         ),
       });
     }

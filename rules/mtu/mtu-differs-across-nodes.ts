@@ -70,7 +70,12 @@ export const rule = defineClusterRule({
     const place = { ...clusterTies(source), underlay: null, overlay: null, outer: null, applies: true };
     const found = podWay(source);
     if (typeof found === 'string') return { ...place, why: found };
-    if (found === null) return { ...place, applies: false, why: 'no overlay and no route to other nodes’ pods' };
+    if (found === null)
+      return {
+        ...place,
+        applies: false,
+        why: 'neither flannel’s overlay nor Calico’s VXLAN is here, and no lease of flannel tells which routes lead to other nodes’ pods',
+      };
     const { tunnel, lower } = found;
     const overlay =
       tunnel?.device.mtu === undefined

@@ -56,6 +56,7 @@ export const rule = defineNodeRule({
     'bridges',
     'sysfs',
     'dockerNetworks',
+    'k3sArgs',
   ],
   explains: ['mtu-differs-across-nodes'],
   evaluate({ node, wants, source }) {
@@ -178,7 +179,7 @@ const citeAt = ({ fact, span }: At): Cite => cite(fact, span);
 
 function tooLarge(
   node: string,
-  source: Source<'links' | 'addresses' | 'flannelEnv' | 'bridges' | 'sysfs' | 'dockerNetworks'>,
+  source: Source<'links' | 'addresses' | 'flannelEnv' | 'bridges' | 'sysfs' | 'dockerNetworks' | 'k3sArgs'>,
   tunnel: Tunnel,
   mtu: number,
   way: Way,
@@ -197,8 +198,9 @@ function tooLarge(
   const fate =
     vxlan?.df === 'set'
       ? 'larger ones do not leave'
-      : tunnel.make === 'ipip'
-        ? 'senders of larger ones have to be told by ICMP, and hang where that is filtered'
+      : tunnel.make === 'ipip' || tunnel.family === 6
+        ? // the kernel makes no fragments of a tunnel's IPv6 packets
+          'senders of larger ones have to be told by ICMP, and hang where that is filtered'
         : 'larger ones leave as fragments, and are lost wherever fragments are filtered';
   const but = spared
     ? `; pods there have at most ${pods.mtu}, so only the node’s own packets to pods are too large`
@@ -206,6 +208,11 @@ function tooLarge(
       ? '; no route leaves by it yet'
       : '';
   const old = `ip link set ${shellWord(name)} mtu ${mtu}`;
+  const peer = '<IP of a pod on another node>';
+  const verify = /-v6/.test(name) ? `ping -6 -M do -s ${room - 48} ${peer}` : `ping -M do -s ${room - 28} ${peer}`;
+  const first = way.ofRoute
+    ? `Take the MTU of ${way.mtu} from the route where the path carries more`
+    : `Give ${way.device.name} the MTU of ${mtu + tunnel.overhead} where the network under it carries that`;
   return {
     key: `${name} over ${way.device.name}${way.ofRoute ? ` by a route with ${way.mtu}` : ''}`,
     // nothing leaves by it where all peers are reached directly
@@ -221,18 +228,24 @@ function tooLarge(
     ],
     ...(latent ? { latent: true } : {}),
     remediation: [
-      {
-        step: way.ofRoute
-          ? `Take the MTU of ${way.mtu} from the route where the path carries more; else make ${name} as small as it has to be.`
-          : `Give ${way.device.name} its old MTU back where the network under it carries that; else make ${name} as small as it has to be.`,
-        run: `ip link set ${shellWord(name)} mtu ${room}`,
-        verify: `ping -M do -s ${room - 28} <IP of a pod on another node>`,
-        undo: old,
-        risk: 'Pods keep their larger MTU until they are made anew; until then the node tells them by ICMP.',
-      },
+      /calico$|^tunl0$/.test(name)
+        ? {
+            step: `${first}; else give Calico an MTU of ${room}, for it sets ${name} back to what it was told.`,
+            run: `kubectl patch installation default --type merge -p '{"spec":{"calicoNetwork":{"mtu":${room}}}}'   # without the operator: veth_mtu of configmap calico-config, then restart calico-node`,
+            verify,
+            undo: `kubectl patch installation default --type merge -p '{"spec":{"calicoNetwork":{"mtu":${mtu}}}}'`,
+            risk: 'It is for all nodes. Pods keep their larger MTU until they are made anew; until then the node tells them by ICMP.',
+          }
+        : {
+            step: `${first}; else make ${name} as small as it has to be.`,
+            run: `ip link set ${shellWord(name)} mtu ${room}`,
+            verify,
+            undo: old,
+            risk: 'Pods keep their larger MTU until they are made anew; until then the node tells them by ICMP.',
+          },
       ...(isFlannel(name)
         ? [
-            remakeFlannelDevice(node, name, {
+            remakeFlannelDevice(source, node, name, {
               step: 'Flannel keeps a device whose VNI, port and addresses are right: for a lasting change remove it, restart flannel on the node, and recreate its pods.',
               verify: `ip link show ${shellWord(name)}; grep FLANNEL_MTU /run/flannel/subnet.env`,
               undo: 'restart flannel again after the MTU under it is as it was',
@@ -247,13 +260,14 @@ function tooLarge(
 /** FLANNEL_MTU is what pods get: flanneld writes it from the same number that it makes its IPv4 device with (the IPv6 one is 20 smaller). */
 function unlikeLease(
   node: string,
-  source: Source<'flannelEnv'>,
+  source: Source<'flannelEnv' | 'k3sArgs'>,
   tunnels: readonly Tunnel[],
   usage: ReadonlyMap<Tunnel, boolean | null>,
 ): { readonly kind: 'finding'; readonly finding: Finding } | { readonly kind: 'same'; readonly cite: Cite } | null {
   const lease = flannelLease(source);
   const own = tunnels.filter(
-    (t) => /^flannel/.test(t.device.name) && !/-v6/.test(t.device.name) && usage.get(t) !== false,
+    // a device that no route leads into may be left of another backend
+    (t) => /^flannel/.test(t.device.name) && !/-v6/.test(t.device.name) && usage.get(t) !== false && t.used !== false,
   );
   const [tunnel, second] = own;
   const mtu = tunnel?.device.mtu;
@@ -267,14 +281,14 @@ function unlikeLease(
     finding: {
       key: `FLANNEL_MTU of ${name}`,
       severity: larger ? 'medium' : 'low',
-      confidence: 'proven',
+      confidence: tunnel.used === true ? 'proven' : 'likely',
       nodes: [node],
       message: larger
         ? `FLANNEL_MTU on ${node} is ${told}, but ${name} has MTU ${mtu}: new pods get a larger MTU than the overlay has, and depend on ICMP to learn it`
         : `FLANNEL_MTU on ${node} is ${told}, but ${name} has MTU ${mtu}: flannel kept a device that it made under another configuration; packets of new pods fit`,
       cites: [cite(lease.fact, lease.mtu), cite(tunnel.fact, tunnel.device)],
       remediation: [
-        remakeFlannelDevice(node, name, {
+        remakeFlannelDevice(source, node, name, {
           step: 'Remove the device and restart flannel on the node, so that both come from one number; recreate pods that were made meanwhile.',
           verify: `grep FLANNEL_MTU /run/flannel/subnet.env; ip link show ${shellWord(name)}`,
           undo: `ip link set ${shellWord(name)} mtu ${mtu}`,

@@ -10,3 +10,7 @@ export function effectiveConf(confs: readonly Fact<'cniConf'>[]): Fact<'cniConf'
 
 /** Makes the pods' links itself, without a bridge. */
 export const isForeign = ({ type }: CniPlugin): boolean => /calico|cilium|weave|kube-router|antrea|ovn/.test(type);
+
+/** Routes pods itself as well. In Canal Calico makes the links only: addresses are host-local's, of the subnet that flannel routes. */
+export const isOtherNetwork = (plugin: CniPlugin): boolean =>
+  isForeign(plugin) && !(plugin.type === 'calico' && plugin.settings['ipam.type'] === 'host-local');

@@ -67,7 +67,9 @@ export function firewallBackend(source: Source<DockerDaemonKinds>): 'iptables' |
   const says = info.missing ? undefined : setting(info.value, 'FirewallBackend.Driver')?.value;
   const args = source.get('dockerdArgs');
   const given = args.missing ? undefined : flag(args.value, 'firewall-backend')?.value;
-  for (const said of [says, given]) {
+  const file = source.get('daemonJson');
+  const written = file.missing ? undefined : setting(file.value, 'firewall-backend')?.value;
+  for (const said of [says, given, written]) {
     const known = /^(iptables|nftables)\b/.exec(`${said}`)?.[1];
     if (known !== undefined) return known as 'iptables' | 'nftables';
   }

@@ -12,6 +12,8 @@ export function restartDocker(
   nft = false,
 ): Omit<Step, 'undo'> {
   const info = source?.get('dockerInfo');
+  const args = source?.get('dockerdArgs');
+  const snap = args?.missing === false && args.value.processes.some((p) => p.argv[0]?.text.startsWith('/snap/'));
   const live = info === undefined || info.missing ? undefined : setting(info.value, 'LiveRestoreEnabled')?.value;
   const stops = 'and starts only those again that have a restart policy';
   const containers =
@@ -22,7 +24,7 @@ export function restartDocker(
         : `Stops every container, ${stops}; with live-restore on they run on.`;
   return {
     step: 'Restart dockerd: it writes all its rules again, those of published ports included.',
-    run: 'systemctl restart docker',
+    run: snap ? 'snap restart docker' : 'systemctl restart docker',
     verify: nft
       ? 'nft list table ip docker-bridges'
       : `${iptables} -S FORWARD | grep DOCKER; ${iptables} -t nat -S PREROUTING | grep DOCKER`,

@@ -85,11 +85,15 @@ function ofIptables(source: NftSource, rulesets: readonly Saved[], table: Docker
       }),
     );
   const done = { reached, chains: saved, bases, looked };
-  if (rulesets.some((r) => r.backend === 'nft') && !refused) return { ...done, unread: false };
-  // the tables of iptables-nft are nft tables: what was not printed by the one is read from the other
+  // the tables of iptables-nft are nft tables: what was not printed by the one (iptables-save -t nat) is read from the other
   const json = source.get('nftJson');
   const text = source.get('nftText');
   const lines = text.missing ? null : text;
+  const own = (t: { family: string; table: string }) => t.family === 'ip' && t.table === table;
+  const printed = rulesets.some((r) => r.backend === 'nft' && r.ruleset.tables.has(table));
+  const listedByNft = !json.missing ? json.value.chains.some(own) : lines?.value.chains.some(own) === true;
+  if (rulesets.some((r) => r.backend === 'nft') && !refused && (printed || !listedByNft))
+    return { ...done, unread: false };
   if (!json.missing) {
     looked.push(json);
     reached.push(...reachedInNft(json, lines, table, BASE[table], CHAIN[table]));
@@ -127,4 +131,21 @@ function dockerBridges(source: NftSource, table: DockerTable): Pick<DockerRules,
   if (text.missing) return { native: null, looked: [] };
   const there = shown !== undefined && filled(text.value.rules, shown);
   return { native: there ? { fact: text, span: at } : null, looked: [text] };
+}
+
+/** Packets come to what is left in one ruleset, and nothing leads to Docker's chains in that of the `iptables` which dockerd calls. */
+export function idleChains({
+  reached,
+  native,
+  chains,
+}: DockerRules): { readonly because: string; readonly evidence: readonly string[] } | null {
+  const [from] = reached;
+  if (from === undefined || native !== null) return null;
+  const idle = chains().find(
+    ({ fact }) => fact.evidence === 'fw.iptables-save' && !reached.some((r) => r.fact === fact),
+  );
+  if (idle === undefined) return null;
+  const { path, evidence } = idle.fact;
+  const because = `they come to those in ${from.fact.path}, but nothing leads to its chains in ${path}, which iptables writes to now`;
+  return { because, evidence: [evidence] };
 }

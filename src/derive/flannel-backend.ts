@@ -1,6 +1,6 @@
 import type { Span } from '../core/span.ts';
 import type { Fact, Setting } from '../facts/index.ts';
-import { effectiveConf, isForeign } from './cni.ts';
+import { effectiveConf, isOtherNetwork } from './cni.ts';
 import type { Source } from './devices.ts';
 import { flag } from './settings.ts';
 
@@ -93,6 +93,6 @@ export function otherNetwork(
   const flanneld = source.get('flanneldArgs');
   if (!flanneld.missing && flanneld.value.processes.length > 0) return null;
   const fact = effectiveConf(source.all('cniConf'));
-  const plugin = fact?.value.plugins.find(isForeign);
+  const plugin = fact?.value.plugins.find(isOtherNetwork);
   return fact === undefined || plugin === undefined ? null : { type: plugin.type, fact, span: plugin };
 }

@@ -28,6 +28,8 @@ export interface PodAsker {
   readonly bridges: readonly string[];
   /** Devices with one other end, which no evidence shows, that routes use. */
   readonly tunnels: readonly string[];
+  /** Devices of routes that are not listed: the text was cut, or they went meanwhile. */
+  readonly unlisted: readonly string[];
   /** Routes that the kernel passes over, for their device has no carrier. */
   readonly dead: readonly { readonly dst: string; readonly at: PlaceOf }[];
   /** Why a route that is not listed may be there all the same; null: it is not there. */
@@ -83,7 +85,7 @@ function ofRoutes(
   source: AskerSource,
   fact: Fact<'routes4'>,
   network: Prefix | null,
-): Pick<PodAsker, 'tunnels' | 'dead' | 'doubt'> {
+): Pick<PodAsker, 'tunnels' | 'unlisted' | 'dead' | 'doubt'> {
   const { routes } = fact.value;
   const inRange = (dst: string) => {
     const prefix = network === null ? null : parsePrefix(dst);
@@ -92,11 +94,13 @@ function ofRoutes(
   const used = new Set(routes.flatMap((r) => [r.dev ?? '', ...r.nexthops.map((h) => h.dev ?? '')]));
   const addresses = source.get('addresses');
   const devices = addresses.missing ? [] : addresses.value.devices;
+  const listed = new Set(devices.map((d) => d.name));
   const odd = routes.find((r) => r.encap !== undefined && inRange(r.dst));
   return {
     tunnels: devices
       .filter((d) => used.has(d.name) && !isFlannel(d.name) && d.flags.length > 0 && !d.flags.includes('BROADCAST'))
       .map((d) => d.name),
+    unlisted: [...used].filter((dev) => !listed.has(dev)),
     dead: routes
       .filter((r) => r.table === 'main' && r.flags.includes('dead') && inRange(r.dst))
       .map((r) => ({ dst: r.dst, at: placeOf(fact, r) })),

@@ -13,6 +13,8 @@ export interface PodTarget {
 export interface RouteDevices {
   readonly bridges: readonly string[];
   readonly tunnels: readonly string[];
+  /** Names that routes have, but no device. */
+  readonly unlisted: readonly string[];
 }
 
 /**
@@ -87,7 +89,7 @@ function judgeHop(
   piece: RoutePiece,
   target: PodTarget,
   length: number,
-  { bridges, tunnels }: RouteDevices,
+  { bridges, tunnels, unlisted }: RouteDevices,
 ): PodRoute {
   const open = (because: string, evidence: string): PodRoute => ({
     kind: 'open',
@@ -110,6 +112,8 @@ function judgeHop(
       : open(`the route to ${prefixOf(piece)} leads to a container on ${dev}`, 'netns.addr-json');
   if (tunnels.includes(dev))
     return open(`where ${dev} leads, by the route to ${prefixOf(piece)}, is not known`, 'ip.link');
+  if (unlisted.includes(dev))
+    return open(`${dev} of the route to ${prefixOf(piece)} is not among the node’s devices`, 'ip.addr');
   if (!vxlan && via !== null && !target.whole)
     return open(`whose address the next hop of ${prefixOf(piece)} is, is not known`, 'ip.addr');
   return { kind: 'astray', piece, dev, via };

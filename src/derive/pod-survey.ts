@@ -104,6 +104,8 @@ export class PodSurvey {
   readonly #owners = new Map<number, string>();
   readonly #memberOf: (node: string) => PodMember | undefined;
   readonly backend: string | null;
+  /** A node routes pods without an overlay. */
+  readonly direct: boolean;
   /** How many routes of any node lead where they should. */
   #rights = 0;
 
@@ -112,7 +114,8 @@ export class PodSurvey {
     this.#peers = podPeers(nodes);
     for (const n of nodes) for (const a of n.underlay) this.#owners.set(a, n.node);
     for (const p of this.#peers.values()) this.#owners.set(p.first, p.name);
-    this.backend = nodes.find((n) => n.backend !== null)?.backend ?? (nodes.some((n) => n.direct) ? 'host-gw' : null);
+    this.direct = nodes.some((n) => n.direct);
+    this.backend = nodes.find((n) => n.backend !== null)?.backend ?? (this.direct ? 'host-gw' : null);
   }
 
   /** Follows a node's routes to every pod subnet of its cluster. */
@@ -126,8 +129,11 @@ export class PodSurvey {
     const machine = machineOf(member.machineIdSha256, member.bootId);
     if (map === null || network === null || mine === null)
       return open('the pod subnet that flannel leased to this node is not known', 'flannel.subnet-env');
-    if ((own.backend ?? this.backend) === null)
-      return { kind: 'none', because: 'nothing tells which backend of flannel carries packets to other nodes' };
+    if ((own.backend ?? this.backend) === null) {
+      const others = [...this.#peers.values()].some((p) => p.node !== node);
+      if (!others) return { kind: 'alone' };
+      return open('which backend of flannel carries packets to other nodes is not known', 'flannel.net-conf');
+    }
     const time = timeOf(member.collectedAt);
     const losses: Loss[] = [];
     const opens = new Map<string, readonly string[]>();
@@ -170,7 +176,9 @@ export class PodSurvey {
     const strangers = routedStretches(map, network.length) - led;
     if (strangers > 0)
       return open(
-        `${strangers} routes lead to pod subnets of which nothing tells whose they are`,
+        strangers === 1
+          ? 'a route leads to a pod subnet of which nothing tells whose it is'
+          : `${strangers} routes lead to pod subnets of which nothing tells whose they are`,
         'flannel.subnet-env',
       );
     if (proof === null) return { kind: 'alone' };

@@ -67,8 +67,8 @@ export function tunnelsOf(source: TunnelSource): {
   if (fact === undefined || fact.missing) return { tunnels, passed };
   for (const device of fact.value.devices) {
     const make = makeOf(device);
-    if (make === null) continue;
-    if (device.vxlan?.external === true)
+    if (make === null && !TOLD.test(device.name)) continue;
+    if (make === null || device.vxlan?.external === true)
       // Cilium, Weave, Open vSwitch: the device keeps a large MTU on purpose, routes and ports have the small one
       passed.push({ device, fact, because: `${device.name} is told by its maker how to wrap each packet` });
     else if (!isUp(device)) passed.push({ device, fact, because: `${device.name} is down` });
@@ -77,8 +77,12 @@ export function tunnelsOf(source: TunnelSource): {
   return { tunnels, passed };
 }
 
+/** Other makers' overlays without their details, or of another kind. */
+const TOLD = /^(cilium_(vxlan|geneve)|vxlan-6784|vxlan_sys_\d+|genev_sys_\d+)$/;
+
 function makeOf({ name, kind }: LinkDevice): Tunnel['make'] | null {
-  if (kind === 'vxlan' || (kind === undefined && /^flannel(-v6)?\.\d+$/.test(name))) return 'vxlan';
+  if (kind === 'vxlan' || (kind === undefined && /^(flannel(-v6)?\.\d+|vxlan(-v6)?\.calico)$/.test(name)))
+    return 'vxlan';
   if (kind === 'ipip' || (kind === undefined && /^(flannel\.ipip|tunl0)$/.test(name))) return 'ipip';
   // anybody's wg0 is no overlay of containers
   if (/^flannel-wg(-v6)?$/.test(name)) return 'wireguard';
@@ -127,7 +131,7 @@ function remotesOf(source: TunnelSource, device: LinkDevice, make: Tunnel['make'
   };
   if (make === 'vxlan') {
     // without its details it may be one whose maker tells it how to wrap (Weave's has an MTU of 65535)
-    if (device.vxlan === undefined && !isFlannel(device.name)) return [];
+    if (device.vxlan === undefined && !/^flannel[.-]|\.calico$/.test(device.name)) return [];
     const fdb = source.get('fdb');
     if (!fdb.missing)
       for (const e of fdb.value.entries)

@@ -6,6 +6,7 @@ import type { Parsed, Parser, Skipped } from '../facts/parser.ts';
 import { PARSERS } from '../parsers/index.ts';
 import { unpasted } from '../parsers/pasted.ts';
 import type { FactSource, NodeInfo } from '../rule/index.ts';
+import { isPart } from './part.ts';
 
 /** One node's evidence: the records and the bytes behind them. */
 export interface NodeEvidence {
@@ -172,7 +173,8 @@ export class NodeFacts implements FactSource {
     if (parse === undefined) return `no parser reads ${id} as ${kind}`;
     const text = this.evidence.textAt(record.path);
     if (text === null) return `${statusText(record)}, but its bytes are not in the case`;
-    const own = this.evidence.info.format === 'loose-files' ? unpasted(text) : text;
+    const byHand = this.evidence.info.format === 'loose-files';
+    const own = byHand ? unpasted(text) : text;
     const parsed = own === null ? REFUSED : parse(own);
     const noteKey = `${kind} ${record.path}`;
     if (!parsed.ok) {
@@ -190,7 +192,11 @@ export class NodeFacts implements FactSource {
       path: record.path,
       ...(record.instance === undefined ? {} : { instance: record.instance }),
       // a line that was not understood may be the very line whose absence a rule would cite
-      closed: isClosedWorld(record.status) && this.evidence.info.complete && parsed.skipped.length === 0,
+      closed:
+        isClosedWorld(record.status) &&
+        this.evidence.info.complete &&
+        parsed.skipped.length === 0 &&
+        !(byHand && isPart(kind, parsed.value)),
       value: parsed.value,
     };
   }

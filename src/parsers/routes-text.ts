@@ -126,6 +126,7 @@ function readUsual(raw: string, line: number): ReadRoute | null {
   const dst = m === null ? null : destination(m[2]!, 4);
   if (m === null || dst === null) return null;
   const [, type = 'unicast', , via, dev, table, proto, scope, src, metric, flags] = m;
+  if (via !== undefined && parseIp4(via) === null) return null;
   const route: Route = {
     family: 4,
     type,
@@ -156,6 +157,8 @@ function routeOf(words: readonly string[], family: Family, line: number): ReadRo
   if (metric === null) return 'the metric is no number';
   // busybox without -4 lists both families, and `default` is of either
   const via = familyOf(values.get('via') ?? '');
+  // text that was cut: iproute2 prints the device of each next hop
+  if (values.has('via') && (via === null || !(values.has('dev') || values.has('nhid')))) return 'the next hop is cut';
   if (via !== null && via !== family && !options.foreign) return `no IPv${family} route`;
   const route = present({
     family,

@@ -113,6 +113,19 @@ describe('ip route', () => {
   });
 });
 
+describe('ip route that was cut', () => {
+  test.each([
+    '10.244.2.0/24 via 10.24',
+    '10.244.2.0/24 via 10.244.2.0',
+    '10.244.2.0/24 via 10.24 dev eth0 proto static ',
+    '10.244.2.0/24',
+  ])('%s', (last) => {
+    const read = parserOf('routes4').parse(`default via 192.168.10.1 dev eth0 \n${last}`);
+    expect(read.ok && read.value.routes.map((r) => r.dst)).toEqual(['0.0.0.0/0']);
+    expect(read.ok && read.skipped.map((s) => s.line)).toEqual([2]);
+  });
+});
+
 describe('ip rule', () => {
   const text = sample('ip.rule4', 'lab');
   const rules = parse('rules4', text);

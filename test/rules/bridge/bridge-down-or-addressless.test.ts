@@ -254,6 +254,18 @@ testRule(rule, {
     },
   },
   notApplicable: {
+    'dockerd -b br0: the NIC is in it, and the router of the LAN is the gateway': {
+      nodes: {
+        a: {
+          files: {
+            'host/ip/addr.txt': `${LO.replace('qdisc mq state', 'qdisc mq master br0 state').replace(/ {4}inet 192[\s\S]*/, '')}${bridge({ name: 'br0', inet: ['192.0.2.10/24'] })}${veth(1, 'br0')}`,
+            ...network({ Name: 'bridge', Options: { [`${OPTION}.name`]: 'br0' } }, [
+              { Subnet: '192.0.2.0/24', Gateway: '192.0.2.1' },
+            ]),
+          },
+        },
+      },
+    },
     'no bridge': { nodes: { a: node('') } },
     'an idle cni0 without address, and docker0 taken down': {
       nodes: {

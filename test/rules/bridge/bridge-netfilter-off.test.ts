@@ -49,6 +49,15 @@ const link = (nf: 0 | 1) =>
 
 testRule(rule, {
   finds: {
+    'sysctl -a that somebody sent, without the setting': {
+      nodes: {
+        a: {
+          ...node(null, { 'host/sys/sysctl.txt': 'net.core.somaxconn = 4096\nnet.ipv4.ip_forward = 1\n' }),
+          info: { format: 'loose-files' },
+        },
+      },
+      expect: [{ severity: 'high', cites: ['absent: net.bridge', 'DNAT', '4: cni0:'] }],
+    },
     'switched off, and a service has a backend on the bridge': {
       nodes: { a: node('0') },
       expect: [
@@ -106,6 +115,30 @@ testRule(rule, {
     },
   },
   notApplicable: {
+    'pods with IPv6 alone': {
+      nodes: {
+        a: node('0', {
+          'host/ip/addr.txt': (node('0').files['host/ip/addr.txt'] as string).replace(
+            'inet 10.244.1.1/24 scope',
+            'inet6 fd00:10:244:1::1/64 scope',
+          ),
+        }),
+      },
+    },
+    'a node of Calico’s with two containers of Docker’s, which no service leads to': {
+      nodes: {
+        a: {
+          files: {
+            ...node('0').files,
+            'host/ip/addr.txt': (node('0').files['host/ip/addr.txt'] as string)
+              .replaceAll('cni0', 'docker0')
+              .replaceAll('10.244.1.1/24', '172.17.0.1/16'),
+            'host/fw/iptables-save.txt': { status: 'absent' },
+            'host/fw/ipvs.txt': '-A -t 10.96.0.10:80 -s rr\n-a -t 10.96.0.10:80 -r 10.233.1.5:80 -m -w 1\n',
+          },
+        },
+      },
+    },
     'one pod can only ask itself': { nodes: { a: node('0', {}, 1) } },
     'no service is translated here': {
       nodes: { a: node('0', { 'host/fw/iptables-save.txt': save('*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n') }) },
@@ -128,6 +161,15 @@ testRule(rule, {
     },
   },
   unknown: {
+    'one setting that somebody sent (sysctl net.ipv4.ip_forward)': {
+      nodes: {
+        a: {
+          ...node(null, { 'host/sys/sysctl.txt': 'net.ipv4.ip_forward = 1\n' }),
+          info: { format: 'loose-files' },
+        },
+      },
+      because: /net\.bridge\.bridge-nf-call-iptables was not collected/,
+    },
     'the module is loaded, but its setting was not seen: another namespace': {
       nodes: { a: node(null, { 'host/sys/modules.txt': LOADED }) },
       because: /br_netfilter is loaded/,

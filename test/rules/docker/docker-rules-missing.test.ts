@@ -185,8 +185,19 @@ testRule(rule, {
         {
           key: 'filter',
           severity: 'high',
-          message: /nothing keeps Docker’s networks apart or applies DOCKER-USER \(containers are on docker0\)/,
+          message: /they no longer keep Docker’s networks apart or apply DOCKER-USER \(containers are on docker0\)/,
           cites: [DOCKERD_LINE, BRIDGE_LINE, GONE_FILTER, GONE_FILTER, ':FORWARD ACCEPT', ':DOCKER - '],
+        },
+      ],
+    },
+    'DOCKER-USER is still led to, the rest of 28 is not': {
+      nodes: node(accept(DOCKER28).replace('[0:0] -A FORWARD -j DOCKER-FORWARD\n', ''), web()),
+      expect: [
+        {
+          severity: 'high',
+          confidence: 'likely',
+          message: /they no longer keep Docker’s networks apart \(containers are on docker0\)$/,
+          cites: [DOCKERD_LINE, BRIDGE_LINE, 'absent:', 'absent:', ':FORWARD ACCEPT', '-j DOCKER-USER', ':DOCKER - '],
         },
       ],
     },
@@ -400,7 +411,8 @@ testRule(rule, {
           key: 'filter',
           severity: 'high',
           confidence: 'likely',
-          message: /packets in FORWARD no longer come to its rules: nothing keeps/,
+          message:
+            /packets in FORWARD no longer come to its rules: they no longer keep Docker’s networks apart \(containers/,
           cites: [DOCKERD_LINE, BRIDGE_LINE, 'absent: rules in the filter chain of nft table docker-bridges'],
         },
         {
@@ -448,6 +460,9 @@ testRule(rule, {
     },
   },
   passes: {
+    'iptables-save -t nat printed one table, nft the other': {
+      nodes: node(NAT, { 'host/fw/nft.json': WRITTEN(), 'host/fw/nft.txt': NFT_TEXT }),
+    },
     'Docker 18.06 to 27': { nodes: node(DOCKER_SAVE) },
     'Docker 1.13': { nodes: node(DOCKER1) },
     'Docker 28.0.0': { nodes: node(DOCKER28_0) },
@@ -606,6 +621,23 @@ testRule(rule, {
       ),
       because: /podman/,
     },
+    'one network that somebody sent (docker network inspect pub)': {
+      nodes: loose(
+        node(NONE, {
+          'docker/network-inspect.json':
+            '[{"Name":"pub","Id":"0123456789ab0123456789ab0123456789ab0123456789ab0123456789ab0123","Scope":"local","Driver":"macvlan","Internal":false,"IPAM":{"Config":[{"Subnet":"192.0.2.0/24","Gateway":"192.0.2.1"}]},"Containers":{},"Options":{"parent":"eth0"}}]\n',
+        }),
+      ),
+      because: /the list of Docker’s networks is not whole/,
+    },
+    'what iptables has was flushed, and of legacy something is left': {
+      nodes: node(NO_FILTER, {
+        'host/fw/iptables-legacy-save.txt': DOCKER_SAVE,
+        'host/fw/ip_tables_names.txt': 'nat\nfilter\n',
+      }),
+      because:
+        /they come to those in host\/fw\/iptables-legacy-save\.txt, but nothing leads to its chains in host\/fw\/iptables-save\.txt/,
+    },
     'an empty file that somebody sent': { nodes: loose(node(EMPTY)), because: /a command that failed leaves/ },
     'docker.service is starting': {
       nodes: node(NONE, {
@@ -650,5 +682,12 @@ describe('what it explains, and what its remedy costs', () => {
     const nft29 = steps(node(EMPTY, info({ FirewallBackend: { Driver: 'nftables' } })));
     expect(nft29.map((s) => s.verify)[0]).toBe('nft list table ip docker-bridges');
     expect(nft29).toHaveLength(2);
+    const written = {
+      'docker/version.json': '{}\n',
+      'files/etc/docker/daemon.json': '{"firewall-backend": "nftables"}\n',
+    };
+    expect(steps(node(EMPTY, written)).map((s) => s.verify)[0]).toBe('nft list table ip docker-bridges');
+    const snap = { 'cmdline/dockerd.txt': '/snap/docker/2932/bin/dockerd\n--group\ndocker\n' };
+    expect(steps(node(NO_FILTER, snap)).map((s) => s.run)[0]).toBe('snap restart docker');
   });
 });

@@ -96,8 +96,28 @@ const cniConf = (type: string): Files => ({
 const USUAL = '0:\tfrom all lookup local\n32766:\tfrom all lookup main\n32767:\tfrom all lookup default\n';
 const [b, c] = [node(2), node(3)];
 
+/** As kubernetes/canal.yaml writes it. */
+const CANAL: Files = {
+  'files/etc/cni/net.d/10-canal.conflist':
+    '{"name":"k8s-pod-network","cniVersion":"0.3.1","plugins":[{"type":"calico","mtu":1450,"ipam":{"type":"host-local","ranges":[[{"subnet":"usePodCidr"}]]},"policy":{"type":"k8s"}},{"type":"portmap","snat":true}]}\n',
+};
+
 testRule(rule, {
   finds: {
+    'Canal, of which the arguments of flanneld did not come': {
+      nodes: {
+        a: node(1, { routes: route(2), files: CANAL }),
+        b: node(2, { files: CANAL }),
+        c: node(3, { files: CANAL }),
+      },
+      expect: [
+        {
+          key: 'missing 10.244.2.0/24',
+          severity: 'critical',
+          cites: ['absent: a route to 10.244.2.0/24', 'unicast default via', 'FLANNEL_SUBNET=10.244.2.1/24'],
+        },
+      ],
+    },
     'one route lost on a vxlan node': {
       nodes: { a: node(1, { routes: route(2) }), b, c },
       expect: [
@@ -462,9 +482,6 @@ testRule(rule, {
         b: direct(2, { peers: [], files: netConf('alloc') }),
       },
     },
-    'nothing tells the backend: a cloud may route pods': {
-      nodes: { a: direct(1, { peers: [] }), b: direct(2, { peers: [] }) },
-    },
     'calico, with what flannel left behind': {
       nodes: {
         a: node(1, { peers: [], files: cniConf('calico') }),
@@ -485,6 +502,35 @@ testRule(rule, {
     'a virtual node beside it': { nodes: { a: node(1, { peers: [], files: api(1, null) }) } },
   },
   unknown: {
+    'the text ends in the name of a device': {
+      nodes: {
+        a: node(1, { routes: (t) => route(2)(t).concat('unicast 10.244.2.0/24 via 10.244.2.0 dev flan') }),
+        b,
+        c,
+      },
+      answers: { b: 'pass', c: 'pass' },
+      because: /flan of the route to 10\.244\.2\.0\/24 is not among the node’s devices/,
+    },
+    'the text ends in a next hop': {
+      nodes: { a: node(1, { routes: (t) => route(2)(t).concat('unicast 10.244.2.0/24 via 10.24') }), b, c },
+      answers: { b: 'pass', c: 'pass' },
+      because: /host\/ip\/route4\.txt was not collected whole/,
+    },
+    'no bundle of the other one': {
+      nodes: { a: node(1, { peers: [2] }) },
+      because: /^a route leads to a pod subnet of which nothing tells whose it is/,
+    },
+    'nothing tells the backend: a cloud may route pods': {
+      nodes: { a: direct(1, { peers: [] }), b: direct(2, { peers: [] }) },
+      because: /nothing that was collected ties it to other nodes/,
+    },
+    'no device and no configuration: which backend it is': {
+      nodes: {
+        a: { files: { ...direct(1, { peers: [] }).files, ...api(1, 2) } },
+        b: { files: { ...direct(2, { peers: [] }).files, ...api(1, 2) } },
+      },
+      because: /which backend of flannel carries packets to other nodes is not known/,
+    },
     'a device is left, nobody has a route and nothing tells the backend': {
       nodes: {
         a: node(1, { routes: (t) => route(3)(route(2)(t)) }),
@@ -590,6 +636,24 @@ testRule(rule, {
 });
 
 describe('pod-route-missing-or-wrong beside others', () => {
+  it('has no command that writes a route into a device that is down', () => {
+    const down = (t: string) => t.replace(/(flannel\.1: <BROADCAST,MULTICAST),UP,LOWER_UP/, '$1');
+    const text = overlayNode({ n: 1, peers: [2, 3] }).files['host/ip/addr.txt'] as string;
+    const runs = (files: Files) =>
+      judge([rule], { a: node(1, { routes: route(2), files }), b, c }).findings[0]?.remediation?.map((r) => r.run);
+    expect(runs({})).toHaveLength(2);
+    expect(runs({ 'host/ip/addr.txt': down(text) })).toHaveLength(1);
+  });
+
+  it('has no command for a device that may be left of another backend', () => {
+    const hostGw = (t: string) =>
+      t.replace(/via 10\.244\.(\d)\.0 dev flannel\.1(.*) onlink/g, 'via 192.168.50.1$1 dev eth0$2');
+    const nodes = { a: node(1, { routes: (t) => hostGw(route(2)(t)) }), b: node(2, { routes: hostGw }), c };
+    const [found] = judge([rule], nodes).findings;
+    expect(found?.message).toMatch(/^a has no route to 10\.244\.2\.0\/24/);
+    expect(found?.remediation).toHaveLength(1);
+  });
+
   it('does not compare nodes of two clusters with one pod range', () => {
     const other = (n: number, peers: number[]) =>
       edited(overlayNode({ n, subnet: n - 3, peers }), {

@@ -269,6 +269,19 @@ testRule(rule, {
     },
   },
   unknown: {
+    'one device that somebody sent (ip addr show eth0)': {
+      nodes: {
+        a: {
+          ...node({
+            ...noRoutes,
+            'host/ip/addr.txt': gone('host/ip/addr.txt', 'flannel.1').replace(/[\s\S]*?(?=^2: )/m, ''),
+            'host/ip/link.txt': { status: 'absent' },
+          }),
+          info: { format: 'loose-files' },
+        },
+      },
+      because: /whether flannel\.1 exists is not known: the node’s devices were not collected whole/,
+    },
     'nothing tells the backend': {
       nodes: { a: without(node(missing), 'flannel/net-conf.json') },
       because: /backend is not known: net-conf\.json not collected/,

@@ -65,8 +65,32 @@ const announced = (n: number) =>
   `{"kind":"Node","metadata":{"name":"node-${n}","annotations":{"flannel.alpha.coreos.com/public-ip":"192.168.50.1${n}"}},"spec":{"podCIDR":"10.244.${n}.0/24"}}`;
 const ANNOUNCED = `{"apiVersion":"v1","kind":"List","items":[${announced(1)},${announced(2)}]}\n`;
 
+/** `ip addr` without details of Calico's device. */
+const calico = (name: string, mtu: number, underlay: number) =>
+  `${lo.replace(' mode DEFAULT', '').replace(' promiscuity 0', '')}${inet('192.168.50.11/24').replace('mtu 1500', `mtu ${underlay}`)}5: ${name}: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu ${mtu} qdisc noqueue state UNKNOWN group default qlen 1000
+    link/ether 66:aa:bb:cc:dd:01 brd ff:ff:ff:ff:ff:ff
+`;
+const calicoTables = {
+  ...main(
+    'default via 192.168.50.1 dev eth0 proto static',
+    '192.168.50.0/24 dev eth0 proto kernel scope link src 192.168.50.11',
+    '10.233.2.0/26 via 10.233.2.0 dev vxlan.calico proto 80 scope global onlink',
+  ),
+  [FDB]: '66:aa:bb:cc:dd:02 dev vxlan.calico dst 192.168.50.12 self permanent\n',
+};
+
 testRule(rule, {
   finds: {
+    'Calico’s, without details, over a NIC of OpenStack': {
+      nodes: { a: { files: { [ADDR]: calico('vxlan.calico', 1450, 1450), ...calicoTables } } },
+      expect: [
+        {
+          key: 'vxlan.calico over eth0',
+          severity: 'high',
+          cites: ['5: vxlan.calico', '2: eth0', '192.168.50.0/24 dev eth0', 'dst 192.168.50.12'],
+        },
+      ],
+    },
     'the NIC has less than it had (V37)': {
       nodes: { a: shrunk },
       expect: [
@@ -236,6 +260,15 @@ testRule(rule, {
     },
   },
   passes: {
+    'left of vxlan, and FLANNEL_MTU is host-gw’s': {
+      nodes: {
+        a: withFiles(mtuNode(a, { env: 1500 }), {
+          ...routes((t) =>
+            t.replace(/via 10\.244\.(\d)\.0 dev flannel\.1(.*) onlink/g, 'via 192.168.50.1$1 dev eth0$2'),
+          ),
+        }),
+      },
+    },
     'it fits exactly': { nodes: { a: overlayNode(a) } },
     'a jumbo underlay under a usual overlay': { nodes: { a: mtuNode(a, { eth0: 9000 }) } },
     'an overlay far smaller than it has to be': { nodes: { a: mtuNode(a, { flannel: 1200, pods: 1200, env: 1200 }) } },
@@ -297,6 +330,7 @@ testRule(rule, {
     },
   },
   notApplicable: {
+    'Cilium’s, without details': { nodes: { a: { files: { [ADDR]: calico('cilium_vxlan', 1500, 1500) } } } },
     'no overlay device': { nodes: { a: only(eth(1500)) } },
     'the overlay device is down': { nodes: { a: only(eth(1400), vxlan('flannel.1', 1450, 'id 1 dev eth0', 'NOARP')) } },
     'Cilium keeps a large MTU on its device, routes have the small one': {
@@ -402,6 +436,29 @@ describe('beside mtu-differs-across-nodes', () => {
 });
 
 describe('what is pasted', () => {
+  const steps = (node: NodeFiles) => judge([rule], { a: node }).findings[0]?.remediation ?? [];
+  it('flannel is a part of k3s, and of Canal in rke2: its device is not removed for nothing', () => {
+    const run = (files: NodeFiles['files']) => steps(withFiles(shrunk, files)).at(-1)?.run;
+    expect(run({ 'cmdline/k3s.txt': '/usr/local/bin/k3s\nserver\n' })).toBe(
+      'ip link del flannel.1; systemctl restart k3s',
+    );
+    expect(run({ 'cmdline/k3s.txt': '/usr/local/bin/k3s agent\n' })).toMatch(/systemctl restart k3s-agent$/);
+    expect(run({ 'cmdline/rke2.txt': '/usr/local/bin/rke2 agent\n' })).toMatch(
+      /-n kube-system delete pod -l k8s-app=canal/,
+    );
+    expect(run({})).toMatch(/kubectl delete pod -A -l app=flannel --field-selector spec\.nodeName=a /);
+  });
+  it('Calico sets its device back to what it was told', () => {
+    const [first, second] = steps({ files: { [ADDR]: calico('vxlan.calico', 1450, 1450), ...calicoTables } });
+    expect(first?.run).toContain('{"spec":{"calicoNetwork":{"mtu":1400}}}');
+    expect(second).toBeUndefined();
+  });
+  it('over IPv6 nothing becomes fragments, and pings are larger by the header', () => {
+    const six = only(eth(1500), vxlan('flannel-v6.1', 1450, 'id 1 local fd00::11 dev eth0'));
+    const [found] = judge([rule], { a: six }).findings;
+    expect(found?.message).toMatch(/room for 1430, senders of larger ones have to be told by ICMP/);
+    expect(found?.remediation?.[0]?.verify).toMatch(/^ping -6 -M do -s 1382 /);
+  });
   it('names out of bundles are words', () => {
     const name = 'flannel.$(id)';
     const node = only(eth(1400), vxlan(name, 1450, 'id 1 dev eth0'));
