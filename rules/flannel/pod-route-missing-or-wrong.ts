@@ -17,8 +17,8 @@ import {
   podNode,
 } from '../../src/derive/pod-survey.ts';
 import { buildNode, routeMap } from '../../src/net/index.ts';
-import type { Cite, ClusterDigests, ClusterVerdict, Finding, LineCite, Undecided } from '../../src/rule/index.ts';
-import { defineClusterRule } from '../../src/rule/index.ts';
+import type { Cite, ClusterDigests, ClusterVerdict, Finding, Undecided } from '../../src/rule/index.ts';
+import { defineClusterRule, lineCite } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
 /** So many findings a node and way, one a subnet; of more one finding tells. */
@@ -102,7 +102,7 @@ export const rule = defineClusterRule({
         else if (answer.kind === 'lost') lost.push(answer.asked);
         else if (answer.kind === 'right') {
           const { line, ...file } = answer.route;
-          passes.push({ node, cites: [{ kind: 'lines', ...file, line, endLine: line }, answer.peer.at] });
+          passes.push({ node, cites: [lineCite(file, line), answer.peer.at] });
         } else
           for (const [because, evidence] of answer.open)
             unknown.push({ nodes: [node], because, evidence: [...evidence] });
@@ -165,8 +165,8 @@ function lossFinding(asked: Asked, losses: NonEmpty<Loss>, survey: PodSurvey): F
   const elsewhere = kind === 'missing' && piece.way.type === 'unicast' && piece.length > 0;
   const sure = !part && !elsewhere && !own.marked && losses.every((l) => l.near && l.peer.node !== null);
   const said: Cite[] = [];
-  if (piece.way.rule !== undefined && own.rulesAt !== null) said.push(lineOf(own.rulesAt, piece.way.rule));
-  if (piece.line > 0) said.push(lineOf(own.routesAt, piece.line));
+  if (piece.way.rule !== undefined && own.rulesAt !== null) said.push(lineCite(own.rulesAt, piece.way.rule));
+  if (piece.line > 0) said.push(lineCite(own.routesAt, piece.line));
   const told = tell(asked, loss, survey, whose);
   const cites = [...told.cites, ...said, loss.peer.at];
   return {
@@ -187,13 +187,6 @@ interface Told {
   readonly cites: readonly Cite[];
   readonly change?: Partial<Pick<Finding, 'severity' | 'confidence' | 'latent'>>;
 }
-
-const lineOf = (file: PodDigest['routesAt'], line: number): LineCite => ({
-  kind: 'lines',
-  ...file,
-  line,
-  endLine: line,
-});
 
 function tell({ node, own }: Asked, loss: Loss, survey: PodSurvey, whose: string): Told {
   const { route, subnet } = loss;

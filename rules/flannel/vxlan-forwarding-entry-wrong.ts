@@ -3,9 +3,9 @@ import { clusterGroups } from '../../src/derive/cluster.ts';
 import { restartFlannel } from '../../src/derive/flannel-remedy.ts';
 import { type Announced, announcedLeases, type Lease } from '../../src/derive/k8s-leases.ts';
 import type { Peer, Vtep } from '../../src/derive/overlay.ts';
-import { overlayPeers, vteps } from '../../src/derive/overlay.ts';
+import { isUnrouted, overlayPeers, vteps } from '../../src/derive/overlay.ts';
 import type { Cite, Finding, LineCite, NodeDigest, Undecided } from '../../src/rule/index.ts';
-import { cite, defineClusterRule } from '../../src/rule/index.ts';
+import { cite, defineClusterRule, lineCite } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
 type FileRef = Pick<LineCite, 'node' | 'evidence' | 'path'>;
@@ -24,6 +24,8 @@ interface Entries {
   readonly files: { readonly route: FileRef; readonly neighbour: FileRef; readonly fdb: FileRef };
   readonly vteps: readonly (Vtep & { readonly cite: Cite })[];
   readonly peers: readonly PeerRow[];
+  /** Next hops of its other routes: peers that it reaches without the overlay (DirectRouting) are among them. */
+  readonly direct: readonly string[];
   /** What flannel announces of nodes in the Kubernetes API: only a bundle that was taken with --api has them. */
   readonly leases: readonly Lease[];
   /** Whether a missing entry is a fact. */
@@ -66,10 +68,14 @@ export const rule = defineClusterRule({
         d.vxlan?.learning === true && fdb.value.entries.some((e) => e.dev === d.name && e.mac === '00:00:00:00:00:00'),
     );
     const file = ({ node, evidence, path }: FileRef): FileRef => ({ node, evidence, path });
+    const peers = overlayPeers(source);
+    const devices = new Set(peers.map((p) => p.dev));
+    const others = routes4.value.routes.flatMap((r) => (r.via === undefined || devices.has(r.dev ?? '') ? [] : r.via));
     return {
       files: { route: file(routes4), neighbour: file(neighbours), fdb: file(fdb) },
       vteps: vteps(source).map((v) => ({ ...v, cite: cite(links, v) })),
-      peers: overlayPeers(source).map((p) => [
+      direct: devices.size === 0 ? [] : [...new Set(others)],
+      peers: peers.map((p) => [
         p.dev,
         p.subnet,
         p.gateway,
@@ -98,6 +104,7 @@ export const rule = defineClusterRule({
       for (const lease of d.digest.leases)
         leases.set(lease.vtep, [...(leases.get(lease.vtep) ?? []), { from: d.node, lease }]);
     }
+    const clusters = Map.groupBy([...ownerOf.values()].flat(), (o) => groups.get(o.node));
     for (const d of digests) {
       const { peers, onDemand, wholeFdb, wholeNeighbours, files } = d.digest;
       const [first] = peers;
@@ -126,6 +133,11 @@ export const rule = defineClusterRule({
         else if (owner === undefined) strangers += 1;
       }
       if (findings.length > before) continue;
+      // pod-route-missing-or-wrong judges whether there should be one
+      const hops = new Set([...peers.map((p) => p[2]), ...d.digest.direct]);
+      const passed = clusters
+        .get(groups.get(d.node))
+        ?.find((o) => o.node !== d.node && isUnrouted(d.digest.vteps, o.vtep, hops));
       const say = (because: string, evidence: string[]) => unknown.push({ nodes: [d.node], because, evidence });
       if (onDemand !== null) say(onDemand, ['bridge.fdb', 'ip.neigh']);
       else if (!wholeFdb || !wholeNeighbours)
@@ -139,6 +151,8 @@ export const rule = defineClusterRule({
         say(`${misled} of ${peers.length} routes lead to another node than the one whose subnet they name`, [
           'ip.route4',
         ]);
+      else if (passed !== undefined)
+        say(`no route names the VTEP of ${passed.node}: what is written for it was not looked at`, ['ip.route4']);
       else passes.push({ node: d.node, cites: [lineCite(files.route, first[3])] as const });
     }
     return { findings, passes, unknown, notApplicable };
@@ -245,10 +259,6 @@ function ownerAmong(
     others.find((o) => o.vtep.mac !== null && o.vtep.mac === neighbour?.[0]) ??
     (tied.length === 1 ? tied[0] : undefined)
   );
-}
-
-function lineCite(file: FileRef, line: number): LineCite {
-  return { kind: 'lines', ...file, line, endLine: line };
 }
 
 function judge(d: NodeDigest<Entries>, peer: PeerRow, owner: Owner | undefined): Finding | null {

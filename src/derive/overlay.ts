@@ -53,6 +53,14 @@ export function vteps(source: Source<'links' | 'addresses'>): Vtep[] {
   });
 }
 
+/** A peer that none of a node's next hops is: not by the overlay and not, as with DirectRouting, by its underlay address. */
+export function isUnrouted(own: readonly Vtep[], peer: Vtep, hops: ReadonlySet<string>): boolean {
+  const same = own.filter((v) => v.dev === peer.dev);
+  // of one and the same lease: neither can have a route to the other
+  if (same.length === 0 || same.some((v) => v.addresses.some((a) => peer.addresses.includes(a)))) return false;
+  return !peer.addresses.some((a) => hops.has(a)) && (peer.local === null || !hops.has(peer.local));
+}
+
 /** Routes with a gateway over a flannel vxlan device, each with the entries that the kernel would use. */
 export const overlayPeers = perSource((source: Source<'links' | 'routes4' | 'neighbours' | 'fdb'>): Peer[] => {
   const links = source.get('links');

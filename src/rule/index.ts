@@ -179,6 +179,11 @@ export function cite<K extends FactKind>(fact: Fact<K>, span: Span): LineCite {
   };
 }
 
+/** The same of a digest, which keeps no facts. */
+export function lineCite(file: Pick<LineCite, 'node' | 'evidence' | 'path'>, line: number): LineCite {
+  return { kind: 'lines', ...file, line, endLine: line };
+}
+
 /** Proves an absence; a fact that is not closed-world cannot, so the caller must have looked: `if (!fact.closed) return unknown(...)`. */
 export function absent<K extends FactKind>(fact: Fact<K> & { readonly closed: true }, what: string): AbsenceCite {
   return { kind: 'absent', node: fact.node, evidence: fact.evidence, path: fact.path, absent: what };

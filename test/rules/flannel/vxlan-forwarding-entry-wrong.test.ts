@@ -151,6 +151,17 @@ testRule(rule, {
     'the bundle of the peer says more than what it announced': {
       nodes: { a: a({ files: api({ n: 1 }, { n: 2, ip: '192.168.50.77' }) }), b },
     },
+    'DirectRouting: one peer by the overlay, one on the same wire': {
+      nodes: {
+        a: a({
+          files: {
+            'host/ip/route4.txt': `${a({}).files['host/ip/route4.txt'] as string}unicast 10.244.3.0/24 via 192.168.50.13 dev eth0 proto boot scope global \n`,
+          },
+        }),
+        b: overlayNode({ n: 2, peers: [1, 3] }),
+        c: overlayNode({ n: 3, peers: [1, 2] }),
+      },
+    },
     'nothing is asked of a neighbour that needs no ARP': {
       nodes: { a: a({ neigh: (_, l) => l.replace('PERMANENT', 'NOARP') }), b },
     },
@@ -182,6 +193,11 @@ testRule(rule, {
     'peer not collected, what it announces agrees': {
       nodes: { a: a({ files: api({ n: 1 }, { n: 2 }) }) },
       because: /have no bundle here that shows their vxlan device/,
+    },
+    'a node that no route leads to: its entries are not looked at': {
+      nodes: { a: a({}), b: overlayNode({ n: 2, peers: [1, 3] }), c: overlayNode({ n: 3, peers: [1, 2] }) },
+      answers: { b: 'pass', c: 'pass' },
+      because: /^no route names the VTEP of c: what is written for it was not looked at$/,
     },
     'peer not collected': { nodes: { a: a({}) }, because: /have no bundle here that shows their vxlan device/ },
     'forwarding table cut': {
