@@ -302,6 +302,37 @@ describe.skipIf(!labsAvailable())('real faults on real nodes are named', () => {
   });
 });
 
+describe.skipIf(!labsAvailable())('two faults at once are both named, and nothing else', () => {
+  type Inject = (lab: Lab) => Promise<Effect>;
+  const pairs: [string, Inject, Inject][] = [
+    [
+      'VXLAN port, cni0 down',
+      (l) => labs.vxlanParametersDisagree(l, 'port'),
+      (l) => labs.bridgeDownOrAddressless(l, 'down'),
+    ],
+    ['no masquerade, no fdb entry', labs.egressMasqueradeMissing, (l) => labs.vxlanForwardingEntryWrong(l, 'no-fdb')],
+    ['ip_forward=0, a smaller underlay', labs.ipForwardDisabled, (l) => labs.mtuDiffersAcrossNodes(l)],
+    [
+      'FORWARD REJECT, a stale VTEP MAC',
+      (l) => labs.forwardDropsPodTraffic(l, 'reject-first'),
+      (l) => labs.vxlanForwardingEntryWrong(l, 'stale-mac'),
+    ],
+  ];
+  it.concurrent.each(pairs)('%s', async (_name, first, second) => {
+    await using lab = await Lab.create({ nodes: 3 });
+    const effects = [await first(lab), await second(lab)];
+    const { findings, unknown } = await judge(lab);
+    for (const { rule, nodes } of effects) {
+      const named = new Set(findings.filter((f) => f.rule === rule).flatMap((f) => f.nodes));
+      expect(nodes.filter((n) => !named.has(n))).toEqual([]);
+    }
+    const causes = [...effects.map((e) => e.rule), 'forward-drops-replies'];
+    const others = findings.filter((f) => !causes.includes(f.rule) && !f.rule.startsWith('trace-'));
+    expect(others.map((f) => `${f.severity} ${f.rule}: ${f.message}`)).toEqual([]);
+    expect(unknown.filter((u) => u.kind === 'error')).toEqual([]);
+  });
+});
+
 describe.skipIf(!labsAvailable())('healthy labs and look-alikes stay silent', () => {
   const healthy: [string, LabSpec, (lab: Lab) => Promise<unknown>][] = [
     ['vxlan', { nodes: 3 }, async () => {}],
