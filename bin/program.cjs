@@ -56,12 +56,16 @@ function load() {
   const bytes = readFileSync(file);
   const url = pathToFileURL(file).href;
   // beside the program, so that only who may change the program may change it
-  const path = join(dirname(file), 'compile-cache', `${v8.cachedDataVersionTag()}-${crc32(bytes)}`);
+  const tag = v8.cachedDataVersionTag();
+  const path = join(dirname(file), 'compile-cache', `${tag}-${crc32(bytes)}`);
   const known = readCache(path);
   const script = new vm.Script(bytes.latin1Slice(), { filename: url, cachedData: known?.data });
   const runs = script.cachedDataRejected === false ? known.runs : [];
   process.on('exit', (code) => {
     const whole = [0, 1, 4].includes(code) && !process.argv.includes('--help');
+    // V8 takes code back only under the flags that it was cached under, and src/commands/reading.ts changes one
+    for (const flag of ['--turbofan', '--no-turbofan'])
+      if (v8.cachedDataVersionTag() !== tag) v8.setFlagsFromString(flag);
     if (whole && /^[a-z-]+$/.test(run) && !runs.includes(run) && runs.length < MOST_RUNS)
       writeCache(path, [...runs, run], script.createCachedData());
   });

@@ -4,7 +4,7 @@ import { decided } from '../report/verdict.ts';
 import type { AnyRule, Severity } from '../rule/index.ts';
 import { worst } from '../rule/index.ts';
 import { Failure } from './failure.ts';
-import { ingestInto } from './ingest.ts';
+import { type IngestRequest, ingestInto } from './ingest.ts';
 import { judgeCase } from './judge.ts';
 import { openForWriting } from './open.ts';
 import { writeOutput } from './output.ts';
@@ -21,7 +21,7 @@ export interface AnalyzeRequest {
   /** null: beside the case (html) or stdout (one other format). */
   readonly output: string | null;
   readonly htmlBeside: string;
-  readonly onStart: (inputs: number) => void;
+  readonly onStart: IngestRequest['onStart'];
   readonly onBundle: () => void;
 }
 

@@ -17,7 +17,8 @@ export interface IngestRequest {
   readonly node?: string;
   readonly jobs: number;
   readonly rules: readonly AnyRule[];
-  readonly onStart: (inputs: number) => void;
+  /** `known`: bundles that the case has already. */
+  readonly onStart: (inputs: number, known: number) => void;
   readonly onBundle: () => void;
 }
 
@@ -54,8 +55,9 @@ export async function ingestInto(
       `--node names one node, but ${inputs.length} inputs were given; leave it out or give one input`,
     );
   }
-  request.onStart(inputs.length);
-  const place: Place = { named: request.node !== undefined, before: new Set(store.bundles().map((b) => b.sha256)) };
+  const before = new Set(store.bundles().map((b) => b.sha256));
+  request.onStart(inputs.length, before.size);
+  const place: Place = { named: request.node !== undefined, before };
   let batch: { prepared: Prepared; source: string }[] = [];
   const flush = () => {
     store.transaction(() => {

@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { Flags } from '@oclif/core';
 import { RULES } from '../../rules/index.ts';
 import type { IngestRequest } from '../cases/ingest.ts';
@@ -16,6 +17,12 @@ export interface ReadingFlags {
   readonly quiet: boolean;
 }
 
+/**
+ * Of fewer bundles V8's last compiler, which works beside both threads, takes more processor time than its code saves: a tenth of that of 100
+ * bundles, nothing of 400 (docs/performance.md).
+ */
+const WORTH_TURBOFAN = 300;
+
 /** Does `work`, which reads the inputs, and shows how far it is. */
 export async function reading<T>(
   inputs: readonly string[],
@@ -29,7 +36,8 @@ export async function reading<T>(
       rules: RULES,
       jobs,
       ...(node === undefined ? {} : { node }),
-      onStart: (total) => {
+      onStart: (total, known) => {
+        if (total + known < WORTH_TURBOFAN) setFlagsFromString('--no-turbofan');
         progress = new Progress('reading bundles', total, quiet);
       },
       onBundle: () => progress?.step(),
