@@ -47,10 +47,8 @@ function writeCache(path, runs, data) {
 function load() {
   // functions that this run does not need are still wanted by the next
   v8.setFlagsFromString('--no-flush-bytecode');
-  // a young generation of 1 MiB, by default, is copied several times before the first bundle is judged; marking in steps, for the sake of
-  // frames that nobody draws, makes every write dearer while it lasts
-  for (const flag of ['--semi-space-growth-factor=16', '--no-incremental-marking', '--no-minor-gc-task'])
-    v8.setFlagsFromString(flag);
+  // a young generation of 1 MiB, by default, is copied several times before the first bundle is judged
+  v8.setFlagsFromString('--semi-space-growth-factor=16');
   // what each bundle leaves behind is garbage: by itself the heap grows to several times of what lives in it, and beyond our limit
   if (isMainThread && (run === 'analyze' || run === 'ingest')) v8.setFlagsFromString('--heap-growing-percent=50');
   const bytes = readFileSync(file);
