@@ -156,6 +156,22 @@ testRule(rule, {
     },
   },
   unknown: {
+    'the entries of one bridge that somebody sent (bridge fdb show br cni0)': {
+      nodes: {
+        a: {
+          ...a({
+            files: {
+              'host/bridge/fdb.txt':
+                '33:33:00:00:00:01 dev cni0 self permanent\n0a:58:0a:f4:01:01 dev cni0 vlan 1 master cni0 permanent\n02:00:00:00:01:01 dev veth1 master cni0 \n33:33:00:00:00:01 dev veth1 self permanent\n',
+            },
+          }),
+          info: { format: 'loose-files' },
+        },
+        b,
+      },
+      answers: { b: 'pass' },
+      because: /^the neighbour or forwarding table was not collected whole$/,
+    },
     'a route to whom nobody is, in the place of a known peer: pod-route-missing-or-wrong names it': {
       nodes: {
         a: a({
