@@ -1,3 +1,4 @@
+import { isGlobal, isUnicast, parseIp } from '../core/address.ts';
 import type { Source } from './devices.ts';
 import { perSource } from './per-source.ts';
 
@@ -9,6 +10,8 @@ export interface Vtep {
   readonly local: string | null;
   /** IPv4 addresses on the device: what peers route to (flannel: the lease's base address). */
   readonly addresses: readonly string[];
+  /** All addresses of the node: a tunnel's socket hears each of them, whatever its `local` is. */
+  readonly hears: readonly string[];
   readonly line: number;
   readonly endLine?: number | undefined;
 }
@@ -36,7 +39,11 @@ export function vteps(source: Source<'links' | 'addresses'>): Vtep[] {
   const links = source.get('links');
   if (links.missing) return [];
   const addresses = source.get('addresses');
-  const byName = new Map(addresses.missing ? [] : addresses.value.devices.map((d) => [d.name, d]));
+  const devices = addresses.missing ? [] : addresses.value.devices;
+  const byName = new Map(devices.map((d) => [d.name, d]));
+  // one for each service, and nobody's end of a tunnel
+  const ends = devices.filter((d) => d.name !== 'kube-ipvs0');
+  const hears = ends.flatMap((d) => d.addresses.map((a) => a.address)).filter(isUnicast);
   return links.value.devices.flatMap((d) => {
     if (d.vxlan === undefined || !isOverlay(d.name)) return [];
     const own = (byName.get(d.name)?.addresses ?? d.addresses).filter((a) => a.family === 4).map((a) => a.address);
@@ -46,11 +53,20 @@ export function vteps(source: Source<'links' | 'addresses'>): Vtep[] {
         mac: d.mac ?? null,
         local: d.vxlan.local ?? null,
         addresses: own,
+        hears,
         line: d.line,
         endLine: d.endLine,
       },
     ];
   });
+}
+
+/** Whether `to`, where others send to a tunnel's end, may be of a router in front of its node: announced of it, or a public address where its own is not. */
+export function isFronted({ local, hears }: Vtep, to: string, announced: readonly string[]): boolean {
+  if (local === null || to === local || hears.includes(to)) return false;
+  const [outer, inner] = [parseIp(to), parseIp(local)];
+  if (outer === null || inner === null || announced.length > 0) return announced.includes(to);
+  return isGlobal(outer) && !isGlobal(inner);
 }
 
 /** Routes with a gateway over a flannel vxlan device, each with the entries that the kernel would use. */
