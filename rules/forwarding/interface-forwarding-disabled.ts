@@ -38,7 +38,9 @@ export const rule = defineNodeRule({
     if (!ingress.some((i) => i.fact.kind !== 'routes4')) {
       const { doubt } = attachedBridges(source);
       if (doubt !== null) return unknown(node.id, doubt, ['ip.addr', 'bridge.brctl-show']);
-      return notApplicable('no container bridge with a port, no overlay device and no pod’s device on this node');
+      return notApplicable(
+        'no container bridge with a port and an IPv4 address, no overlay device and no pod’s device on this node',
+      );
     }
     const off: Finding[] = [];
     const on: LineCite[] = [];

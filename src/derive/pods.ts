@@ -3,7 +3,7 @@ import { addressAt, formatIp, formatPrefix, parsePrefix, prefixCovers } from '..
 import type { Span } from '../core/span.ts';
 import type { Fact, FactKind, Route } from '../facts/index.ts';
 import type { ContainerBridge, DeviceKinds, Source } from './devices.ts';
-import { attachedBridges, containerOverlays, isUp, podDevices, uplinks } from './devices.ts';
+import { attachedBridges, containerOverlays, isFlannel, isUp, podDevices, uplinks } from './devices.ts';
 import { flannelLease } from './flannel.ts';
 import { perSource } from './per-source.ts';
 
@@ -53,6 +53,22 @@ export const podNetworks = perSource((source: LiveSource): readonly PodNetwork[]
     }),
   );
 });
+
+/** So many pods with a device of their own are asked about: they stand for all. */
+const MOST_PODS = 4;
+
+/** Pods that a host route leads to by a device of their own, without a bridge (Calico, AWS VPC CNI, kindnet), each as a network of one address. */
+export const routedPods = perSource((source: LiveSource): readonly PodNetwork[] =>
+  podDevices(source)
+    .slice(0, MOST_PODS)
+    .flatMap(({ device, pod }): PodNetwork[] => {
+      const addresses = source.get('addresses');
+      const prefix = parsePrefix(`${pod}/32`);
+      if (prefix === null || addresses.missing) return [];
+      const bridge = { name: device.name, device, fact: addresses, ports: [], prefixes: [] };
+      return [{ bridge, prefix, line: device.line, sample: pod, live: true, clustered: false }];
+    }),
+);
 
 const insideOf =
   (prefix: Prefix, gateway: string) =>
@@ -135,6 +151,16 @@ export const ingressDevices = perSource((source: Source<PodKinds>): readonly Ing
   return [...found.values()].filter((i) => !down.has(i.dev));
 });
 
+/** Why flows between nodes are missing in podFlows although flannel is here; else null. */
+export function unaskedPeers(source: Source<PodKinds>): string | null {
+  const routes = source.get('routes4');
+  const lease = source.get('flannelEnv');
+  if (!lease.missing || routes.missing) return null;
+  const peer = routes.value.routes.find((r) => r.via !== undefined && r.dev !== undefined && isFlannel(r.dev));
+  if (peer === undefined) return null;
+  return `whether FORWARD lets through what pods of other nodes send (by ${peer.dev}): flannel’s subnet.env ${lease.because}`;
+}
+
 /** Of a flow that routing did not decide: what would. */
 export const undecidedWay = ({ name, oif }: PodFlow): readonly [because: string, evidence: readonly string[]] => [
   `whether FORWARD lets ${name} through: by ${oif} it does, but policy rules that could send them by another device were not read`,
@@ -187,7 +213,7 @@ export function podFlows(source: LiveSource, decide: (net: PodNetwork) => string
   const cluster = flannelLease(source)?.network?.prefix ?? null;
   const routes = source.get('routes4');
   const [peer] = peerRoutes(source);
-  return podNetworks(source).flatMap((net): PodFlow[] => {
+  return [...podNetworks(source), ...routedPods(source)].flatMap((net): PodFlow[] => {
     const { name } = net.bridge;
     const decided = decide(net);
     const out = decided ?? defaultDevice(source);

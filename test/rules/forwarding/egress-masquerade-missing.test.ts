@@ -7,12 +7,14 @@ import {
   DOCKER_SAVE,
   DOCKER0,
   dockerNode,
+  flushed,
   legacyUnknown,
   NO_NFT,
   nft,
   podNode,
   podNodeWithout,
   policyRouted,
+  routedNode,
 } from './nodes.ts';
 
 const POSTRTG = /^.*FLANNEL-POSTRTG.*\n/gm;
@@ -63,6 +65,20 @@ const outEth0 = { match: { op: '==', left: { meta: { key: 'oifname' } }, right: 
 
 testRule(rule, {
   finds: {
+    '--iptables=false among dockerd’s options, nothing in its file': {
+      nodes: {
+        a: dockerNode(without(''), [DOCKER0], {
+          'cmdline/dockerd.txt': '/usr/bin/dockerd -H fd:// --iptables=false\n',
+        }),
+      },
+      expect: [
+        {
+          key: 'docker0 172.17.0.0/16',
+          message: /and docker is told to write no rules/,
+          cites: ['inet 172.17.0.1/16', 'default via', 'absent', ':POSTROUTING', '--iptables=false'],
+        },
+      ],
+    },
     'the nat table was flushed (S09)': {
       nodes: { a: podNode(nat()) },
       expect: [
@@ -185,6 +201,16 @@ testRule(rule, {
     },
   },
   passes: {
+    'a pod without a bridge (AWS VPC CNI)': {
+      nodes: {
+        a: routedNode(
+          flushed(
+            'ACCEPT',
+            '-A POSTROUTING ! -d 192.168.0.0/16 -m addrtype ! --dst-type LOCAL -j SNAT --to-source 192.168.50.11\n',
+          ),
+        ),
+      },
+    },
     'flannel --ip-masq': { nodes: { a: podNode() } },
     'FLANNEL_IPMASQ=false and docker translates': {
       nodes: {
@@ -310,6 +336,22 @@ ${DOCKER_SAVE.replaceAll(' ! -o docker0', ' -o wg0')}`,
     },
   },
   notApplicable: {
+    'dockerd --ip-masq=false, and docker’s list of networks was not collected': {
+      nodes: {
+        a: dockerNode(without(''), [DOCKER0], {
+          'docker/network-inspect.json': { status: 'missing' },
+          'cmdline/dockerd.txt': '/usr/bin/dockerd --ip-masq=false\n',
+        }),
+      },
+    },
+    '"ip-masq": false': {
+      nodes: {
+        a: dockerNode(without(''), [DOCKER0], {
+          'docker/network-inspect.json': { status: 'missing' },
+          'files/etc/docker/daemon.json': '{"ip-masq": false}\n',
+        }),
+      },
+    },
     'an --internal network': { nodes: { a: dockerNode(without(''), [{ ...DOCKER0, internal: true }]) } },
     'declared without masquerading': {
       nodes: {
@@ -351,6 +393,17 @@ ${DOCKER_SAVE.replaceAll(' ! -o docker0', ' -o wg0')}`,
     },
   },
   unknown: {
+    'pods without a bridge have addresses that others may know (AWS VPC CNI with external SNAT)': {
+      nodes: { a: routedNode(flushed('ACCEPT')) },
+      because:
+        /10\.244\.7\.5\/32 is translated \(a pod’s, by cali12d4a061371\): nothing does so, but what made its route/,
+    },
+    'the default route was not collected': {
+      nodes: {
+        a: { files: { ...podNode(nat()).files, 'host/ip/route4.txt': '' }, info: { format: 'loose-files' } },
+      },
+      because: /the node’s routes were not collected whole/,
+    },
     'iptables-save -t filter: the other table was not read': {
       nodes: {
         a: dockerNode(DOCKER_SAVE.replaceAll(' (nf_tables)', '').replace(/^\*nat[\s\S]*?^COMMIT\n/m, ''), [DOCKER0], {

@@ -6,12 +6,14 @@ import {
   DOCKER0,
   dockerNode,
   firewalld,
+  flushed,
   legacyUnknown,
   nft,
   podAddr,
   podNode,
   podNodeWithout,
   policyRouted,
+  routedNode,
 } from './nodes.ts';
 
 const ACCEPTS = /^.*FLANNEL-FWD.*\n/gm;
@@ -58,6 +60,17 @@ const EXT_BRIDGES =
 
 testRule(rule, {
   finds: {
+    'policy DROP and nobody accepts pods without a bridge (Calico)': {
+      nodes: { a: routedNode(flushed('DROP')) },
+      expect: [
+        {
+          severity: 'high',
+          confidence: 'proven',
+          message: /10\.244\.7\.5 -> 198\.41\.0\.4 tcp, in cali12d4a061371, out eth0/,
+          cites: [':FORWARD DROP', '5: cali12d4a061371'],
+        },
+      ],
+    },
     'policy DROP and nobody accepts pods (flannel 609, S01b)': {
       nodes: { a: podNode(noAccepts) },
       expect: [
@@ -244,6 +257,7 @@ COMMIT
     },
   },
   passes: {
+    'pods without a bridge, policy ACCEPT': { nodes: { a: routedNode(flushed('ACCEPT')) } },
     'which way it leaves is not known, and any is let through': {
       nodes: { a: dockerNode(DOCKER_SAVE, [DOCKER0], { 'host/ip/rule4.txt': { status: 'absent' } }) },
     },
@@ -340,6 +354,19 @@ COMMIT
     },
   },
   unknown: {
+    'flannel’s lease was not collected: which addresses other nodes’ pods have is not known': {
+      nodes: { a: podNodeWithout('files/run/flannel/subnet.env') },
+      because: /what pods of other nodes send \(by flannel\.1\): flannel’s subnet\.env not collected/,
+    },
+    'a part of the routes that somebody sent (ip route show dev cni0)': {
+      nodes: {
+        a: {
+          files: { ...podNode().files, 'host/ip/route4.txt': '' },
+          info: { format: 'loose-files' },
+        },
+      },
+      because: /the node’s routes were not collected whole/,
+    },
     'iptables-save -t nat: the other table was not read': {
       nodes: {
         a: dockerNode(

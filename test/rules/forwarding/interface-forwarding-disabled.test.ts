@@ -1,6 +1,7 @@
 import { rule } from '../../../rules/forwarding/interface-forwarding-disabled.ts';
 import { overlayNode } from '../../support/overlay-node.ts';
 import { testRule } from '../../support/rule-table.ts';
+import { SIX_ONLY } from './nodes.ts';
 
 testRule(rule, {
   finds: {
@@ -37,7 +38,10 @@ testRule(rule, {
       },
     },
   },
-  notApplicable: { 'ip_forward 0 is another rule': { nodes: { a: overlayNode({ n: 1, peers: [2], forward: '0' }) } } },
+  notApplicable: {
+    'ip_forward 0 is another rule': { nodes: { a: overlayNode({ n: 1, peers: [2], forward: '0' }) } },
+    'a bridge with ports and IPv6 alone': { nodes: { a: SIX_ONLY } },
+  },
   unknown: {
     'docker0 in busybox’s form, which prints no masters: containers may be attached': {
       nodes: {
