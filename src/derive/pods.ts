@@ -1,9 +1,9 @@
 import type { Prefix } from '../core/address.ts';
-import { addressAt, formatIp, formatPrefix, parsePrefix, prefixCovers } from '../core/address.ts';
+import { addressAt, formatIp, formatPrefix, parsePrefix, prefixContains, prefixCovers } from '../core/address.ts';
 import type { Span } from '../core/span.ts';
 import type { Fact, FactKind, Route } from '../facts/index.ts';
 import type { ContainerBridge, DeviceKinds, Source } from './devices.ts';
-import { attachedBridges, containerOverlays, isFlannel, isUp, podDevices, uplinks } from './devices.ts';
+import { attachedBridges, containerOverlays, isUp, podDevices, uplinks } from './devices.ts';
 import { flannelLease } from './flannel.ts';
 import { perSource } from './per-source.ts';
 
@@ -115,6 +115,25 @@ export const peerRoutes = perSource(
   },
 );
 
+/** The same of flannel's backends wireguard and udp, whose devices carry IP without a next hop: one route may be for all nodes. */
+const pointedRoutes = perSource((source: Source<'routes4' | 'flannelEnv'>): ReturnType<typeof peerRoutes> => {
+  const routes = source.get('routes4');
+  const lease = flannelLease(source);
+  const cluster = lease?.network?.prefix ?? null;
+  const own = lease?.subnet?.prefix ?? null;
+  if (routes.missing || cluster === null || own === null) return [];
+  return routes.value.routes.flatMap((route) => {
+    const { table, type, via, dev } = route;
+    const prefix = parsePrefix(route.dst);
+    if (table !== 'main' || type !== 'unicast' || via !== undefined || dev === undefined || prefix === null) return [];
+    if (!/^flannel(-wg|\d+)$/.test(dev) || !prefixCovers(cluster, prefix)) return [];
+    // of a route for all nodes the node's own lease is no peer's
+    const samples = [10, 2 ** (32 - own.length) + 10].map((offset) => addressAt(prefix, offset));
+    const sample = samples.find((ip) => ip !== null && !prefixContains(own, ip));
+    return sample == null ? [] : [{ route, dev, sample: formatIp(sample) }];
+  });
+});
+
 /** A device that packets of containers arrive on, to be forwarded: its forwarding flag decides. */
 export interface Ingress {
   readonly dev: string;
@@ -140,6 +159,10 @@ export const ingressDevices = perSource((source: Source<PodKinds>): readonly Ing
     add({ dev: device.name, what: `device of the pod ${pod}`, fact, span: device });
   const routes = source.get('routes4');
   if (!routes.missing) {
+    for (const { dev, route } of pointedRoutes(source)) add({ dev, what: 'overlay device', fact: routes, span: route });
+    // Calico's, where routes to other nodes' pods lead into them
+    const tunnel = routes.value.routes.find((r) => r.via !== undefined && r.dev === 'tunl0');
+    if (tunnel !== undefined) add({ dev: 'tunl0', what: 'overlay device', fact: routes, span: tunnel });
     const [first] = uplinks(source);
     if (first?.why === 'default route')
       add({ dev: first.dev, what: `uplink (${first.why})`, fact: routes, span: first });
@@ -156,7 +179,7 @@ export function unaskedPeers(source: Source<PodKinds>): string | null {
   const routes = source.get('routes4');
   const lease = source.get('flannelEnv');
   if (!lease.missing || routes.missing) return null;
-  const peer = routes.value.routes.find((r) => r.via !== undefined && r.dev !== undefined && isFlannel(r.dev));
+  const peer = routes.value.routes.find((r) => r.table === 'main' && /^flannel/.test(r.dev ?? ''));
   if (peer === undefined) return null;
   return `whether FORWARD lets through what pods of other nodes send (by ${peer.dev}): flannel’s subnet.env ${lease.because}`;
 }
@@ -212,7 +235,7 @@ export function defaultDevice(source: Source<'routes4'>): string | null {
 export function podFlows(source: LiveSource, decide: (net: PodNetwork) => string | undefined): readonly PodFlow[] {
   const cluster = flannelLease(source)?.network?.prefix ?? null;
   const routes = source.get('routes4');
-  const [peer] = peerRoutes(source);
+  const [peer] = [...peerRoutes(source), ...pointedRoutes(source)];
   return [...podNetworks(source), ...routedPods(source)].flatMap((net): PodFlow[] => {
     const { name } = net.bridge;
     const decided = decide(net);

@@ -60,6 +60,44 @@ const EXT_BRIDGES =
 
 testRule(rule, {
   finds: {
+    'what comes by flannel0 of the backend udp, which has one route for all nodes (flannel 609)': {
+      nodes: {
+        a: podNode(
+          (t) =>
+            t
+              .replace(/^.*FLANNEL-FWD.*\n/gm, '')
+              .replace('[0:0]\nCOMMIT', '[0:0]\n-A FORWARD -i cni0 ! -o cni0 -j ACCEPT\nCOMMIT'),
+          {
+            'host/ip/route4.txt':
+              'unicast default via 192.168.50.100 dev eth0 proto boot scope global \nunicast 10.244.0.0/16 dev flannel0 proto kernel scope link src 10.244.1.0 \nunicast 10.244.1.0/24 dev cni0 proto kernel scope link src 10.244.1.1 \nlocal 127.0.0.0/8 dev lo table local proto kernel scope host src 127.0.0.1 \n',
+          },
+        ),
+      },
+      expect: [
+        {
+          severity: 'critical',
+          message: /other nodes’ pods to its own \(10\.244\.0\.10 -> 10\.244\.1\.10 tcp, in flannel0, out cni0\)/,
+          cites: [':FORWARD DROP', '10.244.0.0/16 dev flannel0'],
+        },
+      ],
+    },
+    'what comes by flannel-wg': {
+      nodes: {
+        a: podNode(
+          (t) =>
+            t
+              .replace(/^.*FLANNEL-FWD.*\n/gm, '')
+              .replace('[0:0]\nCOMMIT', '[0:0]\n-A FORWARD -i cni0 ! -o cni0 -j ACCEPT\nCOMMIT'),
+          {
+            'host/ip/route4.txt':
+              'unicast default via 192.168.50.100 dev eth0 proto boot scope global \nunicast 10.244.1.0/24 dev cni0 proto kernel scope link src 10.244.1.1 \nunicast 10.244.2.0/24 dev flannel-wg proto boot scope link \nlocal 127.0.0.0/8 dev lo table local proto kernel scope host src 127.0.0.1 \n',
+          },
+        ),
+      },
+      expect: [
+        { message: /10\.244\.2\.10 -> 10\.244\.1\.10 tcp, in flannel-wg/, cites: [':FORWARD DROP', 'dev flannel-wg'] },
+      ],
+    },
     'policy DROP and nobody accepts pods without a bridge (Calico)': {
       nodes: { a: routedNode(flushed('DROP')) },
       expect: [

@@ -5,6 +5,53 @@ import { SIX_ONLY } from './nodes.ts';
 
 testRule(rule, {
   finds: {
+    'flannel0 of the backend udp off': {
+      nodes: {
+        a: overlayNode({
+          n: 1,
+          peers: [],
+          files: {
+            'host/ip/route4.txt': 'unicast 10.244.0.0/16 dev flannel0 proto kernel scope link src 10.244.1.0 \n',
+            'host/sys/sysctl.txt': [
+              'ip_forward:1',
+              'conf/cni0/forwarding:1',
+              'conf/flannel.1/forwarding:1',
+              'conf/flannel0/forwarding:0',
+            ]
+              .map((l) => `net/ipv4/${l}\n`)
+              .join(''),
+          },
+        }),
+      },
+      expect: [
+        {
+          key: 'flannel0',
+          message: /off on flannel0 \(overlay device\)/,
+          cites: ['flannel0/forwarding:0', 'dev flannel0'],
+        },
+      ],
+    },
+    'tunl0 of Calico off': {
+      nodes: {
+        a: overlayNode({
+          n: 1,
+          peers: [],
+          files: {
+            'host/ip/route4.txt':
+              'unicast 10.244.2.64/26 via 192.168.50.12 dev tunl0 proto bird scope global onlink \n',
+            'host/sys/sysctl.txt': [
+              'ip_forward:1',
+              'conf/cni0/forwarding:1',
+              'conf/flannel.1/forwarding:1',
+              'conf/tunl0/forwarding:0',
+            ]
+              .map((l) => `net/ipv4/${l}\n`)
+              .join(''),
+          },
+        }),
+      },
+      expect: [{ key: 'tunl0', cites: ['tunl0/forwarding:0', 'dev tunl0'] }],
+    },
     'flannel.1 off while ip_forward is 1': {
       nodes: { b: overlayNode({ n: 2, peers: [1], flannelForwarding: '0' }) },
       expect: [
