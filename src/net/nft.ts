@@ -100,12 +100,13 @@ function build(family: 4 | 6, native: NativeNft): readonly BaseChain[] {
   const text = new TextIndex(textFact?.value ?? null);
   const families = family === 4 ? ['ip', 'inet'] : ['ip6', 'inet'];
   const tables = readTables(fact.value, text);
-  const sleeps = new Map(fact.value.tables.map((t) => [`${t.family} ${t.name}`, text.sleeps(t)]));
+  const asleep = fact.value.tables.filter((t) => text.sleeps(t) !== false);
+  const dormant = new Set(asleep.map((t) => `${t.family} ${t.name}`));
   const out: BaseChain[] = [];
   for (const chain of fact.value.chains) {
     const table = `${chain.family} ${chain.table}`;
     if (chain.hook === undefined || !HOOKS.has(chain.hook) || !families.includes(chain.family)) continue;
-    if (covered(chain) || sleeps.get(table) !== false || chain.type === undefined || !TYPES.has(chain.type)) continue;
+    if (covered(chain) || dormant.has(table) || chain.type === undefined || !TYPES.has(chain.type)) continue;
     const prepared = tables.get(table)?.chains.get(chain.name);
     if (prepared === undefined) continue;
     out.push(baseChain(chain, prepared, native, text));
