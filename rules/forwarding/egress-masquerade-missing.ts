@@ -22,7 +22,7 @@ import {
   hookNode,
   type NatAnswer,
   RULESET_KINDS,
-  routeThrough,
+  routesThrough,
 } from '../../src/net/index.ts';
 import type { Cite, Finding, Undecided } from '../../src/rule/index.ts';
 import { absent, cite, defineClusterRule, isClosed } from '../../src/rule/index.ts';
@@ -90,8 +90,8 @@ export const rule = defineClusterRule({
     for (const net of [...podNetworks(source), ...routed]) {
       const subnet = formatPrefix(net.prefix);
       const sample = parseIp(net.sample);
-      const out = routeThrough(host, outward(net));
-      if (out === null) {
+      const ways = routesThrough(host, outward(net));
+      if (ways.length === 0) {
         const way = defaultDevice(source);
         reason = 'no route to the outside on this node';
         if (way === null) {
@@ -117,46 +117,50 @@ export const rule = defineClusterRule({
       const declared =
         (given && network?.options['com.docker.network.bridge.enable_ip_masquerade'] === 'false') ||
         network?.options['com.docker.network.bridge.gateway_mode_ipv4'] === 'routed';
-      if (net.bridge.name === out.dev) continue;
-      if (given && net.bridge.name === 'docker0' && masqOff !== null)
-        reason = 'docker is told not to masquerade docker0';
-      else if (declared) reason = `network ${network?.name} is declared without masquerading`;
-      else if (sample !== null && isGlobal(sample)) reason = `${subnet} is publicly routable`;
-      else {
-        const asked = POD_PROBES.map((probe) => {
-          const packet = { src: net.sample, dst: OUTSIDE, ...probe, iif: net.bridge.name, oif: out.dev };
-          return { proto: probe.proto, ...askEgress(host, packet, out.via) };
-        });
-        const bare = asked.filter((r) => r.verdict === 'none');
-        const fares = (src: string) =>
-          askEgress(host, { ...outward(net), src, oif: out.dev }, out.via).verdict !== 'none';
-        const other = bare.length === 0 ? null : spared(source, net, fares);
-        const open = asked.find((r) => r.verdict === 'unknown');
-        const because = `whether ${subnet} is translated`;
-        if (other !== null)
-          unknown.push({
-            nodes: [node.id],
-            because: `${because}: ${net.sample} is not, ${other} may be, and which addresses containers have was not collected`,
-            evidence: WHO_LIVES,
+      for (const out of ways) {
+        if (net.bridge.name === out.dev) continue;
+        if (given && net.bridge.name === 'docker0' && masqOff !== null)
+          reason = 'docker is told not to masquerade docker0';
+        else if (declared) reason = `network ${network?.name} is declared without masquerading`;
+        else if (sample !== null && isGlobal(sample)) reason = `${subnet} is publicly routable`;
+        else {
+          const asked = POD_PROBES.map((probe) => {
+            const packet = { src: net.sample, dst: OUTSIDE, ...probe, iif: net.bridge.name, oif: out.dev };
+            return { proto: probe.proto, ...askEgress(host, packet, out.via) };
           });
-        else if (bare.length > 0 && announcer !== undefined)
-          unknown.push({
-            nodes: [node.id],
-            because: `${because}: nothing does so, but the node has routes of a routing daemon (proto ${announcer.proto}), which may announce the subnet`,
-            evidence: [facts.routes4.evidence],
-          });
-        else if (bare.length > 0 && routed.includes(net))
-          unknown.push({
-            nodes: [node.id],
-            because: `${because} (a pod’s, by ${net.bridge.name}): nothing does so, but what made its route may also have made its address known outside (AWS VPC CNI, Calico)`,
-            evidence: ['cni.conf'],
-          });
-        else if (bare.length > 0) {
-          const gateway = out.via === null ? null : formatAddr(out.via);
-          candidates.push({ subnet, gateway, finding: untranslated(node.id, net, out, bare, source, told) });
-        } else if (open !== undefined)
-          unknown.push({ nodes: [node.id], because: `${because}: ${open.because}`, evidence: open.evidence });
-        else passes.push(...asked.flatMap((r) => r.deciders.slice(0, 1).map((d) => cite(d.fact, d))));
+          const bare = asked.filter((r) => r.verdict === 'none');
+          const fares = (src: string) =>
+            askEgress(host, { ...outward(net), src, oif: out.dev }, out.via).verdict !== 'none';
+          const other = bare.length === 0 ? null : spared(source, net, fares);
+          const open = asked.find((r) => r.verdict === 'unknown');
+          const because = `whether ${subnet} is translated`;
+          if (other !== null)
+            unknown.push({
+              nodes: [node.id],
+              because: `${because}: ${net.sample} is not, ${other} may be, and which addresses containers have was not collected`,
+              evidence: WHO_LIVES,
+            });
+          else if (bare.length > 0 && announcer !== undefined)
+            unknown.push({
+              nodes: [node.id],
+              because: `${because}: nothing does so, but the node has routes of a routing daemon (proto ${announcer.proto}), which may announce the subnet`,
+              evidence: [facts.routes4.evidence],
+            });
+          else if (bare.length > 0 && routed.includes(net))
+            unknown.push({
+              nodes: [node.id],
+              because: `${because} (a pod’s, by ${net.bridge.name}): nothing does so, but what made its route may also have made its address known outside (AWS VPC CNI, Calico)`,
+              evidence: ['cni.conf'],
+            });
+          else if (bare.length > 0) {
+            const gateway = out.via === null ? null : formatAddr(out.via);
+            const finding = untranslated(node.id, net, out, bare, source, told);
+            const key = ways.length === 1 ? finding.key : `${finding.key} ${out.dev}`;
+            candidates.push({ subnet, gateway, finding: { ...finding, key } });
+          } else if (open !== undefined)
+            unknown.push({ nodes: [node.id], because: `${because}: ${open.because}`, evidence: open.evidence });
+          else passes.push(...asked.flatMap((r) => r.deciders.slice(0, 1).map((d) => cite(d.fact, d))));
+        }
       }
     }
     return nothing(reason);
@@ -203,7 +207,7 @@ export const rule = defineClusterRule({
 function untranslated(
   node: string,
   net: PodNetwork,
-  out: NonNullable<ReturnType<typeof routeThrough>>,
+  out: ReturnType<typeof routesThrough>[number],
   bare: readonly (NatAnswer & { readonly proto: string })[],
   source: Source<'iptables' | 'flannelEnv'>,
   told: Told | null,

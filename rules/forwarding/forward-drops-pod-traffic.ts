@@ -12,7 +12,7 @@ import {
   hookNode,
   isPolicy,
   RULESET_KINDS,
-  routeThrough,
+  routesThrough,
 } from '../../src/net/index.ts';
 import type { Finding } from '../../src/rule/index.ts';
 import { cite, defineNodeRule, isClosed, notApplicable, unknown } from '../../src/rule/index.ts';
@@ -48,7 +48,7 @@ export const rule = defineNodeRule({
   explains: ['forward-drops-replies', 'trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, facts, source }) {
     const net = hookNode(source);
-    const flows = podFlows(source, (pods) => routeThrough(net, outward(pods))?.dev);
+    const flows = podFlows(source, (pods) => routesThrough(net, outward(pods)).map((r) => r.dev));
     if (!isNonEmpty(flows)) {
       const { bridges, doubt } = attachedBridges(source);
       if (doubt !== null) return unknown(node.id, doubt, ['ip.addr', 'bridge.brctl-show']);

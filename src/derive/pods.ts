@@ -229,17 +229,17 @@ export function defaultDevice(source: Source<'routes4'>): string | null {
 }
 
 /**
- * New connections of containers: to and from other nodes' pods, and to the outside by the device that `decide` says routing chooses for `outward`.
+ * New connections of containers: to and from other nodes' pods, and to the outside by the devices that `decide` says routing chooses for `outward`.
  * Where routing could not decide (policy rules were not collected) the main table's default route stands in, and the flow counts as an assumed one.
  */
-export function podFlows(source: LiveSource, decide: (net: PodNetwork) => string | undefined): readonly PodFlow[] {
+export function podFlows(source: LiveSource, decide: (net: PodNetwork) => readonly string[]): readonly PodFlow[] {
   const cluster = flannelLease(source)?.network?.prefix ?? null;
   const routes = source.get('routes4');
   const [peer] = [...peerRoutes(source), ...pointedRoutes(source)];
   return [...podNetworks(source), ...routedPods(source)].flatMap((net): PodFlow[] => {
     const { name } = net.bridge;
     const decided = decide(net);
-    const out = decided ?? defaultDevice(source);
+    const assumed = decided.length === 0 ? defaultDevice(source) : null;
     const range = formatPrefix(net.clustered && cluster !== null ? cluster : net.prefix);
     const flows: PodFlow[] = [];
     if (net.clustered && peer !== undefined && !routes.missing) {
@@ -272,22 +272,23 @@ export function podFlows(source: LiveSource, decide: (net: PodNetwork) => string
         ...why,
       });
     }
-    if (out !== null && out !== name)
-      flows.push({
-        name: 'its containers to the outside',
-        src: net.sample,
-        dst: OUTSIDE,
-        iif: name,
-        oif: out,
-        severity: 'high',
-        range,
-        fact: net.bridge.fact,
-        line: net.line,
-        live: net.live && decided !== undefined,
-        elsewhere: decided === undefined ? { oif: 'netcase-any' } : null,
-        net,
-        end: 'src',
-      });
+    for (const out of assumed === null ? decided : [assumed])
+      if (out !== name)
+        flows.push({
+          name: 'its containers to the outside',
+          src: net.sample,
+          dst: OUTSIDE,
+          iif: name,
+          oif: out,
+          severity: 'high',
+          range,
+          fact: net.bridge.fact,
+          line: net.line,
+          live: net.live && assumed === null,
+          elsewhere: assumed === null ? null : { oif: 'netcase-any' },
+          net,
+          end: 'src',
+        });
     return flows;
   });
 }

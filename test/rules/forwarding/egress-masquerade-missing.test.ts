@@ -65,6 +65,23 @@ const outEth0 = { match: { op: '==', left: { meta: { key: 'oifname' } }, right: 
 
 testRule(rule, {
   finds: {
+    'one of two next hops leaves by a device that no rule covers': {
+      nodes: {
+        a: dockerNode(DOCKER_SAVE.replace('! -o docker0 -j MASQUERADE', '-o eth0 -j MASQUERADE'), [DOCKER0], {
+          'host/ip/route4.txt': (dockerNode('').files['host/ip/route4.txt'] as string).replace(
+            /^unicast default .*$/m,
+            'unicast default proto static scope global \n\tnexthop via 192.0.2.1 dev eth0 weight 1 \n\tnexthop via 198.51.100.1 dev eth1 weight 1 ',
+          ),
+        }),
+      },
+      expect: [
+        {
+          key: 'docker0 172.17.0.0/16 eth1',
+          message: /on the way out by eth1/,
+          cites: ['172.17.0.1/16', 'default', 'absent', 'POSTROUTING'],
+        },
+      ],
+    },
     '--iptables=false among dockerd’s options, nothing in its file': {
       nodes: {
         a: dockerNode(without(''), [DOCKER0], {

@@ -60,6 +60,21 @@ const EXT_BRIDGES =
 
 testRule(rule, {
   finds: {
+    'one of two next hops leaves by a device that no rule accepts': {
+      nodes: {
+        a: dockerNode(
+          DOCKER_SAVE.replace('-i docker0 ! -o docker0 -j ACCEPT', '-i docker0 -o eth0 -j ACCEPT'),
+          [DOCKER0],
+          {
+            'host/ip/route4.txt': (dockerNode('').files['host/ip/route4.txt'] as string).replace(
+              /^unicast default .*$/m,
+              'unicast default proto static scope global \n\tnexthop via 192.0.2.1 dev eth0 weight 1 \n\tnexthop via 198.51.100.1 dev eth1 weight 1 ',
+            ),
+          },
+        ),
+      },
+      expect: [{ message: /in docker0, out eth1\): policy DROP/, cites: [':FORWARD DROP', 'inet 172.17.0.1/16'] }],
+    },
     'what comes by flannel0 of the backend udp, which has one route for all nodes (flannel 609)': {
       nodes: {
         a: podNode(
