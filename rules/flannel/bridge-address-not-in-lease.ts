@@ -107,10 +107,13 @@ export const rule = defineNodeRule({
         disprove: 'a CNI configuration that gives this bridge its own subnet on purpose',
         remediation: [
           {
-            step: `Drain ${node.id}, then remove the old bridge and its leases; the CNI plugin makes the bridge anew from subnet.env.`,
+            step:
+              bridge.name === 'docker0'
+                ? `Drain ${node.id}, then let docker take its --bip from the new subnet.env (mk-docker-opts.sh of flannel writes it into docker’s options).`
+                : `Drain ${node.id}, then remove the old bridge and its leases; the CNI plugin makes the bridge anew from subnet.env.`,
             run:
               bridge.name === 'docker0'
-                ? 'systemctl restart flanneld docker   # docker takes --bip from the new subnet.env'
+                ? 'systemctl restart flanneld docker'
                 : `ip link del ${shellWord(bridge.name)}; rm -rf /var/lib/cni/networks/cbr0 /var/lib/cni/flannel; ${restartKubelet(wants.k3sArgs)}`,
             verify: `ip -4 addr show ${shellWord(bridge.name)} | grep -w ${shellWord(subnet.text)}`,
             undo: 'uncordon the node; there is nothing to bring back: the old addresses were unreachable',

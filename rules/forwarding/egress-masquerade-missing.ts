@@ -204,6 +204,14 @@ export const rule = defineClusterRule({
   },
 });
 
+/** How the owner of a bridge is made to write its rules again. */
+function rewrites(bridge: string): string {
+  if (/^(cni-)?podman/.test(bridge)) return 'podman network reload --all';
+  if (/^lxdbr/.test(bridge)) return 'systemctl restart lxd (snap: systemctl restart snap.lxd.daemon)';
+  if (/^incusbr/.test(bridge)) return 'systemctl restart incus';
+  return 'systemctl restart docker, or flanneld with --ip-masq';
+}
+
 function untranslated(
   node: string,
   net: PodNetwork,
@@ -246,7 +254,7 @@ function untranslated(
       {
         step:
           told === null
-            ? 'Let the owner write its rules again: systemctl restart docker, or flanneld with --ip-masq. By hand:'
+            ? `Let the owner write its rules again: ${rewrites(name)}. By hand:`
             : `Remove ${told.fact.kind === 'daemonJson' ? '"iptables": false from /etc/docker/daemon.json' : '--iptables=false from dockerd’s options'} and restart docker, or keep rules of your own:`,
         run,
         verify: `iptables-save -t nat | grep -- '-s ${subnet}'`,

@@ -121,3 +121,11 @@ it('restarts what the kubelet is a part of', () => {
   expect(run({ 'cmdline/rke2.txt': '/usr/local/bin/rke2\nserver\n' })).toMatch(/; systemctl restart rke2-server$/);
   expect(run({})).toMatch(/; systemctl restart kubelet {3}# k3s: systemctl restart k3s \(or k3s-agent\)$/);
 });
+
+it('docker0 is docker’s, not a CNI plugin’s', () => {
+  const addr = overlayNode({ n: 1, peers: [2], cni0: '10.244.9.1/24' }).files['host/ip/addr.txt'] as string;
+  const files = { 'host/ip/addr.txt': addr.replaceAll('cni0', 'docker0') };
+  const [step] = judge([rule], { a: overlayNode({ n: 1, peers: [2], files }) }).findings[0]?.remediation ?? [];
+  expect(step?.step).toMatch(/let docker take its --bip/);
+  expect(step?.run).toBe('systemctl restart flanneld docker');
+});

@@ -1,7 +1,8 @@
+import { expect, it } from 'vitest';
 import { rule } from '../../../rules/forwarding/egress-masquerade-missing.ts';
 import { overlayNode } from '../../support/overlay-node.ts';
 import type { NodeFiles } from '../../support/rule-table.ts';
-import { testRule } from '../../support/rule-table.ts';
+import { judge, testRule } from '../../support/rule-table.ts';
 import {
   cniNode,
   DOCKER_SAVE,
@@ -479,4 +480,12 @@ ${DOCKER_SAVE.replaceAll(' ! -o docker0', ' -o wg0')}`,
       because: /not collected whole/,
     },
   },
+});
+
+it('lets podman write podman’s rules', () => {
+  const podman = { ...DOCKER0, name: 'podman', bridge: 'podman0', subnet: '10.88.0.0/16', gateway: '10.88.0.1' };
+  const node = dockerNode(without(''), [podman], { 'docker/network-inspect.json': { status: 'absent' } });
+  const [finding] = judge([rule], { a: node }).findings;
+  expect(finding?.message).toMatch(/podman0 \(10\.88\.0\.0\/16\)/);
+  expect(finding?.remediation?.[0]?.step).toMatch(/podman network reload --all/);
 });
