@@ -107,8 +107,10 @@ function drop(node: string, flow: PodFlow, proto: string, decider: Decider): Fin
       : [
           {
             step: `Find out who should have written the accept rules (flannel with --iptables-forward-rules, kube-proxy, CNI, docker) and start it; until then accept ${flow.range} in the ruleset that drops it.`,
-            ...acceptRange(decider.fact.evidence, decider.place, flow.range),
-            risk: `Accepts all traffic of ${flow.range}, network policies of the same chain excepted.`,
+            ...acceptRange(decider.fact.evidence, decider.place, flow.range, flow.net.clustered ? 'all' : 'answers'),
+            risk: flow.net.clustered
+              ? `Accepts all traffic of ${flow.range}, network policies of the same chain excepted.`
+              : `Accepts all that ${flow.range} sends, network policies of the same chain excepted, and answers to it.`,
           },
           PERSIST,
         ],

@@ -1,5 +1,6 @@
+import { expect, it } from 'vitest';
 import { rule } from '../../../rules/forwarding/forward-drops-pod-traffic.ts';
-import { testRule } from '../../support/rule-table.ts';
+import { judge, testRule } from '../../support/rule-table.ts';
 import {
   cniNode,
   DOCKER_SAVE,
@@ -498,4 +499,14 @@ COMMIT
       because: /not collected whole/,
     },
   },
+});
+
+it('opens no port of containers that only send', () => {
+  const step = (node: ReturnType<typeof podNode>) => judge([rule], { a: node }).findings[0]?.remediation?.[0];
+  const docker = step(dockerNode(flushed('DROP')));
+  expect(docker?.run).toBe(
+    'iptables -I FORWARD -d 172.17.0.0/16 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; iptables -I FORWARD -s 172.17.0.0/16 -j ACCEPT',
+  );
+  expect(docker?.undo).toMatch(/-D FORWARD -d 172\.17\.0\.0\/16 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT;/);
+  expect(step(podNode(noAccepts))?.run).toMatch(/-I FORWARD -d 10\.244\.0\.0\/16 -j ACCEPT/);
 });
