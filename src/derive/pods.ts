@@ -57,9 +57,13 @@ export const podNetworks = perSource((source: LiveSource): readonly PodNetwork[]
 /** So many pods with a device of their own are asked about: they stand for all. */
 const MOST_PODS = 4;
 
+/** As CNI plugins name the devices that they make (Calico, AWS, Azure, GKE, ptp): another veth with a host route may lead to anybody's namespace. */
+const MADE_BY_CNI = /^(cali|eni|azv|gke|veth)[0-9a-f]{7,11}$/;
+
 /** Pods that a host route leads to by a device of their own, without a bridge (Calico, AWS VPC CNI, kindnet), each as a network of one address. */
 export const routedPods = perSource((source: LiveSource): readonly PodNetwork[] =>
   podDevices(source)
+    .filter(({ device }) => MADE_BY_CNI.test(device.name))
     .slice(0, MOST_PODS)
     .flatMap(({ device, pod }): PodNetwork[] => {
       const addresses = source.get('addresses');

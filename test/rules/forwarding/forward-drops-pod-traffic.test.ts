@@ -401,6 +401,18 @@ COMMIT
     },
   },
   notApplicable: {
+    'a namespace of somebody’s own at the end of a veth': {
+      nodes: {
+        a: {
+          files: Object.fromEntries(
+            Object.entries(routedNode(flushed('DROP')).files).map(([path, text]) => [
+              path,
+              (text as string).replaceAll('cali12d4a061371', 'veth-fw'),
+            ]),
+          ),
+        },
+      },
+    },
     'a docker network without containers': {
       nodes: {
         a: dockerNode(DOCKER_SAVE.replace(/^.*docker0.*\n/gm, ''), [{ ...DOCKER0, empty: true }]),
