@@ -20,6 +20,8 @@ interface Range {
   readonly prefix: string;
   /** Of a bridge: docker's own list has it. */
   readonly docker?: boolean;
+  /** Of the service network, where it is only known by its services. */
+  readonly widest?: string;
   readonly cite: LineCite;
 }
 
@@ -139,6 +141,7 @@ export const rule = defineClusterRule({
         what: 'service network',
         name: service.name,
         prefix: service.prefix,
+        widest: service.widest,
         cite: cite(service.fact as Fact<'iptables'>, service.span),
       });
     if (!wants.routes4.missing) {
@@ -200,10 +203,12 @@ export const rule = defineClusterRule({
       const owned = all.filter((r) => r.what !== 'node network' && r.what !== 'container bridge');
       const [first] = owned;
       const before = findings.length;
+      let reach: string | null = null;
       for (let i = 0; i < all.length; i += 1) {
         for (let j = i + 1; j < all.length; j += 1) {
           const [a, b] = [all[i] as Range, all[j] as Range];
           if (clash(a, b, lease)) findings.push(finding(d.node, a, b));
+          else reach ??= mayReach(a, b, lease);
         }
       }
       if (first === undefined) {
@@ -223,7 +228,8 @@ export const rule = defineClusterRule({
       }
       if (unread !== null)
         unknown.push({ nodes: [d.node], because: unread, evidence: ['docker.network-inspect', 'ip.addr'] });
-      if (!open && unread === null && findings.length === before)
+      if (reach !== null) unknown.push({ nodes: [d.node], because: reach, evidence: ['kubelet.staticpods'] });
+      if (!open && unread === null && reach === null && findings.length === before)
         passes.push({ node: d.node, cites: [first.cite, ...owned.slice(1).map((r) => r.cite)] as const });
     }
     return { findings, passes, unknown, notApplicable };
@@ -271,6 +277,14 @@ function clash(a: Range, b: Range, lease: string | null): boolean {
     return !prefixCovers(own, docker);
   }
   return true;
+}
+
+/** The services that were seen are apart from the other range, but theirs may be wider; else null. */
+function mayReach(a: Range, b: Range, lease: string | null): string | null {
+  const [service, other] = a.widest === undefined ? [b, a] : [a, b];
+  const { widest, prefix } = service;
+  if (widest === undefined || widest === prefix || !clash({ ...service, prefix: widest }, other, lease)) return null;
+  return `whether the service network reaches ${other.what} ${other.name} (${other.prefix}): services were seen in ${prefix}, its range may be as wide as ${widest}`;
 }
 
 function finding(node: string, a: Range, b: Range): Finding {

@@ -189,7 +189,7 @@ export const rule = defineNodeRule({
             ? ([
                 lost.length > 0 ? 'critical' : 'high',
                 lost.length > 0
-                  ? `${lost.map((v) => `${v.what} ${v.address}`).join(', ')} become unreachable`
+                  ? `${lost.map((v) => `${v.what} ${v.address}`).join(', ')} ${lost.length === 1 ? 'becomes' : 'become'} unreachable`
                   : `hosts of ${shared} that ${other.dev} leads to become unreachable`,
               ] as const)
             : loser === 'containers'

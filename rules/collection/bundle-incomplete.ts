@@ -37,7 +37,7 @@ export const rule = defineCollectionRule({
     const blocked = undecided.filter((u) => u.severity === 'critical');
     const suffix =
       undecided.length > 0
-        ? `; ${undecided.length} rules could not decide (${undecided.map((u) => u.rule).join(', ')})`
+        ? `; ${undecided.length === 1 ? '1 rule' : `${undecided.length} rules`} could not decide (${undecided.map((u) => u.rule).join(', ')})`
         : '';
     const cites: Cite[] = broken.slice(0, 20).map((r) => citeRecord(node.id, r));
     if (isNonEmpty(cites)) {
@@ -96,7 +96,7 @@ export const rule = defineCollectionRule({
         severity: 'info',
         confidence: 'proven',
         nodes: [node.id],
-        message: `${node.id}: only ${node.evidence.length} files were given, all else is not collected${suffix}`,
+        message: `${node.id}: only ${node.evidence.length === 1 ? '1 file was' : `${node.evidence.length} files were`} given, all else is not collected${suffix}`,
         cites: [citeRecord(node.id, some)],
       });
     }

@@ -1,4 +1,6 @@
+import { isUnicast } from '../../src/core/address.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
+import { overlayDevices } from '../../src/derive/devices.ts';
 import { peerRoutes } from '../../src/derive/pods.ts';
 import type { Finding, LineCite } from '../../src/rule/index.ts';
 import { cite, defineClusterRule } from '../../src/rule/index.ts';
@@ -6,8 +8,12 @@ import { REF } from '../../src/rule/references.ts';
 
 interface Known {
   readonly own: readonly string[];
+  /** MACs of the node's own tunnel ends: others may send to one of them by an address of a router in front of it. */
+  readonly ends: readonly string[];
   readonly named: readonly {
     readonly address: string;
+    /** Whose tunnel end is meant. */
+    readonly mac: string | null;
     readonly where: string;
     readonly cite: Pick<LineCite, 'evidence' | 'path' | 'line'>;
   }[];
@@ -30,17 +36,19 @@ export const rule = defineClusterRule({
   ],
   references: [REF.flannelTroubleshooting],
   needs: ['addresses'],
-  wants: ['fdb', 'routes4', 'flannelEnv'],
+  wants: ['fdb', 'routes4', 'flannelEnv', 'links'],
   extract({ facts, wants, source }): Known {
     const own = facts.addresses.value.devices.flatMap((d) => d.addresses.map((a) => a.address));
-    const named: { address: string; where: string; cite: Pick<LineCite, 'evidence' | 'path' | 'line'> }[] = [];
+    const ends = overlayDevices(source).flatMap(({ device }) => device.mac ?? []);
+    const named: Known['named'][number][] = [];
     const seen = new Set<string>();
     if (!wants.fdb.missing) {
       for (const e of wants.fdb.value.entries) {
-        if (e.dst === undefined || seen.has(e.dst)) continue;
+        // a group's members and an end that is told for each packet are not named
+        if (e.dst === undefined || seen.has(e.dst) || !isUnicast(e.dst)) continue;
         seen.add(e.dst);
         const { evidence, path, line } = cite(wants.fdb, e);
-        named.push({ address: e.dst, where: 'the fdb', cite: { evidence, path, line } });
+        named.push({ address: e.dst, mac: e.mac, where: 'the fdb', cite: { evidence, path, line } });
       }
     }
     if (!wants.routes4.missing) {
@@ -50,19 +58,28 @@ export const rule = defineClusterRule({
           continue;
         seen.add(route.via);
         const { evidence, path, line } = cite(wants.routes4, route);
-        named.push({ address: route.via, where: `the route to ${route.dst}`, cite: { evidence, path, line } });
+        named.push({
+          address: route.via,
+          mac: null,
+          where: `the route to ${route.dst}`,
+          cite: { evidence, path, line },
+        });
       }
     }
-    return { own, named };
+    return { own, ends, named };
   },
   evaluate(digests) {
     const owned = new Set<string>();
-    for (const d of digests) for (const a of d.digest.own) owned.add(a);
+    const ends = new Set<string>();
+    for (const d of digests) {
+      for (const a of d.digest.own) owned.add(a);
+      for (const mac of d.digest.ends) ends.add(mac);
+    }
     const missing = new Map<string, { nodes: string[]; where: string; cites: LineCite[] }>();
     const passes = [];
     for (const d of digests) {
       for (const n of d.digest.named) {
-        if (owned.has(n.address)) continue;
+        if (owned.has(n.address) || (n.mac !== null && ends.has(n.mac))) continue;
         const known = missing.get(n.address) ?? { nodes: [], where: n.where, cites: [] };
         known.nodes.push(d.node);
         if (known.cites.length < 3) known.cites.push({ kind: 'lines', node: d.node, ...n.cite, endLine: n.cite.line });

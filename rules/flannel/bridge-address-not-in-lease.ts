@@ -3,6 +3,7 @@ import { shellWord } from '../../src/core/shell.ts';
 import { effectiveConf, isForeign } from '../../src/derive/cni.ts';
 import { attachedBridges, isFlannel, overlayDevices } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
+import { restartKubelet } from '../../src/derive/flannel-remedy.ts';
 import { flag } from '../../src/derive/settings.ts';
 import type { LinkDevice } from '../../src/facts/index.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
@@ -29,7 +30,7 @@ export const rule = defineNodeRule({
   ],
   references: [REF.flannelCni, REF.cniBridge],
   needs: ['addresses'],
-  wants: ['flannelEnv', 'cniConf', 'dockerdArgs', 'links', 'bridges', 'sysfs', 'dockerNetworks'],
+  wants: ['flannelEnv', 'cniConf', 'dockerdArgs', 'k3sArgs', 'links', 'bridges', 'sysfs', 'dockerNetworks'],
   needsAny: ['flannelEnv'],
   explains: ['bridge-down-or-addressless', 'trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, facts, wants, source }) {
@@ -106,11 +107,14 @@ export const rule = defineNodeRule({
         disprove: 'a CNI configuration that gives this bridge its own subnet on purpose',
         remediation: [
           {
-            step: `Drain ${node.id}, then remove the old bridge and its leases; the CNI plugin makes the bridge anew from subnet.env.`,
+            step:
+              bridge.name === 'docker0'
+                ? `Drain ${node.id}, then let docker take its --bip from the new subnet.env (mk-docker-opts.sh of flannel writes it into docker’s options).`
+                : `Drain ${node.id}, then remove the old bridge and its leases; the CNI plugin makes the bridge anew from subnet.env.`,
             run:
               bridge.name === 'docker0'
-                ? 'systemctl restart flanneld docker   # docker takes --bip from the new subnet.env'
-                : `ip link del ${shellWord(bridge.name)}; rm -rf /var/lib/cni/networks/cbr0 /var/lib/cni/flannel; systemctl restart kubelet`,
+                ? 'systemctl restart flanneld docker'
+                : `ip link del ${shellWord(bridge.name)}; rm -rf /var/lib/cni/networks/cbr0 /var/lib/cni/flannel; ${restartKubelet(wants.k3sArgs)}`,
             verify: `ip -4 addr show ${shellWord(bridge.name)} | grep -w ${shellWord(subnet.text)}`,
             undo: 'uncordon the node; there is nothing to bring back: the old addresses were unreachable',
             risk: 'Every pod of the node loses its network until it has been made anew.',

@@ -45,7 +45,7 @@ export const rule = defineClusterRule({
   remediation: [
     {
       step: 'Drain the node that other nodes do not route to, remove its lease, bridge and IPAM state, and let it join again (podCIDR is immutable).',
-      run: 'rm -f /run/flannel/subnet.env; ip link del cni0; rm -rf /var/lib/cni/networks/cbr0; systemctl restart kubelet',
+      run: 'rm -f /run/flannel/subnet.env; ip link del cni0; rm -rf /var/lib/cni/networks/cbr0; systemctl restart kubelet   # k3s: systemctl restart k3s (or k3s-agent)',
       verify: 'ip route show | grep <subnet>   # one next hop per subnet on every peer',
       undo: 'none needed: the subnet stays with the other node',
       risk: 'All pods of the drained node are made anew with new addresses.',
@@ -185,7 +185,7 @@ function remedy({ conf, from: bridge }: Claim): Pick<Finding, 'remediation'> {
     remediation: [
       {
         step: `Drain each of the nodes and take ${conf} out of the way: it gives ${bridge} the same range on every node, whatever flannel leased. The CNI plugin makes the bridge anew from the lease.`,
-        run: `mv ${shellWord(conf)} ${shellWord(`${conf}.off`)}; ip link del ${shellWord(bridge)}; rm -rf /var/lib/cni/networks/*; systemctl restart kubelet`,
+        run: `mv ${shellWord(conf)} ${shellWord(`${conf}.off`)}; ip link del ${shellWord(bridge)}; rm -rf /var/lib/cni/networks/*; systemctl restart kubelet   # k3s: systemctl restart k3s (or k3s-agent)`,
         verify: '. /run/flannel/subnet.env; ip -4 addr | grep -w "$FLANNEL_SUBNET"',
         undo: `mv ${shellWord(`${conf}.off`)} ${shellWord(conf)}`,
         risk: 'All pods of the node are made anew with new addresses.',

@@ -3,7 +3,7 @@ import { clusterGroups } from '../../src/derive/cluster.ts';
 import { restartFlannel } from '../../src/derive/flannel-remedy.ts';
 import { type Announced, announcedLeases, type Lease } from '../../src/derive/k8s-leases.ts';
 import type { Peer, Vtep } from '../../src/derive/overlay.ts';
-import { isUnrouted, overlayPeers, vteps } from '../../src/derive/overlay.ts';
+import { isFronted, isUnrouted, overlayPeers, ownerAmong, vteps } from '../../src/derive/overlay.ts';
 import type { Cite, Finding, LineCite, NodeDigest, Undecided } from '../../src/rule/index.ts';
 import { cite, defineClusterRule, lineCite } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -119,6 +119,7 @@ export const rule = defineClusterRule({
       }
       let strangers = 0;
       let misled = 0;
+      let hidden = 0;
       for (const peer of peers) {
         // the entries of whom a route is wrongly sent to are judged with his own subnet; pod-route-missing-or-wrong names the route
         const base = peer[1].replace(/\/.*/, '');
@@ -126,11 +127,20 @@ export const rule = defineClusterRule({
           misled += 1;
           continue;
         }
-        const owner = ownerAmong(ownerOf.get(peer[2]) ?? [], d.node, peer, groups);
+        const owner = ownerAmong(
+          ownerOf.get(peer[2]) ?? [],
+          d.node,
+          peer[4]?.[0],
+          peer[5].map(([to]) => to),
+          groups,
+        );
         const same = (leases.get(peer[2]) ?? []).filter((l) => groups.get(l.from) === groups.get(d.node));
-        const wrong = judge(d, peer, owner) ?? (owner === undefined ? otherThanLeased(d, peer, same) : null);
+        const announced = same.flatMap((l) => l.lease.underlay?.value ?? []);
+        const fronted = owner !== undefined && peer[5].some(([to]) => isFronted(owner.vtep, to, announced));
+        const wrong = judge(d, peer, owner, fronted) ?? (owner === undefined ? otherThanLeased(d, peer, same) : null);
         if (wrong !== null) findings.push(wrong);
         else if (owner === undefined) strangers += 1;
+        else if (fronted) hidden += 1;
       }
       if (findings.length > before) continue;
       // pod-route-missing-or-wrong judges whether there should be one
@@ -144,8 +154,13 @@ export const rule = defineClusterRule({
         say('the neighbour or forwarding table was not collected whole', ['bridge.fdb', 'ip.neigh']);
       else if (strangers > 0)
         say(
-          `${strangers} of ${peers.length} overlay peers have no bundle here that shows their vxlan device: their MAC and address are not known`,
-          ['ip.link'],
+          `${strangers} of ${peers.length} overlay peers have no bundle here that shows their vxlan device and the tables beside it: their MAC and address are not known`,
+          ['ip.link', 'ip.route4', 'bridge.fdb', 'ip.neigh'],
+        );
+      else if (hidden > 0)
+        say(
+          `${hidden} of ${peers.length} overlay peers are sent to at an address that is not theirs: what a router in front of them does (public-ip-overwrite, --flannel-external-ip) was not collected`,
+          ['k8s.nodes'],
         );
       else if (misled > 0)
         say(`${misled} of ${peers.length} routes lead to another node than the one whose subnet they name`, [
@@ -242,26 +257,7 @@ function* ties(digests: Iterable<NodeDigest<Entries>>): Generator<{ node: string
   }
 }
 
-/**
- * Whom a peer's gateway address belongs to. Two clusters in one case may use the same pod range: the remote or the MAC tells which node is
- * meant, and where both are wrong only a node that is tied to this one by other entries can be meant.
- */
-function ownerAmong(
-  all: readonly Owner[],
-  self: string,
-  [, , , , neighbour, remotes]: PeerRow,
-  groups: ReadonlyMap<string, string | null>,
-): Owner | undefined {
-  const others = all.filter((o) => o.node !== self);
-  const tied = others.filter((o) => groups.get(o.node) === groups.get(self));
-  return (
-    others.find((o) => o.vtep.local !== null && remotes.some(([dst]) => dst === o.vtep.local)) ??
-    others.find((o) => o.vtep.mac !== null && o.vtep.mac === neighbour?.[0]) ??
-    (tied.length === 1 ? tied[0] : undefined)
-  );
-}
-
-function judge(d: NodeDigest<Entries>, peer: PeerRow, owner: Owner | undefined): Finding | null {
+function judge(d: NodeDigest<Entries>, peer: PeerRow, owner: Owner | undefined, fronted: boolean): Finding | null {
   const [dev, subnet, gateway, routeLine, neighbour, remotes] = peer;
   const { files, onDemand, wholeFdb, wholeNeighbours, vteps: own } = d.digest;
   const who = owner === undefined ? `the peer behind ${gateway}` : owner.node;
@@ -303,7 +299,7 @@ function judge(d: NodeDigest<Entries>, peer: PeerRow, owner: Owner | undefined):
       entries,
     );
   const local = owner?.vtep.local ?? null;
-  if (local !== null && targets[0] !== local) {
+  if (local !== null && targets[0] !== local && !fronted && !owner?.vtep.hears.some((a) => a === targets[0])) {
     return make('fdb-remote', `sends packets for ${who} to ${targets[0]}, but ${who} is at ${local}`, [
       ...entries,
       ...(owner === undefined ? [] : [owner.vtep.cite]),

@@ -113,7 +113,14 @@ export const rule = defineClusterRule({
         continue;
       }
       const compared = [...peers.values()].some((m) => m.length > 1 && m.some((x) => x.d.node === d.node));
-      if (compared) passes.push({ node: d.node, cites: [first.cite, ...more.map((t) => t.cite)] as const });
+      const unclear = idle(d.digest.tunnels).map((t) => t.dev);
+      if (unclear.length > 0)
+        unknown.push({
+          nodes: [d.node],
+          because: `which of ${unclear.join(', ')} carries the packets of pods is not known: no route was collected that leads into one`,
+          evidence: ['ip.route4'],
+        });
+      else if (compared) passes.push({ node: d.node, cites: [first.cite, ...more.map((t) => t.cite)] as const });
       else
         unknown.push({
           nodes: [d.node],
@@ -131,19 +138,27 @@ interface Member {
   readonly tied: boolean;
 }
 
+/** Of several in a family the one that routes use speaks; where none is, which one carries the packets is not known. */
+function idle(tunnels: readonly Tunnel[]): readonly Tunnel[] {
+  return tunnels.filter((t) => {
+    const family = tunnels.filter((o) => familyOf(o) === familyOf(t));
+    return family.length > 1 && !family.some((o) => o.used);
+  });
+}
+
+/** flannel.1 and flannel.7 are one family: the VNI in the name may be the very difference. Devices of other makers are each their own. */
+const familyOf = ({ dev }: Tunnel) => (/^flannel[.-]/.test(dev) ? dev.replace(/\d+$/, '#') : dev);
+
 /**
- * The devices of a node that can be set beside another node's, by what they are compared as. flannel.1 and flannel.7 are one family: the VNI
- * in the name may be the very difference. Of several in a family (flanneld leaves the old device behind) the one that routes use speaks;
- * devices of other makers are many and unlike on one node, so only the same name is the same tunnel.
+ * The devices of a node that can be set beside another node's, by what they are compared as: of several in a family (flanneld leaves the old
+ * device behind) the one that routes use; devices of other makers are many and unlike on one node, so only the same name is the same tunnel.
  */
 function comparable(tunnels: readonly Tunnel[]): Map<string, Tunnel> {
   const result = new Map<string, Tunnel>();
+  const unclear = idle(tunnels);
   for (const tunnel of tunnels) {
-    if (!/^flannel[.-]/.test(tunnel.dev)) result.set(tunnel.dev, tunnel);
-    else {
-      const family = tunnel.dev.replace(/\d+$/, '#');
-      if (result.get(family)?.used !== true) result.set(family, tunnel);
-    }
+    const family = familyOf(tunnel);
+    if (!unclear.includes(tunnel) && result.get(family)?.used !== true) result.set(family, tunnel);
   }
   return result;
 }

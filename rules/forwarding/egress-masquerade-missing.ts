@@ -2,6 +2,7 @@ import { formatPrefix, isGlobal, parseIp, parsePrefix, prefixCovers } from '../.
 import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
 import { attachedBridges, type Source } from '../../src/derive/devices.ts';
+import { DOCKER_DAEMON_KINDS, type Told, unmasqueraded, writesRules } from '../../src/derive/docker-daemon.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import {
   defaultDevice,
@@ -11,8 +12,8 @@ import {
   POD_PROBES,
   type PodNetwork,
   podNetworks,
+  routedPods,
 } from '../../src/derive/pods.ts';
-import { setting } from '../../src/derive/settings.ts';
 import { spared, WHO_LIVES } from '../../src/derive/single-addresses.ts';
 import {
   askEgress,
@@ -21,7 +22,7 @@ import {
   hookNode,
   type NatAnswer,
   RULESET_KINDS,
-  routeThrough,
+  routesThrough,
 } from '../../src/net/index.ts';
 import type { Cite, Finding, Undecided } from '../../src/rule/index.ts';
 import { absent, cite, defineClusterRule, isClosed } from '../../src/rule/index.ts';
@@ -66,7 +67,7 @@ export const rule = defineClusterRule({
   references: [REF.dockerFirewall, REF.flannelReservations, REF.flannelTroubleshooting],
   needs: ['addresses', 'routes4'],
   needsAny: RULESET_KINDS,
-  wants: [...HOOK_WANTS, ...POD_KINDS, 'daemonJson'],
+  wants: [...HOOK_WANTS, ...POD_KINDS, ...DOCKER_DAEMON_KINDS],
   explains: ['trace-pod-to-service-and-external'],
   extract({ node, facts, wants, source }): Egress {
     const routes = facts.routes4.value.routes;
@@ -81,17 +82,27 @@ export const rule = defineClusterRule({
     const nothing = (because: string): Egress => ({ ...base, candidates, passes, unknown, because });
     const { doubt } = attachedBridges(source);
     if (doubt !== null) unknown.push({ nodes: [node.id], because: doubt, evidence: ['ip.addr', 'bridge.brctl-show'] });
-    const rulesOff = wants.daemonJson.missing ? undefined : setting(wants.daemonJson.value, 'iptables');
+    const writes = writesRules(source);
+    const masqOff = unmasqueraded(source);
     const announcer = routes.find((r) => /^(bird|bgp|zebra|eigrp|isis|ospf|186|188|189|191|192)$/.test(r.proto ?? ''));
-    let reason = 'no container network with a port on this node';
-    for (const net of podNetworks(source)) {
+    let reason = 'no container network with a port and an IPv4 address on this node';
+    const routed = routedPods(source);
+    for (const net of [...podNetworks(source), ...routed]) {
       const subnet = formatPrefix(net.prefix);
       const sample = parseIp(net.sample);
-      const out = routeThrough(host, outward(net));
-      if (out === null) {
+      const ways = routesThrough(host, outward(net));
+      if (ways.length === 0) {
         const way = defaultDevice(source);
         reason = 'no route to the outside on this node';
-        if (way === null) continue;
+        if (way === null) {
+          if (!isClosed(facts.routes4))
+            unknown.push({
+              nodes: [node.id],
+              because: `which way packets of ${net.bridge.name} to the outside leave: the node’s routes were not collected whole`,
+              evidence: [facts.routes4.evidence],
+            });
+          continue;
+        }
         const because = `which way packets of ${net.bridge.name} to the outside leave: there is a default route by ${way}, but policy rules that could send them elsewhere were not read`;
         unknown.push({ nodes: [node.id], because, evidence: ['ip.rule4'] });
         continue;
@@ -100,44 +111,56 @@ export const rule = defineClusterRule({
         ? undefined
         : wants.dockerNetworks.value.networks.find((n) => n.bridge === net.bridge.name);
       // dockerd itself writes the option where it may write no rules; and where it leaves the pods' network to flannel, flannel has to do it
-      const given = rulesOff?.value !== false && !net.clustered;
+      const dockers = network !== undefined || /^(docker0|docker_gwbridge|br-[0-9a-f]{12})$/.test(net.bridge.name);
+      const told = writes.answer === 'no' && dockers && !net.clustered ? writes : null;
+      const given = told === null && !net.clustered;
       const declared =
         (given && network?.options['com.docker.network.bridge.enable_ip_masquerade'] === 'false') ||
         network?.options['com.docker.network.bridge.gateway_mode_ipv4'] === 'routed';
-      if (net.bridge.name === out.dev) continue;
-      if (declared) reason = `network ${network?.name} is declared without masquerading`;
-      else if (sample !== null && isGlobal(sample)) reason = `${subnet} is publicly routable`;
-      else {
-        const asked = POD_PROBES.map((probe) => {
-          const packet = { src: net.sample, dst: OUTSIDE, ...probe, iif: net.bridge.name, oif: out.dev };
-          return { proto: probe.proto, ...askEgress(host, packet, out.via) };
-        });
-        const bare = asked.filter((r) => r.verdict === 'none');
-        const fares = (src: string) =>
-          askEgress(host, { ...outward(net), src, oif: out.dev }, out.via).verdict !== 'none';
-        const other = bare.length === 0 ? null : spared(source, net, fares);
-        const open = asked.find((r) => r.verdict === 'unknown');
-        const because = `whether ${subnet} is translated`;
-        if (other !== null)
-          unknown.push({
-            nodes: [node.id],
-            because: `${because}: ${net.sample} is not, ${other} may be, and which addresses containers have was not collected`,
-            evidence: WHO_LIVES,
+      for (const out of ways) {
+        if (net.bridge.name === out.dev) continue;
+        if (given && net.bridge.name === 'docker0' && masqOff !== null)
+          reason = 'docker is told not to masquerade docker0';
+        else if (declared) reason = `network ${network?.name} is declared without masquerading`;
+        else if (sample !== null && isGlobal(sample)) reason = `${subnet} is publicly routable`;
+        else {
+          const asked = POD_PROBES.map((probe) => {
+            const packet = { src: net.sample, dst: OUTSIDE, ...probe, iif: net.bridge.name, oif: out.dev };
+            return { proto: probe.proto, ...askEgress(host, packet, out.via) };
           });
-        else if (bare.length > 0 && announcer !== undefined)
-          unknown.push({
-            nodes: [node.id],
-            because: `${because}: nothing does so, but the node has routes of a routing daemon (proto ${announcer.proto}), which may announce the subnet`,
-            evidence: [facts.routes4.evidence],
-          });
-        else if (bare.length > 0) {
-          const told = rulesOff?.value === false && !net.clustered && !wants.daemonJson.missing;
-          const why = told ? cite(wants.daemonJson, rulesOff) : null;
-          const gateway = out.via === null ? null : formatAddr(out.via);
-          candidates.push({ subnet, gateway, finding: untranslated(node.id, net, out, bare, source, why) });
-        } else if (open !== undefined)
-          unknown.push({ nodes: [node.id], because: `${because}: ${open.because}`, evidence: open.evidence });
-        else passes.push(...asked.flatMap((r) => r.deciders.slice(0, 1).map((d) => cite(d.fact, d))));
+          const bare = asked.filter((r) => r.verdict === 'none');
+          const fares = (src: string) =>
+            askEgress(host, { ...outward(net), src, oif: out.dev }, out.via).verdict !== 'none';
+          const other = bare.length === 0 ? null : spared(source, net, fares);
+          const open = asked.find((r) => r.verdict === 'unknown');
+          const because = `whether ${subnet} is translated`;
+          if (other !== null)
+            unknown.push({
+              nodes: [node.id],
+              because: `${because}: ${net.sample} is not, ${other} may be, and which addresses containers have was not collected`,
+              evidence: WHO_LIVES,
+            });
+          else if (bare.length > 0 && announcer !== undefined)
+            unknown.push({
+              nodes: [node.id],
+              because: `${because}: nothing does so, but the node has routes of a routing daemon (proto ${announcer.proto}), which may announce the subnet`,
+              evidence: [facts.routes4.evidence],
+            });
+          else if (bare.length > 0 && routed.includes(net))
+            unknown.push({
+              nodes: [node.id],
+              because: `${because} (a pod’s, by ${net.bridge.name}): nothing does so, but what made its route may also have made its address known outside (AWS VPC CNI, Calico)`,
+              evidence: ['cni.conf'],
+            });
+          else if (bare.length > 0) {
+            const gateway = out.via === null ? null : formatAddr(out.via);
+            const finding = untranslated(node.id, net, out, bare, source, told);
+            const key = ways.length === 1 ? finding.key : `${finding.key} ${out.dev}`;
+            candidates.push({ subnet, gateway, finding: { ...finding, key } });
+          } else if (open !== undefined)
+            unknown.push({ nodes: [node.id], because: `${because}: ${open.because}`, evidence: open.evidence });
+          else passes.push(...asked.flatMap((r) => r.deciders.slice(0, 1).map((d) => cite(d.fact, d))));
+        }
       }
     }
     return nothing(reason);
@@ -181,13 +204,21 @@ export const rule = defineClusterRule({
   },
 });
 
+/** How the owner of a bridge is made to write its rules again. */
+function rewrites(bridge: string): string {
+  if (/^(cni-)?podman/.test(bridge)) return 'podman network reload --all';
+  if (/^lxdbr/.test(bridge)) return 'systemctl restart lxd (snap: systemctl restart snap.lxd.daemon)';
+  if (/^incusbr/.test(bridge)) return 'systemctl restart incus';
+  return 'systemctl restart docker, or flanneld with --ip-masq';
+}
+
 function untranslated(
   node: string,
   net: PodNetwork,
-  out: NonNullable<ReturnType<typeof routeThrough>>,
+  out: ReturnType<typeof routesThrough>[number],
   bare: readonly (NatAnswer & { readonly proto: string })[],
   source: Source<'iptables' | 'flannelEnv'>,
-  told: Cite | null,
+  told: Told | null,
 ): Finding {
   const subnet = formatPrefix(net.prefix);
   const { name } = net.bridge;
@@ -217,14 +248,14 @@ function untranslated(
       ...out.cites.map((c) => cite(c.fact, c)),
       ...proof,
       ...ends.values(),
-      ...(told === null ? [] : [told]),
+      ...(told === null ? [] : [cite(told.fact, told.span)]),
     ],
     remediation: [
       {
         step:
           told === null
-            ? 'Let the owner write its rules again: systemctl restart docker, or flanneld with --ip-masq. By hand:'
-            : 'Remove "iptables": false from /etc/docker/daemon.json and restart docker, or keep rules of your own:',
+            ? `Let the owner write its rules again: ${rewrites(name)}. By hand:`
+            : `Remove ${told.fact.kind === 'daemonJson' ? '"iptables": false from /etc/docker/daemon.json' : '--iptables=false from dockerd’s options'} and restart docker, or keep rules of your own:`,
         run,
         verify: `iptables-save -t nat | grep -- '-s ${subnet}'`,
         undo: run.replace(' -I ', ' -D '),

@@ -2,7 +2,7 @@ import { isNonEmpty } from '../../src/core/span.ts';
 import { acceptRange } from '../../src/derive/accept-range.ts';
 import { attachedBridges } from '../../src/derive/devices.ts';
 import type { PodFlow } from '../../src/derive/pods.ts';
-import { outward, POD_KINDS, POD_PROBES, podFlows, undecidedWay } from '../../src/derive/pods.ts';
+import { outward, POD_KINDS, POD_PROBES, podFlows, unaskedPeers, undecidedWay } from '../../src/derive/pods.ts';
 import { spared, WHO_LIVES } from '../../src/derive/single-addresses.ts';
 import type { Decider } from '../../src/net/index.ts';
 import {
@@ -12,10 +12,10 @@ import {
   hookNode,
   isPolicy,
   RULESET_KINDS,
-  routeThrough,
+  routesThrough,
 } from '../../src/net/index.ts';
 import type { Finding } from '../../src/rule/index.ts';
-import { cite, defineNodeRule, notApplicable, unknown } from '../../src/rule/index.ts';
+import { cite, defineNodeRule, isClosed, notApplicable, unknown } from '../../src/rule/index.ts';
 import { NodeTally } from '../../src/rule/node-tally.ts';
 import { REF } from '../../src/rule/references.ts';
 
@@ -46,15 +46,19 @@ export const rule = defineNodeRule({
   needsAny: RULESET_KINDS,
   wants: [...HOOK_WANTS, ...POD_KINDS],
   explains: ['forward-drops-replies', 'trace-pod-to-pod', 'trace-pod-to-service-and-external'],
-  evaluate({ node, source }) {
+  evaluate({ node, facts, source }) {
     const net = hookNode(source);
-    const flows = podFlows(source, (pods) => routeThrough(net, outward(pods))?.dev);
+    const flows = podFlows(source, (pods) => routesThrough(net, outward(pods)).map((r) => r.dev));
     if (!isNonEmpty(flows)) {
-      const { doubt } = attachedBridges(source);
+      const { bridges, doubt } = attachedBridges(source);
       if (doubt !== null) return unknown(node.id, doubt, ['ip.addr', 'bridge.brctl-show']);
-      return notApplicable('no container network with a port and a route to anywhere');
+      if (bridges.length > 0 && !isClosed(facts.routes4))
+        return unknown(node.id, 'the node’s routes were not collected whole', [facts.routes4.evidence]);
+      return notApplicable('no container network with a port, an IPv4 address and a route to anywhere');
     }
     const tally = new NodeTally(node.id);
+    const unasked = unaskedPeers(source);
+    if (unasked !== null) tally.unknown(unasked, ['flannel.subnet-env']);
     for (const flow of flows) {
       for (const probe of POD_PROBES) {
         const answer = askForward(net, { ...flow, ...probe });
@@ -103,8 +107,10 @@ function drop(node: string, flow: PodFlow, proto: string, decider: Decider): Fin
       : [
           {
             step: `Find out who should have written the accept rules (flannel with --iptables-forward-rules, kube-proxy, CNI, docker) and start it; until then accept ${flow.range} in the ruleset that drops it.`,
-            ...acceptRange(decider.fact.evidence, decider.place, flow.range),
-            risk: `Accepts all traffic of ${flow.range}, network policies of the same chain excepted.`,
+            ...acceptRange(decider.fact.evidence, decider.place, flow.range, flow.net.clustered ? 'all' : 'answers'),
+            risk: flow.net.clustered
+              ? `Accepts all traffic of ${flow.range}, network policies of the same chain excepted.`
+              : `Accepts all that ${flow.range} sends, network policies of the same chain excepted, and answers to it.`,
           },
           PERSIST,
         ],

@@ -1,7 +1,7 @@
 import { isNonEmpty } from '../../src/core/span.ts';
 import { acceptAnswers } from '../../src/derive/accept-range.ts';
 import { attachedBridges } from '../../src/derive/devices.ts';
-import { outward, POD_KINDS, POD_PROBES, podFlows, undecidedWay } from '../../src/derive/pods.ts';
+import { outward, POD_KINDS, POD_PROBES, podFlows, unaskedPeers, undecidedWay } from '../../src/derive/pods.ts';
 import { spared, WHO_LIVES } from '../../src/derive/single-addresses.ts';
 import {
   askForward,
@@ -10,10 +10,10 @@ import {
   HOOK_WANTS,
   hookNode,
   RULESET_KINDS,
-  routeThrough,
+  routesThrough,
 } from '../../src/net/index.ts';
 import type { Finding } from '../../src/rule/index.ts';
-import { cite, defineNodeRule, notApplicable, unknown } from '../../src/rule/index.ts';
+import { cite, defineNodeRule, isClosed, notApplicable, unknown } from '../../src/rule/index.ts';
 import { NodeTally } from '../../src/rule/node-tally.ts';
 import { REF } from '../../src/rule/references.ts';
 
@@ -39,15 +39,19 @@ export const rule = defineNodeRule({
   needsAny: RULESET_KINDS,
   wants: [...HOOK_WANTS, ...POD_KINDS],
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
-  evaluate({ node, source }) {
+  evaluate({ node, facts, source }) {
     const net = hookNode(source);
-    const flows = podFlows(source, (pods) => routeThrough(net, outward(pods))?.dev);
+    const flows = podFlows(source, (pods) => routesThrough(net, outward(pods)).map((r) => r.dev));
     if (!isNonEmpty(flows)) {
-      const { doubt } = attachedBridges(source);
+      const { bridges, doubt } = attachedBridges(source);
       if (doubt !== null) return unknown(node.id, doubt, ['ip.addr', 'bridge.brctl-show']);
-      return notApplicable('no container network with a port and a route to anywhere');
+      if (bridges.length > 0 && !isClosed(facts.routes4))
+        return unknown(node.id, 'the node’s routes were not collected whole', [facts.routes4.evidence]);
+      return notApplicable('no container network with a port, an IPv4 address and a route to anywhere');
     }
     const tally = new NodeTally(node.id);
+    const unasked = unaskedPeers(source);
+    if (unasked !== null) tally.unknown(unasked, ['flannel.subnet-env']);
     let asked = 0;
     for (const flow of flows) {
       for (const probe of POD_PROBES) {

@@ -35,10 +35,12 @@ export const rule = defineNodeRule({
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, facts, source }) {
     const ingress = ingressDevices(source);
-    if (!ingress.some((i) => i.fact.kind !== 'routes4')) {
+    if (!ingress.some((i) => !i.what.startsWith('uplink'))) {
       const { doubt } = attachedBridges(source);
       if (doubt !== null) return unknown(node.id, doubt, ['ip.addr', 'bridge.brctl-show']);
-      return notApplicable('no container bridge with a port, no overlay device and no pod’s device on this node');
+      return notApplicable(
+        'no container bridge with a port and an IPv4 address, no overlay device and no pod’s device on this node',
+      );
     }
     const off: Finding[] = [];
     const on: LineCite[] = [];

@@ -42,7 +42,9 @@ export const rule = defineNodeRule({
     const first = bridges[0] ?? overlays[0] ?? pods[0];
     if (first === undefined) {
       if (doubt !== null) return unknown(node.id, doubt, ['ip.addr', 'bridge.brctl-show']);
-      return notApplicable('no container bridge with a port, no overlay device and no pod’s device on this node');
+      return notApplicable(
+        'no container bridge with a port and an IPv4 address, no overlay device and no pod’s device on this node',
+      );
     }
     const { context } = node;
     if (context.netns !== null && context.pid1netns !== null && context.netns !== context.pid1netns) {

@@ -161,6 +161,16 @@ export function isGlobal(ip: Ip): boolean {
   return !notGlobal.some((prefix) => prefixContains(prefix, ip));
 }
 
+const notOneHosts = ['0.0.0.0/8', '127.0.0.0/8', '224.0.0.0/3', '::/127', 'ff00::/8'].map(
+  (text) => parsePrefix(text) as Prefix,
+);
+
+/** An address that one host can be reached by: not unspecified, loopback, a group or a broadcast. */
+export function isUnicast(text: string): boolean {
+  const ip = parseIp(text);
+  return ip !== null && !notOneHosts.some((prefix) => prefixContains(prefix, ip));
+}
+
 /** Is it an address of either family? */
 export const isIp = (text: string): boolean => parseIp4(text) !== null || parseIp(text) !== null;
 

@@ -8,20 +8,34 @@ export interface AcceptCommands {
 }
 
 /** `evidence` is the file of the deciding line: it tells whose ruleset that is. `place`: `filter/FORWARD > DOCKER-USER`, `nft inet guard fwd`. */
-export function acceptRange(evidence: string, place: string, range: string): AcceptCommands {
+export function acceptRange(
+  evidence: string,
+  place: string,
+  range: string,
+  /** What comes to the range: all, or (of containers that only send) answers, so that no port is opened. */
+  inward: 'all' | 'answers' = 'all',
+): AcceptCommands {
   const native = /^nft (\S+) (\S+) (.+)$/.exec(place);
   if (native !== null) {
     const [, family, table, path = ''] = native;
     const chain = [family, table, path.split(' > ').at(-1)].map((word = '') => shellWord(word)).join(' ');
-    const rule = (side: string) => `nft insert rule ${chain} ip ${side} ${range} accept comment \\"netcase\\"`;
+    const rule = (side: string) => {
+      const answer = side === 'daddr' && inward === 'answers' ? ' ct state established,related' : '';
+      return `nft insert rule ${chain} ip ${side} ${range}${answer} accept comment \\"netcase\\"`;
+    };
     return {
       run: `${rule('daddr')}; ${rule('saddr')}`,
       verify: `nft -a list chain ${chain}   # the two rules stand in front of the one that drops`,
       undo: `for h in $(nft -a list chain ${chain} | sed -n 's/.*"netcase" # handle //p'); do nft delete rule ${chain} handle $h; done`,
     };
   }
-  const { iptables, chain } = rulesetOf(evidence, place);
-  const rule = (action: string, side: string) => `${iptables} ${action} ${chain} ${side} ${range} -j ACCEPT`;
+  const { iptables, table, chain } = rulesetOf(evidence, place);
+  const rule = (action: string, side: string) => {
+    // in raw nothing is tracked yet
+    const narrow = side === '-d' && inward === 'answers' && table !== 'raw';
+    const answer = narrow ? ' -m conntrack --ctstate RELATED,ESTABLISHED' : '';
+    return `${iptables} ${action} ${chain} ${side} ${range}${answer} -j ACCEPT`;
+  };
   return {
     run: `${rule('-I', '-d')}; ${rule('-I', '-s')}`,
     verify: `${rule('-C', '-d')} && ${rule('-C', '-s')} && echo accepted   # and the packets' counters of what dropped them stand still`,

@@ -158,7 +158,7 @@ export const podDevices = perSource(
       const pod = pods.get(device.name);
       const kind = kinds.get(device.name) ?? device.kind;
       const veth = kind === undefined ? device.peerIfindex !== undefined : kind === 'veth';
-      if (pod === undefined || !veth || device.master !== undefined || /^lxc/.test(device.name)) return [];
+      if (pod === undefined || !veth || device.master !== undefined || /^(lxc|cilium_)/.test(device.name)) return [];
       return [{ device, fact: addresses, pod }];
     });
   },

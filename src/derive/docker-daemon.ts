@@ -49,6 +49,16 @@ export function writesRules(
   return evidence.length === 0 ? { answer: 'yes' } : { answer: 'unknown', evidence };
 }
 
+/** dockerd's --ip-masq=false, which holds for its default network alone; null: not told so. */
+export function unmasqueraded(source: Source<'dockerdArgs' | 'daemonJson'>): Told | null {
+  const args = source.get('dockerdArgs');
+  const given = args.missing ? undefined : flag(args.value, 'ip-masq');
+  if (!args.missing && given !== undefined && FALSE.test(given.value)) return { fact: args, span: given };
+  const file = source.get('daemonJson');
+  const written = file.missing ? undefined : setting(file.value, 'ip-masq');
+  return !file.missing && written?.value === false ? { fact: file, span: written } : null;
+}
+
 /** Rootless dockerd has its networks and rules in a namespace of its own. */
 export function rootless(source: Source<DockerDaemonKinds>): Told | null {
   const info = source.get('dockerInfo');

@@ -1,3 +1,4 @@
+import { isGlobal, isUnicast, parseIp } from '../core/address.ts';
 import type { Source } from './devices.ts';
 import { perSource } from './per-source.ts';
 
@@ -9,6 +10,8 @@ export interface Vtep {
   readonly local: string | null;
   /** IPv4 addresses on the device: what peers route to (flannel: the lease's base address). */
   readonly addresses: readonly string[];
+  /** All addresses of the node: a tunnel's socket hears each of them, whatever its `local` is. */
+  readonly hears: readonly string[];
   readonly line: number;
   readonly endLine?: number | undefined;
 }
@@ -36,7 +39,11 @@ export function vteps(source: Source<'links' | 'addresses'>): Vtep[] {
   const links = source.get('links');
   if (links.missing) return [];
   const addresses = source.get('addresses');
-  const byName = new Map(addresses.missing ? [] : addresses.value.devices.map((d) => [d.name, d]));
+  const devices = addresses.missing ? [] : addresses.value.devices;
+  const byName = new Map(devices.map((d) => [d.name, d]));
+  // one for each service, and nobody's end of a tunnel
+  const ends = devices.filter((d) => d.name !== 'kube-ipvs0');
+  const hears = ends.flatMap((d) => d.addresses.map((a) => a.address)).filter(isUnicast);
   return links.value.devices.flatMap((d) => {
     if (d.vxlan === undefined || !isOverlay(d.name)) return [];
     const own = (byName.get(d.name)?.addresses ?? d.addresses).filter((a) => a.family === 4).map((a) => a.address);
@@ -46,6 +53,7 @@ export function vteps(source: Source<'links' | 'addresses'>): Vtep[] {
         mac: d.mac ?? null,
         local: d.vxlan.local ?? null,
         addresses: own,
+        hears,
         line: d.line,
         endLine: d.endLine,
       },
@@ -53,12 +61,40 @@ export function vteps(source: Source<'links' | 'addresses'>): Vtep[] {
   });
 }
 
-/** A peer that none of a node's next hops is: not by the overlay and not, as with DirectRouting, by its underlay address. */
+/** A peer that none of a node's next hops is: not by the overlay and not, as with DirectRouting, by an address of its own. */
 export function isUnrouted(own: readonly Vtep[], peer: Vtep, hops: ReadonlySet<string>): boolean {
   const same = own.filter((v) => v.dev === peer.dev);
   // of one and the same lease: neither can have a route to the other
   if (same.length === 0 || same.some((v) => v.addresses.some((a) => peer.addresses.includes(a)))) return false;
-  return !peer.addresses.some((a) => hops.has(a)) && (peer.local === null || !hops.has(peer.local));
+  return ![...peer.addresses, ...peer.hears, peer.local ?? ''].some((a) => hops.has(a));
+}
+
+/** Whether `to`, where others send to a tunnel's end, may be of a router in front of its node: announced of it, or a public address where its own is not. */
+export function isFronted({ local, hears }: Vtep, to: string, announced: readonly string[]): boolean {
+  if (local === null || to === local || hears.includes(to)) return false;
+  const [outer, inner] = [parseIp(to), parseIp(local)];
+  if (outer === null || inner === null || announced.length > 0) return announced.includes(to);
+  return isGlobal(outer) && !isGlobal(inner);
+}
+
+/**
+ * Whom a peer's gateway address belongs to. Two clusters in one case may use the same pod range: the remote or the MAC tells which node is
+ * meant, and where both are wrong only a node that is tied to this one by other entries can be meant.
+ */
+export function ownerAmong<O extends { readonly node: string; readonly vtep: Vtep }>(
+  all: readonly O[],
+  self: string,
+  mac: string | null | undefined,
+  remotes: readonly string[],
+  groups: ReadonlyMap<string, string | null>,
+): O | undefined {
+  const others = all.filter((o) => o.node !== self);
+  const tied = others.filter((o) => groups.get(o.node) === groups.get(self));
+  return (
+    others.find((o) => o.vtep.local !== null && remotes.includes(o.vtep.local)) ??
+    others.find((o) => o.vtep.mac !== null && o.vtep.mac === mac) ??
+    (tied.length === 1 ? tied[0] : undefined)
+  );
 }
 
 /** Routes with a gateway over a flannel vxlan device, each with the entries that the kernel would use. */

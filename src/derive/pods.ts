@@ -1,5 +1,5 @@
 import type { Prefix } from '../core/address.ts';
-import { addressAt, formatIp, formatPrefix, parsePrefix, prefixCovers } from '../core/address.ts';
+import { addressAt, formatIp, formatPrefix, parsePrefix, prefixContains, prefixCovers } from '../core/address.ts';
 import type { Span } from '../core/span.ts';
 import type { Fact, FactKind, Route } from '../facts/index.ts';
 import type { ContainerBridge, DeviceKinds, Source } from './devices.ts';
@@ -54,6 +54,26 @@ export const podNetworks = perSource((source: LiveSource): readonly PodNetwork[]
   );
 });
 
+/** So many pods with a device of their own are asked about: they stand for all. */
+const MOST_PODS = 4;
+
+/** As CNI plugins name the devices that they make (Calico, AWS, Azure, GKE, ptp): another veth with a host route may lead to anybody's namespace. */
+const MADE_BY_CNI = /^(cali|eni|azv|gke|veth)[0-9a-f]{7,11}$/;
+
+/** Pods that a host route leads to by a device of their own, without a bridge (Calico, AWS VPC CNI, kindnet), each as a network of one address. */
+export const routedPods = perSource((source: LiveSource): readonly PodNetwork[] =>
+  podDevices(source)
+    .filter(({ device }) => MADE_BY_CNI.test(device.name))
+    .slice(0, MOST_PODS)
+    .flatMap(({ device, pod }): PodNetwork[] => {
+      const addresses = source.get('addresses');
+      const prefix = parsePrefix(`${pod}/32`);
+      if (prefix === null || addresses.missing) return [];
+      const bridge = { name: device.name, device, fact: addresses, ports: [], prefixes: [] };
+      return [{ bridge, prefix, line: device.line, sample: pod, live: true, clustered: false }];
+    }),
+);
+
 const insideOf =
   (prefix: Prefix, gateway: string) =>
   (text: string | undefined): text is string => {
@@ -99,6 +119,25 @@ export const peerRoutes = perSource(
   },
 );
 
+/** The same of flannel's backends wireguard and udp, whose devices carry IP without a next hop: one route may be for all nodes. */
+const pointedRoutes = perSource((source: Source<'routes4' | 'flannelEnv'>): ReturnType<typeof peerRoutes> => {
+  const routes = source.get('routes4');
+  const lease = flannelLease(source);
+  const cluster = lease?.network?.prefix ?? null;
+  const own = lease?.subnet?.prefix ?? null;
+  if (routes.missing || cluster === null || own === null) return [];
+  return routes.value.routes.flatMap((route) => {
+    const { table, type, via, dev } = route;
+    const prefix = parsePrefix(route.dst);
+    if (table !== 'main' || type !== 'unicast' || via !== undefined || dev === undefined || prefix === null) return [];
+    if (!/^flannel(-wg|\d+)$/.test(dev) || !prefixCovers(cluster, prefix)) return [];
+    // of a route for all nodes the node's own lease is no peer's
+    const samples = [10, 2 ** (32 - own.length) + 10].map((offset) => addressAt(prefix, offset));
+    const sample = samples.find((ip) => ip !== null && !prefixContains(own, ip));
+    return sample == null ? [] : [{ route, dev, sample: formatIp(sample) }];
+  });
+});
+
 /** A device that packets of containers arrive on, to be forwarded: its forwarding flag decides. */
 export interface Ingress {
   readonly dev: string;
@@ -124,6 +163,10 @@ export const ingressDevices = perSource((source: Source<PodKinds>): readonly Ing
     add({ dev: device.name, what: `device of the pod ${pod}`, fact, span: device });
   const routes = source.get('routes4');
   if (!routes.missing) {
+    for (const { dev, route } of pointedRoutes(source)) add({ dev, what: 'overlay device', fact: routes, span: route });
+    // Calico's, where routes to other nodes' pods lead into them
+    const tunnel = routes.value.routes.find((r) => r.via !== undefined && r.dev === 'tunl0');
+    if (tunnel !== undefined) add({ dev: 'tunl0', what: 'overlay device', fact: routes, span: tunnel });
     const [first] = uplinks(source);
     if (first?.why === 'default route')
       add({ dev: first.dev, what: `uplink (${first.why})`, fact: routes, span: first });
@@ -134,6 +177,16 @@ export const ingressDevices = perSource((source: Source<PodKinds>): readonly Ing
   const down = new Set(addresses.missing ? [] : addresses.value.devices.filter((d) => !isUp(d)).map((d) => d.name));
   return [...found.values()].filter((i) => !down.has(i.dev));
 });
+
+/** Why flows between nodes are missing in podFlows although flannel is here; else null. */
+export function unaskedPeers(source: Source<PodKinds>): string | null {
+  const routes = source.get('routes4');
+  const lease = source.get('flannelEnv');
+  if (!lease.missing || routes.missing) return null;
+  const peer = routes.value.routes.find((r) => r.table === 'main' && /^flannel/.test(r.dev ?? ''));
+  if (peer === undefined) return null;
+  return `whether FORWARD lets through what pods of other nodes send (by ${peer.dev}): flannel’s subnet.env ${lease.because}`;
+}
 
 /** Of a flow that routing did not decide: what would. */
 export const undecidedWay = ({ name, oif }: PodFlow): readonly [because: string, evidence: readonly string[]] => [
@@ -180,17 +233,17 @@ export function defaultDevice(source: Source<'routes4'>): string | null {
 }
 
 /**
- * New connections of containers: to and from other nodes' pods, and to the outside by the device that `decide` says routing chooses for `outward`.
+ * New connections of containers: to and from other nodes' pods, and to the outside by the devices that `decide` says routing chooses for `outward`.
  * Where routing could not decide (policy rules were not collected) the main table's default route stands in, and the flow counts as an assumed one.
  */
-export function podFlows(source: LiveSource, decide: (net: PodNetwork) => string | undefined): readonly PodFlow[] {
+export function podFlows(source: LiveSource, decide: (net: PodNetwork) => readonly string[]): readonly PodFlow[] {
   const cluster = flannelLease(source)?.network?.prefix ?? null;
   const routes = source.get('routes4');
-  const [peer] = peerRoutes(source);
-  return podNetworks(source).flatMap((net): PodFlow[] => {
+  const [peer] = [...peerRoutes(source), ...pointedRoutes(source)];
+  return [...podNetworks(source), ...routedPods(source)].flatMap((net): PodFlow[] => {
     const { name } = net.bridge;
     const decided = decide(net);
-    const out = decided ?? defaultDevice(source);
+    const assumed = decided.length === 0 ? defaultDevice(source) : null;
     const range = formatPrefix(net.clustered && cluster !== null ? cluster : net.prefix);
     const flows: PodFlow[] = [];
     if (net.clustered && peer !== undefined && !routes.missing) {
@@ -223,22 +276,23 @@ export function podFlows(source: LiveSource, decide: (net: PodNetwork) => string
         ...why,
       });
     }
-    if (out !== null && out !== name)
-      flows.push({
-        name: 'its containers to the outside',
-        src: net.sample,
-        dst: OUTSIDE,
-        iif: name,
-        oif: out,
-        severity: 'high',
-        range,
-        fact: net.bridge.fact,
-        line: net.line,
-        live: net.live && decided !== undefined,
-        elsewhere: decided === undefined ? { oif: 'netcase-any' } : null,
-        net,
-        end: 'src',
-      });
+    for (const out of assumed === null ? decided : [assumed])
+      if (out !== name)
+        flows.push({
+          name: 'its containers to the outside',
+          src: net.sample,
+          dst: OUTSIDE,
+          iif: name,
+          oif: out,
+          severity: 'high',
+          range,
+          fact: net.bridge.fact,
+          line: net.line,
+          live: net.live && assumed === null,
+          elsewhere: assumed === null ? null : { oif: 'netcase-any' },
+          net,
+          end: 'src',
+        });
     return flows;
   });
 }

@@ -1,3 +1,4 @@
+import { isUnicast } from '../core/address.ts';
 import type { Span } from '../core/span.ts';
 import type { Fact, FactKind, LinkDevice } from '../facts/index.ts';
 import type { HostDevice, Source } from './devices.ts';
@@ -126,8 +127,7 @@ function remotesOf(source: TunnelSource, device: LinkDevice, make: Tunnel['make'
   const found = new Map<string, At & { address: string }>();
   const add = (address: string, at: At) => {
     // a group's members are not told
-    if (!found.has(address) && !/^(0\.0\.0\.0|::|2[234]\d\..*|ff.*)$/.test(address))
-      found.set(address, { address, ...at });
+    if (!found.has(address) && isUnicast(address)) found.set(address, { address, ...at });
   };
   if (make === 'vxlan') {
     // without its details it may be one whose maker tells it how to wrap (Weave's has an MTU of 65535)

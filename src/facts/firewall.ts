@@ -110,8 +110,8 @@ export interface NftJson {
     readonly family: string;
     readonly name: string;
     readonly handle: number;
-    /** Its base chains are not called. */
-    readonly dormant?: true;
+    /** Its base chains are not called. null: it has a flag, which nft 1.0.6 and older print as any word of their memory. */
+    readonly dormant?: true | null;
   }[];
   readonly chains: readonly {
     readonly family: string;
@@ -146,7 +146,12 @@ export interface NftJson {
 
 /** `nft -a list ruleset`: lines for citing, found by handle; verdict words for the case that JSON is missing. */
 export interface NftText {
-  readonly tables: readonly (Span & { readonly family: string; readonly name: string; readonly handle?: number })[];
+  readonly tables: readonly (Span & {
+    readonly family: string;
+    readonly name: string;
+    readonly handle?: number;
+    readonly dormant?: true;
+  })[];
   readonly chains: readonly (Span & {
     readonly family: string;
     readonly table: string;

@@ -273,18 +273,31 @@ function unicastTo(node: NetNode, key: RouteKey): RouteAnswer | null {
 }
 
 /**
- * The route that a new connection takes which comes in by `iif`: policy rules may choose by its source, its device, or a mark that PREROUTING
- * sets. null: none, not known, or not one for all that rules may do with it.
+ * The routes that new connections take which come in by `iif`, one a device: several next hops may share them. Policy rules may choose by
+ * source, device, or a mark that PREROUTING sets. Empty: none, not known, or not the same for all that rules may do with them.
  */
-export function routeThrough(node: NetNode, sample: Omit<Sample, 'oif'>): RouteAnswer | null {
+export function routesThrough(node: NetNode, sample: Omit<Sample, 'oif'>): readonly RouteAnswer[] {
   const packet = packetOf({ ...sample, oif: '' });
-  if (packet === null) return null;
+  if (packet === null) return [];
   const { src, dst, tos, proto } = packet;
   const { iif } = sample;
   const ways = runHook(node.host, 'prerouting', packet, [], { track: tracked, maxWays: MAX_WAYS });
   const passed = ways.filter((w) => w.verdict === 'accept' || w.verdict === 'unknown');
   const marks = new Set(passed.length === 0 ? [packet.mark] : passed.map((w) => w.packet.mark));
-  const routes = [...marks].map((mark) => unicastTo(node, { ...keyTo(dst), src, iif, mark, tos, proto }));
-  const [first] = routes;
-  return first !== undefined && routes.every((r) => r?.dev === first?.dev) ? first : null;
+  const routing = node.host.routing(typeof dst === 'number' ? 4 : 6);
+  const answers = [...marks].map((mark) => {
+    const found = routing.lookup({ ...keyTo(dst), src, iif, mark, tos, proto });
+    return found.every((r) => r.type === 'unicast') ? new Map([...found].reverse().map((r) => [r.dev, r])) : null;
+  });
+  const [first] = answers;
+  if (first == null) return [];
+  const same = answers.every(
+    (a) => a !== null && a.size === first.size && [...a.keys()].every((dev) => first.has(dev)),
+  );
+  return same ? [...first.values()].reverse() : [];
+}
+
+/** The one that stands for them; null: there is none. */
+export function routeThrough(node: NetNode, sample: Omit<Sample, 'oif'>): RouteAnswer | null {
+  return routesThrough(node, sample)[0] ?? null;
 }

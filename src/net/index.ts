@@ -7,6 +7,7 @@ export {
   decidedBy,
   loneRoute,
   type NatAnswer,
+  routesThrough,
   routeThrough,
   routeTo,
 } from './ask.ts';

@@ -3,7 +3,7 @@ import type { PreparedChain, PreparedRule } from './chain.ts';
 import { type Cite, cite } from './doubt.ts';
 import type { NftSet } from './nft-match.ts';
 import { type NftScope, readSegments } from './nft-rule.ts';
-import type { BaseChain } from './rulesets.ts';
+import type { BaseChain, SourceGap } from './rulesets.ts';
 import type { NativeNft } from './rulesets-found.ts';
 import type { Space } from './space.ts';
 import type { Hook } from './step.ts';
@@ -18,15 +18,23 @@ const TYPES: ReadonlySet<string> = new Set(['filter', 'nat', 'route']);
 class TextIndex {
   readonly #rules = new Map<string, NftText['rules'][number]>();
   readonly #chains = new Map<string, NftText['chains'][number]>();
+  readonly #tables = new Map<string, NftText['tables'][number]>();
 
   constructor(text: NftText | null) {
     for (const r of text?.rules ?? [])
       if (r.handle !== undefined) this.#rules.set(`${r.family} ${r.table} ${r.chain} ${r.handle}`, r);
+    for (const t of text?.tables ?? []) this.#tables.set(`${t.family} ${t.name}`, t);
     for (const c of text?.chains ?? []) this.#chains.set(`${c.family} ${c.table} ${c.name}`, c);
   }
 
   rule(r: Rule): NftText['rules'][number] | undefined {
     return this.#rules.get(`${r.family} ${r.table} ${r.chain} ${r.handle}`);
+  }
+
+  /** Whether the table's chains are called; null: neither form tells. */
+  sleeps({ family, name, dormant }: NftJson['tables'][number]): boolean | null {
+    const told = this.#tables.get(`${family} ${name}`);
+    return dormant === undefined ? false : (dormant ?? (told === undefined ? null : told.dormant === true));
   }
 
   chain(c: Chain): NftText['chains'][number] | undefined {
@@ -92,7 +100,8 @@ function build(family: 4 | 6, native: NativeNft): readonly BaseChain[] {
   const text = new TextIndex(textFact?.value ?? null);
   const families = family === 4 ? ['ip', 'inet'] : ['ip6', 'inet'];
   const tables = readTables(fact.value, text);
-  const dormant = new Set(fact.value.tables.filter((t) => t.dormant).map((t) => `${t.family} ${t.name}`));
+  const asleep = fact.value.tables.filter((t) => text.sleeps(t) !== false);
+  const dormant = new Set(asleep.map((t) => `${t.family} ${t.name}`));
   const out: BaseChain[] = [];
   for (const chain of fact.value.chains) {
     const table = `${chain.family} ${chain.table}`;
@@ -103,6 +112,19 @@ function build(family: 4 | 6, native: NativeNft): readonly BaseChain[] {
     out.push(baseChain(chain, prepared, native, text));
   }
   return out;
+}
+
+/** Tables of which neither form tells whether their chains are called. */
+export function unclearTables({ fact, text: textFact }: NativeNft): readonly SourceGap[] {
+  const text = new TextIndex(textFact?.value ?? null);
+  return fact.value.tables
+    .filter((t) => text.sleeps(t) === null)
+    .map(({ family, name }) => {
+      const chains = fact.value.chains.filter((c) => c.family === family && c.table === name);
+      const because = `whether nft table ${family} ${name} is dormant is not known: ${fact.path} has its flag unreadable (nft 1.0.6)`;
+      const hooks = new Set(chains.flatMap((c) => c.hook ?? []));
+      return { key: `nft ${family} ${name} dormant`, because, evidence: ['fw.nft'], rewrites: true, hooks };
+    });
 }
 
 function baseChain(chain: Chain, prepared: NftPrepared, native: NativeNft, text: TextIndex): BaseChain {

@@ -2,7 +2,7 @@ import type { IptChain, IptRule, IptTable, Ruleset } from '../facts/index.ts';
 import type { PreparedChain, PreparedRule, Quick } from './chain.ts';
 import { type AnyFact, type Cite, cite, type Reason } from './doubt.ts';
 import { readQuick, readTests } from './match.ts';
-import { readNftChains } from './nft.ts';
+import { readNftChains, unclearTables } from './nft.ts';
 import { findSources, type NativeNft } from './rulesets-found.ts';
 import type { Space } from './space.ts';
 import type { Hook } from './step.ts';
@@ -69,7 +69,7 @@ export function readRuleSources(space: Space, family: 4 | 6): RuleSources {
   return {
     family,
     rulesets,
-    gaps,
+    gaps: native === null ? gaps : [...gaps, ...unclearTables(native)],
     chains(hook) {
       let chains = byHook.get(hook);
       if (chains === undefined) {

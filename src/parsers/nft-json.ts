@@ -23,9 +23,14 @@ const OTHER = new Set([
   'element',
 ]);
 
-/** nft 1.0.6 writes the flag as "d", others in full. */
-function isDormant(flags: unknown): boolean {
-  return (Array.isArray(flags) ? flags : [flags]).some((f) => f === 'd' || f === 'dormant');
+const FLAGS = new Set<unknown>(['dormant', 'owner', 'persist']);
+
+/** Measured: nft 1.0.6 writes any word of its memory where the flag belongs, often the table's own name. */
+function dormancy(flags: unknown): { dormant?: true | null } {
+  if (flags === undefined) return {};
+  const list: readonly unknown[] = Array.isArray(flags) ? flags : [flags];
+  if (list.includes('dormant')) return { dormant: true };
+  return list.every((f) => FLAGS.has(f)) ? {} : { dormant: null };
 }
 
 /** `nft -j list ruleset`. Text that is no whole JSON is no fact: its text form is read instead. */
@@ -54,7 +59,7 @@ function readNftJson(source: string): Parsed<NftJson> {
     const table = text(get(body, 'table'));
     const chain = text(get(body, 'chain'));
     if (kind === 'table' && family !== undefined && name !== undefined)
-      tables.push({ family, name, handle, ...(isDormant(get(body, 'flags')) ? { dormant: true } : {}) });
+      tables.push({ family, name, handle, ...dormancy(get(body, 'flags')) });
     else if (kind === 'chain' && family !== undefined && table !== undefined && name !== undefined) {
       const dev = get(body, 'dev');
       chains.push(

@@ -65,7 +65,7 @@ function readNftText(text: string): Parsed<NftText> {
     const { body, handle } = splitHandle(word);
     const known = handle === undefined ? {} : { handle };
     if (table === null) {
-      const m = /^table (?:(ip|ip6|inet|arp|bridge|netdev) )?(\S+) \{(\s*\})?$/.exec(body);
+      const m = /^table (?:(ip|ip6|inet|arp|bridge|netdev) )?(\S+) \{(?: # progname \S+)?(\s*\})?$/.exec(body);
       if (m === null) {
         skipped.push({ line, why: 'no line of nft list ruleset' });
         continue;
@@ -91,6 +91,7 @@ function readNftText(text: string): Parsed<NftText> {
         if (m[2] === undefined) chain = opened;
       } else if (word === '}') table = null;
       else if (change > 0) object = change;
+      else if (/^flags .*\bdormant\b/.test(body)) table.dormant = true;
       else if (!/^(comment|flags|(set|map|counter|quota|limit|flowtable|ct|secmark|synproxy) )/.test(body))
         skipped.push({ line, why: 'no object of an nft table' });
       continue;

@@ -88,8 +88,23 @@ describe('nft expressions', () => {
     ];
     const of = (flags: object) => hostOf({ 'fw.nft-json': JSON.stringify({ nftables: objects(flags) }) });
     expect(verdicts(run(of({}), 'forward', POD))).toBe('drop');
-    expect(verdicts(run(of({ flags: 'd' }), 'forward', POD))).toBe('accept');
+    expect(verdicts(run(of({ flags: ['owner'] }), 'forward', POD))).toBe('drop');
     expect(verdicts(run(of({ flags: ['dormant'] }), 'forward', POD))).toBe('accept');
+  });
+
+  it('asks the text form where nft 1.0.6 wrote a word of its memory in place of the flag', () => {
+    const json = JSON.stringify({
+      nftables: [
+        { table: { family: 'ip', name: 't', handle: 1, flags: 't' } },
+        { chain: { ...CHAIN, family: 'ip', policy: 'drop' } },
+      ],
+    });
+    const text = (flag: string) =>
+      `table ip t { # handle 1\n\tflags ${flag}\n\n\tchain ${CHAIN.name} { # handle 1\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n}\n`;
+    const of = (files: Record<string, string>) => run(hostOf({ 'fw.nft-json': json, ...files }), 'forward', POD);
+    expect(verdicts(of({ 'fw.nft': text('dormant') }))).toBe('accept');
+    expect(verdicts(of({ 'fw.nft': text('owner').replace('{ # handle', '{ # progname nft # handle') }))).toBe('drop');
+    expect(JSON.stringify(of({}).map((w) => w.doubts))).toContain('whether nft table ip t is dormant is not known');
   });
 
   it('follows a verdict map of a kube-proxy', () => {

@@ -32,6 +32,14 @@ const staticpods = (range: string) =>
 const bridge = (index: number, name: string, address: string) =>
   `${index}: ${name}: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP group default \n    link/ether 02:42:00:00:00:0${index} brd ff:ff:ff:ff:ff:ff\n    inet ${address} scope global ${name}\n       valid_lft forever preferred_lft forever\n`;
 
+const services = (...ips: string[]) => `*nat
+:PREROUTING ACCEPT [0:0]
+:KUBE-SERVICES - [0:0]
+:KUBE-SVC-A - [0:0]
+-A PREROUTING -j KUBE-SERVICES
+${ips.map((ip, i) => `-A KUBE-SERVICES -d ${ip}/32 -p tcp -m comment --comment "${i === 0 ? 'default/kubernetes:https' : 'kube-system/kube-dns:dns-tcp'} cluster IP" -m tcp --dport ${i === 0 ? 443 : 53} -j KUBE-SVC-A\n`).join('')}COMMIT
+`;
+
 testRule(rule, {
   finds: {
     'docker0 and cni0 on one lease (kubernetes/57 of the incidents)': {
@@ -86,6 +94,12 @@ testRule(rule, {
     },
   },
   passes: {
+    'the range of k3s begins at an odd /16, and ends with it': {
+      nodes: nodes({
+        'files/run/flannel/subnet.env': lease.replaceAll('10.244.', '10.42.'),
+        'host/fw/iptables-save.txt': services('10.43.0.1', '10.43.0.10'),
+      }),
+    },
     'settings of a macvlan network (--config-only), and the network that was made from them': {
       nodes: nodes({
         'host/ip/addr.txt': addr,
@@ -119,6 +133,17 @@ testRule(rule, {
   },
   notApplicable: { 'no container network at all': { nodes: nodes({}) } },
   unknown: {
+    'few services were seen: their range may be as wide as an API server takes, from the address of its own service on':
+      {
+        nodes: nodes({
+          'host/ip/addr.txt': addr.replaceAll('10.1.2.', '10.100.2.'),
+          'host/ip/route4.txt': route.replace('10.1.2.1', '10.100.2.1'),
+          'files/run/flannel/subnet.env': lease,
+          'host/fw/iptables-save.txt': services('10.96.0.1', '10.96.0.10'),
+        }),
+        because:
+          /^whether the service network reaches node network eth0 \(10\.100\.2\.0\/24\): services were seen in 10\.96\.0\.0\/28, its range may be as wide as 10\.96\.0\.0\/12$/,
+      },
     'services of two ranges: what lies between them is not theirs': {
       nodes: nodes({
         'files/run/flannel/subnet.env': lease,

@@ -193,6 +193,15 @@ testRule(rule, {
     },
   },
   unknown: {
+    'an empty file that somebody sent: any host has routes of lo': {
+      nodes: {
+        a: {
+          files: { ...node('172.17.0.1/16', '').a.files, 'host/ip/route4.txt': '' },
+          info: { format: 'loose-files' },
+        },
+      },
+      because: /the route or address list was not collected whole/,
+    },
     'a VPN’s table holds a part of the range': {
       nodes: node(
         '172.17.0.1/16',

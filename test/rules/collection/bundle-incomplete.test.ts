@@ -61,6 +61,6 @@ describe('with rules that could not decide', () => {
     const result = judge([forwarding, rule], { a: { files } });
     const [finding] = result.findings;
     expect(finding?.severity).toBe('medium');
-    expect(finding?.message).toContain('1 rules could not decide (ip-forward-disabled)');
+    expect(finding?.message).toContain('1 rule could not decide (ip-forward-disabled)');
   });
 });

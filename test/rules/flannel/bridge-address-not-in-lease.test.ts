@@ -1,6 +1,7 @@
+import { expect, it } from 'vitest';
 import { rule } from '../../../rules/flannel/bridge-address-not-in-lease.ts';
 import { overlayNode } from '../../support/overlay-node.ts';
-import { testRule } from '../../support/rule-table.ts';
+import { judge, testRule } from '../../support/rule-table.ts';
 
 testRule(rule, {
   finds: {
@@ -110,4 +111,21 @@ testRule(rule, {
       because: /subnet\.env was not found/,
     },
   },
+});
+
+it('restarts what the kubelet is a part of', () => {
+  const run = (files: Record<string, string>) =>
+    judge([rule], { a: overlayNode({ n: 1, peers: [2], cni0: '10.244.9.1/24', files }) }).findings[0]?.remediation?.[0]
+      ?.run;
+  expect(run({ 'cmdline/k3s.txt': '/usr/local/bin/k3s\nagent\n' })).toMatch(/; systemctl restart k3s-agent$/);
+  expect(run({ 'cmdline/rke2.txt': '/usr/local/bin/rke2\nserver\n' })).toMatch(/; systemctl restart rke2-server$/);
+  expect(run({})).toMatch(/; systemctl restart kubelet {3}# k3s: systemctl restart k3s \(or k3s-agent\)$/);
+});
+
+it('docker0 is docker’s, not a CNI plugin’s', () => {
+  const addr = overlayNode({ n: 1, peers: [2], cni0: '10.244.9.1/24' }).files['host/ip/addr.txt'] as string;
+  const files = { 'host/ip/addr.txt': addr.replaceAll('cni0', 'docker0') };
+  const [step] = judge([rule], { a: overlayNode({ n: 1, peers: [2], files }) }).findings[0]?.remediation ?? [];
+  expect(step?.step).toMatch(/let docker take its --bip/);
+  expect(step?.run).toBe('systemctl restart flanneld docker');
 });

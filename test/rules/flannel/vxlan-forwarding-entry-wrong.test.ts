@@ -146,6 +146,20 @@ testRule(rule, {
     },
   },
   passes: {
+    'another address of the same node: a tunnel’s socket hears each (flanneld --public-ip)': {
+      nodes: {
+        a: a({ fdb: (_, l) => l.replace('192.168.50.12', '10.9.8.12') }),
+        b: {
+          files: {
+            ...b.files,
+            'host/ip/addr.txt': (b.files['host/ip/addr.txt'] as string).replace(
+              / {4}inet 192\.168\.50\.12\/24 scope global eth0\n/,
+              '$&       valid_lft forever preferred_lft forever\n    inet 10.9.8.12/24 scope global secondary eth0\n',
+            ),
+          },
+        },
+      },
+    },
     'entries match the peer': { nodes: { a: a({}), b } },
     'entries match the peer and what it announces': { nodes: { a: a({ files: api({ n: 1 }, { n: 2 }) }), b } },
     'the bundle of the peer says more than what it announced': {
@@ -167,6 +181,35 @@ testRule(rule, {
     },
   },
   unknown: {
+    'a peer behind a router: it announces an address that it does not have (public-ip-overwrite)': {
+      nodes: {
+        a: a({ fdb: (_, l) => l.replace('192.168.50.12', '10.9.8.7'), files: api({ n: 2, ip: '10.9.8.7' }) }),
+        b,
+      },
+      answers: { b: 'pass' },
+      because: /^1 of 1 overlay peers are sent to at an address that is not theirs/,
+    },
+    'a public address of a node that has a private one (k3s --node-external-ip)': {
+      nodes: { a: a({ fdb: (_, l) => l.replace('192.168.50.12', '198.41.0.9') }), b },
+      answers: { b: 'pass' },
+      because: /^1 of 1 overlay peers are sent to at an address that is not theirs/,
+    },
+    'the entries of one bridge that somebody sent (bridge fdb show br cni0)': {
+      nodes: {
+        a: {
+          ...a({
+            files: {
+              'host/bridge/fdb.txt':
+                '33:33:00:00:00:01 dev cni0 self permanent\n0a:58:0a:f4:01:01 dev cni0 vlan 1 master cni0 permanent\n02:00:00:00:01:01 dev veth1 master cni0 \n33:33:00:00:00:01 dev veth1 self permanent\n',
+            },
+          }),
+          info: { format: 'loose-files' },
+        },
+        b,
+      },
+      answers: { b: 'pass' },
+      because: /^the neighbour or forwarding table was not collected whole$/,
+    },
     'a route to whom nobody is, in the place of a known peer: pod-route-missing-or-wrong names it': {
       nodes: {
         a: a({

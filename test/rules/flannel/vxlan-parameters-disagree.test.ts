@@ -70,6 +70,20 @@ testRule(rule, {
     },
   },
   unknown: {
+    'an old device beside the new one, and no routes that tell which is used': {
+      nodes: {
+        a,
+        b: overlayNode({
+          n: 2,
+          peers: [1],
+          files: {
+            'host/ip/link.txt': `${overlayNode({ n: 2, peers: [1] }).files['host/ip/link.txt']}${old}`,
+            'host/ip/route4.txt': { status: 'missing' },
+          },
+        }),
+      },
+      because: /which of flannel\.1, flannel\.7 carries the packets of pods is not known/,
+    },
     'no bundle of a peer': { nodes: { a }, because: /no bundle of a peer/ },
     'other makers’ tunnels, many on one node, without anything in common': {
       nodes: {

@@ -1,18 +1,21 @@
+import { expect, it } from 'vitest';
 import { rule } from '../../../rules/forwarding/egress-masquerade-missing.ts';
 import { overlayNode } from '../../support/overlay-node.ts';
 import type { NodeFiles } from '../../support/rule-table.ts';
-import { testRule } from '../../support/rule-table.ts';
+import { judge, testRule } from '../../support/rule-table.ts';
 import {
   cniNode,
   DOCKER_SAVE,
   DOCKER0,
   dockerNode,
+  flushed,
   legacyUnknown,
   NO_NFT,
   nft,
   podNode,
   podNodeWithout,
   policyRouted,
+  routedNode,
 } from './nodes.ts';
 
 const POSTRTG = /^.*FLANNEL-POSTRTG.*\n/gm;
@@ -63,6 +66,37 @@ const outEth0 = { match: { op: '==', left: { meta: { key: 'oifname' } }, right: 
 
 testRule(rule, {
   finds: {
+    'one of two next hops leaves by a device that no rule covers': {
+      nodes: {
+        a: dockerNode(DOCKER_SAVE.replace('! -o docker0 -j MASQUERADE', '-o eth0 -j MASQUERADE'), [DOCKER0], {
+          'host/ip/route4.txt': (dockerNode('').files['host/ip/route4.txt'] as string).replace(
+            /^unicast default .*$/m,
+            'unicast default proto static scope global \n\tnexthop via 192.0.2.1 dev eth0 weight 1 \n\tnexthop via 198.51.100.1 dev eth1 weight 1 ',
+          ),
+        }),
+      },
+      expect: [
+        {
+          key: 'docker0 172.17.0.0/16 eth1',
+          message: /on the way out by eth1/,
+          cites: ['172.17.0.1/16', 'default', 'absent', 'POSTROUTING'],
+        },
+      ],
+    },
+    '--iptables=false among dockerd’s options, nothing in its file': {
+      nodes: {
+        a: dockerNode(without(''), [DOCKER0], {
+          'cmdline/dockerd.txt': '/usr/bin/dockerd -H fd:// --iptables=false\n',
+        }),
+      },
+      expect: [
+        {
+          key: 'docker0 172.17.0.0/16',
+          message: /and docker is told to write no rules/,
+          cites: ['inet 172.17.0.1/16', 'default via', 'absent', ':POSTROUTING', '--iptables=false'],
+        },
+      ],
+    },
     'the nat table was flushed (S09)': {
       nodes: { a: podNode(nat()) },
       expect: [
@@ -185,6 +219,16 @@ testRule(rule, {
     },
   },
   passes: {
+    'a pod without a bridge (AWS VPC CNI)': {
+      nodes: {
+        a: routedNode(
+          flushed(
+            'ACCEPT',
+            '-A POSTROUTING ! -d 192.168.0.0/16 -m addrtype ! --dst-type LOCAL -j SNAT --to-source 192.168.50.11\n',
+          ),
+        ),
+      },
+    },
     'flannel --ip-masq': { nodes: { a: podNode() } },
     'FLANNEL_IPMASQ=false and docker translates': {
       nodes: {
@@ -310,6 +354,22 @@ ${DOCKER_SAVE.replaceAll(' ! -o docker0', ' -o wg0')}`,
     },
   },
   notApplicable: {
+    'dockerd --ip-masq=false, and docker’s list of networks was not collected': {
+      nodes: {
+        a: dockerNode(without(''), [DOCKER0], {
+          'docker/network-inspect.json': { status: 'missing' },
+          'cmdline/dockerd.txt': '/usr/bin/dockerd --ip-masq=false\n',
+        }),
+      },
+    },
+    '"ip-masq": false': {
+      nodes: {
+        a: dockerNode(without(''), [DOCKER0], {
+          'docker/network-inspect.json': { status: 'missing' },
+          'files/etc/docker/daemon.json': '{"ip-masq": false}\n',
+        }),
+      },
+    },
     'an --internal network': { nodes: { a: dockerNode(without(''), [{ ...DOCKER0, internal: true }]) } },
     'declared without masquerading': {
       nodes: {
@@ -351,6 +411,17 @@ ${DOCKER_SAVE.replaceAll(' ! -o docker0', ' -o wg0')}`,
     },
   },
   unknown: {
+    'pods without a bridge have addresses that others may know (AWS VPC CNI with external SNAT)': {
+      nodes: { a: routedNode(flushed('ACCEPT')) },
+      because:
+        /10\.244\.7\.5\/32 is translated \(a pod’s, by cali12d4a061371\): nothing does so, but what made its route/,
+    },
+    'the default route was not collected': {
+      nodes: {
+        a: { files: { ...podNode(nat()).files, 'host/ip/route4.txt': '' }, info: { format: 'loose-files' } },
+      },
+      because: /the node’s routes were not collected whole/,
+    },
     'iptables-save -t filter: the other table was not read': {
       nodes: {
         a: dockerNode(DOCKER_SAVE.replaceAll(' (nf_tables)', '').replace(/^\*nat[\s\S]*?^COMMIT\n/m, ''), [DOCKER0], {
@@ -409,4 +480,12 @@ ${DOCKER_SAVE.replaceAll(' ! -o docker0', ' -o wg0')}`,
       because: /not collected whole/,
     },
   },
+});
+
+it('lets podman write podman’s rules', () => {
+  const podman = { ...DOCKER0, name: 'podman', bridge: 'podman0', subnet: '10.88.0.0/16', gateway: '10.88.0.1' };
+  const node = dockerNode(without(''), [podman], { 'docker/network-inspect.json': { status: 'absent' } });
+  const [finding] = judge([rule], { a: node }).findings;
+  expect(finding?.message).toMatch(/podman0 \(10\.88\.0\.0\/16\)/);
+  expect(finding?.remediation?.[0]?.step).toMatch(/podman network reload --all/);
 });

@@ -1,17 +1,20 @@
+import { expect, it } from 'vitest';
 import { rule } from '../../../rules/forwarding/forward-drops-pod-traffic.ts';
-import { testRule } from '../../support/rule-table.ts';
+import { judge, testRule } from '../../support/rule-table.ts';
 import {
   cniNode,
   DOCKER_SAVE,
   DOCKER0,
   dockerNode,
   firewalld,
+  flushed,
   legacyUnknown,
   nft,
   podAddr,
   podNode,
   podNodeWithout,
   policyRouted,
+  routedNode,
 } from './nodes.ts';
 
 const ACCEPTS = /^.*FLANNEL-FWD.*\n/gm;
@@ -58,6 +61,70 @@ const EXT_BRIDGES =
 
 testRule(rule, {
   finds: {
+    'one of two next hops leaves by a device that no rule accepts': {
+      nodes: {
+        a: dockerNode(
+          DOCKER_SAVE.replace('-i docker0 ! -o docker0 -j ACCEPT', '-i docker0 -o eth0 -j ACCEPT'),
+          [DOCKER0],
+          {
+            'host/ip/route4.txt': (dockerNode('').files['host/ip/route4.txt'] as string).replace(
+              /^unicast default .*$/m,
+              'unicast default proto static scope global \n\tnexthop via 192.0.2.1 dev eth0 weight 1 \n\tnexthop via 198.51.100.1 dev eth1 weight 1 ',
+            ),
+          },
+        ),
+      },
+      expect: [{ message: /in docker0, out eth1\): policy DROP/, cites: [':FORWARD DROP', 'inet 172.17.0.1/16'] }],
+    },
+    'what comes by flannel0 of the backend udp, which has one route for all nodes (flannel 609)': {
+      nodes: {
+        a: podNode(
+          (t) =>
+            t
+              .replace(/^.*FLANNEL-FWD.*\n/gm, '')
+              .replace('[0:0]\nCOMMIT', '[0:0]\n-A FORWARD -i cni0 ! -o cni0 -j ACCEPT\nCOMMIT'),
+          {
+            'host/ip/route4.txt':
+              'unicast default via 192.168.50.100 dev eth0 proto boot scope global \nunicast 10.244.0.0/16 dev flannel0 proto kernel scope link src 10.244.1.0 \nunicast 10.244.1.0/24 dev cni0 proto kernel scope link src 10.244.1.1 \nlocal 127.0.0.0/8 dev lo table local proto kernel scope host src 127.0.0.1 \n',
+          },
+        ),
+      },
+      expect: [
+        {
+          severity: 'critical',
+          message: /other nodes’ pods to its own \(10\.244\.0\.10 -> 10\.244\.1\.10 tcp, in flannel0, out cni0\)/,
+          cites: [':FORWARD DROP', '10.244.0.0/16 dev flannel0'],
+        },
+      ],
+    },
+    'what comes by flannel-wg': {
+      nodes: {
+        a: podNode(
+          (t) =>
+            t
+              .replace(/^.*FLANNEL-FWD.*\n/gm, '')
+              .replace('[0:0]\nCOMMIT', '[0:0]\n-A FORWARD -i cni0 ! -o cni0 -j ACCEPT\nCOMMIT'),
+          {
+            'host/ip/route4.txt':
+              'unicast default via 192.168.50.100 dev eth0 proto boot scope global \nunicast 10.244.1.0/24 dev cni0 proto kernel scope link src 10.244.1.1 \nunicast 10.244.2.0/24 dev flannel-wg proto boot scope link \nlocal 127.0.0.0/8 dev lo table local proto kernel scope host src 127.0.0.1 \n',
+          },
+        ),
+      },
+      expect: [
+        { message: /10\.244\.2\.10 -> 10\.244\.1\.10 tcp, in flannel-wg/, cites: [':FORWARD DROP', 'dev flannel-wg'] },
+      ],
+    },
+    'policy DROP and nobody accepts pods without a bridge (Calico)': {
+      nodes: { a: routedNode(flushed('DROP')) },
+      expect: [
+        {
+          severity: 'high',
+          confidence: 'proven',
+          message: /10\.244\.7\.5 -> 198\.41\.0\.4 tcp, in cali12d4a061371, out eth0/,
+          cites: [':FORWARD DROP', '5: cali12d4a061371'],
+        },
+      ],
+    },
     'policy DROP and nobody accepts pods (flannel 609, S01b)': {
       nodes: { a: podNode(noAccepts) },
       expect: [
@@ -244,6 +311,7 @@ COMMIT
     },
   },
   passes: {
+    'pods without a bridge, policy ACCEPT': { nodes: { a: routedNode(flushed('ACCEPT')) } },
     'which way it leaves is not known, and any is let through': {
       nodes: { a: dockerNode(DOCKER_SAVE, [DOCKER0], { 'host/ip/rule4.txt': { status: 'absent' } }) },
     },
@@ -333,6 +401,18 @@ COMMIT
     },
   },
   notApplicable: {
+    'a namespace of somebody’s own at the end of a veth': {
+      nodes: {
+        a: {
+          files: Object.fromEntries(
+            Object.entries(routedNode(flushed('DROP')).files).map(([path, text]) => [
+              path,
+              (text as string).replaceAll('cali12d4a061371', 'veth-fw'),
+            ]),
+          ),
+        },
+      },
+    },
     'a docker network without containers': {
       nodes: {
         a: dockerNode(DOCKER_SAVE.replace(/^.*docker0.*\n/gm, ''), [{ ...DOCKER0, empty: true }]),
@@ -340,6 +420,19 @@ COMMIT
     },
   },
   unknown: {
+    'flannel’s lease was not collected: which addresses other nodes’ pods have is not known': {
+      nodes: { a: podNodeWithout('files/run/flannel/subnet.env') },
+      because: /what pods of other nodes send \(by flannel\.1\): flannel’s subnet\.env not collected/,
+    },
+    'a part of the routes that somebody sent (ip route show dev cni0)': {
+      nodes: {
+        a: {
+          files: { ...podNode().files, 'host/ip/route4.txt': '' },
+          info: { format: 'loose-files' },
+        },
+      },
+      because: /the node’s routes were not collected whole/,
+    },
     'iptables-save -t nat: the other table was not read': {
       nodes: {
         a: dockerNode(
@@ -418,4 +511,14 @@ COMMIT
       because: /not collected whole/,
     },
   },
+});
+
+it('opens no port of containers that only send', () => {
+  const step = (node: ReturnType<typeof podNode>) => judge([rule], { a: node }).findings[0]?.remediation?.[0];
+  const docker = step(dockerNode(flushed('DROP')));
+  expect(docker?.run).toBe(
+    'iptables -I FORWARD -d 172.17.0.0/16 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; iptables -I FORWARD -s 172.17.0.0/16 -j ACCEPT',
+  );
+  expect(docker?.undo).toMatch(/-D FORWARD -d 172\.17\.0\.0\/16 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT;/);
+  expect(step(podNode(noAccepts))?.run).toMatch(/-I FORWARD -d 10\.244\.0\.0\/16 -j ACCEPT/);
 });

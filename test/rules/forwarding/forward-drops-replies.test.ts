@@ -6,10 +6,12 @@ import {
   DOCKER0,
   dockerNode,
   firewalld,
+  flushed,
   legacyUnknown,
   podNode,
   podNodeWithout,
   policyRouted,
+  routedNode,
 } from './nodes.ts';
 
 const noAccepts = (t: string) => t.replace(/^.*FLANNEL-FWD.*\n/gm, '');
@@ -24,6 +26,17 @@ const DOCKER28 = '[0:0] -A PREROUTING -d 172.17.0.10/32 ! -i docker0 -j DROP';
 
 testRule(rule, {
   finds: {
+    'answers to a pod without a bridge (Calico)': {
+      nodes: {
+        a: routedNode(flushed('DROP').replace('COMMIT', '-A FORWARD -i cali+ -j ACCEPT\nCOMMIT')),
+      },
+      expect: [
+        {
+          message: /198\.41\.0\.4 -> 10\.244\.7\.5 tcp, in eth0, out cali12d4a061371\) are dropped/,
+          cites: [':FORWARD DROP', '-A FORWARD -i cali+ -j ACCEPT', '5: cali12d4a061371'],
+        },
+      ],
+    },
     'docker’s pair is half: the answer dies on the policy (S02)': {
       nodes: { a: dockerNode(noReplies) },
       expect: [
@@ -162,6 +175,10 @@ testRule(rule, {
     },
   },
   unknown: {
+    'flannel’s lease was not collected: which addresses other nodes’ pods have is not known': {
+      nodes: { a: podNodeWithout('files/run/flannel/subnet.env') },
+      because: /what pods of other nodes send \(by flannel\.1\): flannel’s subnet\.env not collected/,
+    },
     'which way it leaves is not known, and not any is let through': {
       nodes: {
         a: dockerNode(DOCKER_SAVE.replace('-A FORWARD -o docker0 -m', '-A FORWARD -i eth0 -o docker0 -m'), [DOCKER0], {

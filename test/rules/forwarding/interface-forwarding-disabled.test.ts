@@ -1,9 +1,57 @@
 import { rule } from '../../../rules/forwarding/interface-forwarding-disabled.ts';
 import { overlayNode } from '../../support/overlay-node.ts';
 import { testRule } from '../../support/rule-table.ts';
+import { SIX_ONLY } from './nodes.ts';
 
 testRule(rule, {
   finds: {
+    'flannel0 of the backend udp off': {
+      nodes: {
+        a: overlayNode({
+          n: 1,
+          peers: [],
+          files: {
+            'host/ip/route4.txt': 'unicast 10.244.0.0/16 dev flannel0 proto kernel scope link src 10.244.1.0 \n',
+            'host/sys/sysctl.txt': [
+              'ip_forward:1',
+              'conf/cni0/forwarding:1',
+              'conf/flannel.1/forwarding:1',
+              'conf/flannel0/forwarding:0',
+            ]
+              .map((l) => `net/ipv4/${l}\n`)
+              .join(''),
+          },
+        }),
+      },
+      expect: [
+        {
+          key: 'flannel0',
+          message: /off on flannel0 \(overlay device\)/,
+          cites: ['flannel0/forwarding:0', 'dev flannel0'],
+        },
+      ],
+    },
+    'tunl0 of Calico off': {
+      nodes: {
+        a: overlayNode({
+          n: 1,
+          peers: [],
+          files: {
+            'host/ip/route4.txt':
+              'unicast 10.244.2.64/26 via 192.168.50.12 dev tunl0 proto bird scope global onlink \n',
+            'host/sys/sysctl.txt': [
+              'ip_forward:1',
+              'conf/cni0/forwarding:1',
+              'conf/flannel.1/forwarding:1',
+              'conf/tunl0/forwarding:0',
+            ]
+              .map((l) => `net/ipv4/${l}\n`)
+              .join(''),
+          },
+        }),
+      },
+      expect: [{ key: 'tunl0', cites: ['tunl0/forwarding:0', 'dev tunl0'] }],
+    },
     'flannel.1 off while ip_forward is 1': {
       nodes: { b: overlayNode({ n: 2, peers: [1], flannelForwarding: '0' }) },
       expect: [
@@ -37,7 +85,10 @@ testRule(rule, {
       },
     },
   },
-  notApplicable: { 'ip_forward 0 is another rule': { nodes: { a: overlayNode({ n: 1, peers: [2], forward: '0' }) } } },
+  notApplicable: {
+    'ip_forward 0 is another rule': { nodes: { a: overlayNode({ n: 1, peers: [2], forward: '0' }) } },
+    'a bridge with ports and IPv6 alone': { nodes: { a: SIX_ONLY } },
+  },
   unknown: {
     'docker0 in busybox’s form, which prints no masters: containers may be attached': {
       nodes: {

@@ -1,6 +1,10 @@
+import { expect, it } from 'vitest';
+import { rule as perInterface } from '../../../rules/forwarding/interface-forwarding-disabled.ts';
 import { rule } from '../../../rules/forwarding/ip-forward-disabled.ts';
+import { judgeNode } from '../../../src/engine/index.ts';
 import { overlayNode } from '../../support/overlay-node.ts';
-import { testRule } from '../../support/rule-table.ts';
+import { nodeEvidence, testRule } from '../../support/rule-table.ts';
+import { SIX_ONLY } from './nodes.ts';
 
 const off = overlayNode({ n: 1, peers: [2], forward: '0' });
 
@@ -86,6 +90,7 @@ testRule(rule, {
     },
   },
   notApplicable: {
+    'a bridge with ports and IPv6 alone': { nodes: { a: SIX_ONLY } },
     'a program of Cilium does not ask whether the kernel forwards': { nodes: { a: routed('lxc', NONE) } },
     'a bridge without an address is no router (Proxmox’s firewall bridges)': {
       nodes: {
@@ -152,4 +157,10 @@ testRule(rule, {
       because: /inside a container/,
     },
   },
+});
+
+it('a bridge with IPv6 alone is not called one without a port', () => {
+  const { answers } = judgeNode(nodeEvidence('a', SIX_ONLY), [rule, perInterface]);
+  for (const { id } of [rule, perInterface])
+    expect(JSON.stringify(answers[id])).toContain('no container bridge with a port and an IPv4 address');
 });
