@@ -7,6 +7,11 @@ const ALWAYS: { readonly [K in FactKind]?: (value: FactTypes[K]) => boolean } = 
   addresses: hasLo,
   links: hasLo,
   linksJson: hasLo,
+  // of lo's own address, and the rule for the local table
+  routes4: ({ routes }) => routes.length > 0,
+  rules4: ({ rules }) => rules.length > 0,
+  // each device has entries of its own for the groups that it listens to
+  fdb: ({ entries }) => entries.length > 0,
   // in `sysctl -a` and in what the collector reads
   sysctl: ({ values }) => values.some((v) => v.key.startsWith('net/core/')),
   dockerNetworks: ({ networks }) => networks.some((n) => n.driver === 'null'),
