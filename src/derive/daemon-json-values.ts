@@ -112,5 +112,7 @@ function notRegistry(written: string): string | null {
   const host = written.replace(/^https?:\/\//i, '');
   if (host.includes('://')) return 'has another scheme';
   const port = /^[^:[\]]*:([^:]+)$/.exec(host)?.[1];
-  return port === undefined || (/^\d+$/.test(port) && Number(port) <= 65535) ? null : `has no port behind its colon`;
+  return port === undefined || (/^\d+$/.test(port) && Number(port) <= 65535)
+    ? null
+    : `has no port number behind its colon`;
 }

@@ -48,3 +48,12 @@ it('whose addresses were not read may be the one that is asked for', async () =>
   );
   expect([answer.verdict, answer.because]).toEqual(['unknown', expect.stringContaining('the devices are not known')]);
 });
+
+// by hand on Linux 6.18: connect(2) to a broadcast address fails with EACCES for UDP, with ENETUNREACH for TCP
+it.each([
+  ['udp', 'permission denied'],
+  ['tcp', 'network unreachable'],
+] as const)('a broadcast over %s: %s', (proto, error) => {
+  const answer = trace(clusterOf([nodeOf(QUIET)]), { from: 'node-a', to: '10.244.1.255', port: 80, proto });
+  expect(answer.because).toBe(`the route to 10.244.1.255 is broadcast: the sender gets "${error}"`);
+});
