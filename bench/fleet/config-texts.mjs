@@ -104,6 +104,8 @@ const KUBELET = [
   '--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf',
   '--kubeconfig=/etc/kubernetes/kubelet.conf',
   '--config=/var/lib/kubelet/config.yaml',
+  // 1.26 or before: older than kubelets that ask the runtime for its driver
+  '--container-runtime=remote',
   '--container-runtime-endpoint=unix:///run/cri-dockerd.sock',
   '--pod-infra-container-image=registry.k8s.io/pause:3.9',
 ];
@@ -118,7 +120,7 @@ export function kubeTexts({ cluster, index, name, pods, devices }) {
     'systemd/kubelet.txt': `# /lib/systemd/system/kubelet.service\n[Unit]\nDescription=kubelet: The Kubernetes Node Agent\n\n[Service]\nExecStart=/usr/bin/kubelet\nRestart=always\n\n# /etc/systemd/system/kubelet.service.d/10-kubeadm.conf\n[Service]\nEnvironment="KUBELET_KUBECONFIG_ARGS=--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf --kubeconfig=/etc/kubernetes/kubelet.conf"\nEnvironment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml"\nEnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env\nEnvironmentFile=-/etc/default/kubelet\nExecStart=\nExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS\n`,
     'files/var/lib/kubelet/config.yaml': `apiVersion: kubelet.config.k8s.io/v1beta1\nauthentication:\n  anonymous:\n    enabled: false\n  webhook:\n    enabled: true\ncgroupDriver: systemd\nclusterDNS:\n- 10.96.0.10\nclusterDomain: cluster.local\nkind: KubeletConfiguration\nmaxPods: 200\nrotateCertificates: true\nstaticPodPath: /etc/kubernetes/manifests\n`,
     'files/var/lib/kubelet/kubeadm-flags.env':
-      'KUBELET_KUBEADM_ARGS="--container-runtime-endpoint=unix:///run/cri-dockerd.sock --pod-infra-container-image=registry.k8s.io/pause:3.9"\n',
+      'KUBELET_KUBEADM_ARGS="--container-runtime=remote --container-runtime-endpoint=unix:///run/cri-dockerd.sock --pod-infra-container-image=registry.k8s.io/pause:3.9"\n',
     'files/var/lib/kube-proxy/config.conf': `apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nclusterCIDR: ${cluster.network}\nmode: iptables\n`,
     'files/run/flannel/subnet.env': `FLANNEL_NETWORK=${cluster.network}\nFLANNEL_SUBNET=${cluster.subnet(index)}.1/24\nFLANNEL_MTU=${devices[3].mtu}\nFLANNEL_IPMASQ=true\n`,
     'flannel/net-conf.json': `{\n  "Network": "${cluster.network}",\n  "EnableNFTables": false,\n  "Backend": {\n    "Type": "vxlan"${devices[3].port === 8472 ? '' : `,\n    "Port": ${devices[3].port}`}\n  }\n}\n`,

@@ -1,6 +1,6 @@
 import { isNonEmpty } from '../../src/core/span.ts';
 import type { Fault } from '../../src/derive/daemon-json.ts';
-import { daemonJsonFaults, dockerMajor } from '../../src/derive/daemon-json.ts';
+import { daemonJsonFaults, dockerMajor, openVariables } from '../../src/derive/daemon-json.ts';
 import type { Cite, Undecided } from '../../src/rule/index.ts';
 import {
   absent,
@@ -37,7 +37,7 @@ export const rule = defineNodeRule({
   references: [REF.dockerd, REF.dockerTroubleshoot],
   needs: [],
   needsAny: ['daemonJson'],
-  wants: ['daemonJson', 'dockerVersion', 'dockerInfo', 'dockerdArgs', 'dockerUnit'],
+  wants: ['daemonJson', 'dockerVersion', 'dockerInfo', 'dockerdArgs', 'dockerUnit', 'dockerDefault'],
   evaluate({ node, wants, source }) {
     const { daemonJson, dockerdArgs, dockerUnit } = wants;
     if (daemonJson.missing) return notApplicable(`no daemon.json (${daemonJson.because})`);
@@ -59,6 +59,13 @@ export const rule = defineNodeRule({
         evidence: ['docker.unit', 'docker.cmdline'],
       });
     }
+    const variables = openVariables(source);
+    if (variables !== null)
+      gaps.push({
+        nodes: [node.id],
+        because: `what ${variables} of docker’s unit stands for was not collected: settings given twice were not all checked`,
+        evidence: ['docker.cmdline', 'docker.sysconfig', 'docker.default'],
+      });
     const list = faults.map((fault) => {
       const cites: Cite[] = fault.at.map(({ fact, span }) => cite(fact, span));
       const [first, ...rest] = cites;

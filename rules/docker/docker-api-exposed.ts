@@ -1,6 +1,13 @@
 import { isNonEmpty } from '../../src/core/span.ts';
 import { DOCKER_DAEMON_KINDS, rootless } from '../../src/derive/docker-daemon.ts';
-import { configuredHosts, keptPorts, otherPorts, tlsVerify } from '../../src/derive/docker-hosts.ts';
+import {
+  activatedHosts,
+  configuredHosts,
+  keptPorts,
+  otherPorts,
+  tcpHost,
+  tlsVerify,
+} from '../../src/derive/docker-hosts.ts';
 import { type OpenSocket, type SocketAnswer, type SocketHolder, socketAnswer } from '../../src/derive/docker-socket.ts';
 import { foreignMount, shutSocket, withoutHostPath, withoutMount } from '../../src/derive/docker-socket-remedy.ts';
 import { OUTSIDE } from '../../src/derive/pods.ts';
@@ -72,11 +79,14 @@ function onTcp({ node, wants, source }: View): NodeVerdict {
   const other = otherPorts(source);
   const asked = new Set(configuredHosts(source).map(({ value }) => tcpHost(value)?.port));
   const kept = keptPorts(source);
+  const activated = new Set(activatedHosts(source).map(({ value }) => tcpHost(value)?.port));
   const open: Undecided[] = [];
   const published: Cite[] = [];
   if (!sockets.missing) {
     for (const l of sockets.value.listeners) {
-      if (l.proto !== 'tcp' || !l.processes.some((p) => DAEMON.test(p.name))) continue;
+      if (l.proto !== 'tcp') continue;
+      const held = asked.has(l.port) && activated.has(l.port) && l.processes.some((p) => p.name === 'systemd');
+      if (!held && !l.processes.some((p) => DAEMON.test(p.name))) continue;
       if (swarmPort(l.port) || other.has(l.port)) continue;
       seen.add(l.port);
       if (!asked.has(l.port) && kept?.has(l.port) === true) {
@@ -182,11 +192,6 @@ const DAEMON = /^docker(d|d?-current|d?-latest)?$/;
 
 /** 2377 (swarm management) and 7946 (gossip) belong to dockerd too, with their own mutual TLS. */
 const swarmPort = (port: number) => port === 2377 || port === 7946;
-
-function tcpHost(value: string): { address: string; port: number } | null {
-  const match = /^tcp:\/\/(\[[^\]]*\]|[^:/]*)(?::(\d+))?/.exec(value);
-  return match === null ? null : { address: match[1] || '0.0.0.0', port: Number(match[2] ?? 2375) };
-}
 
 /** Nothing passes beside an open question: a bundle without the socket's evidence leaves the rule unknown, and the question says what was in order. */
 function together(view: View, tcp: NodeVerdict, socket: SocketAnswer | null): NodeVerdict {

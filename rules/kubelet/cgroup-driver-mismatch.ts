@@ -1,4 +1,10 @@
-import { isOldKubelet, kubeletDriver, mayFollowRuntime, runtimeDriver } from '../../src/derive/cgroup.ts';
+import {
+  behindCriDockerd,
+  isOldKubelet,
+  kubeletDriver,
+  mayFollowRuntime,
+  runtimeDriver,
+} from '../../src/derive/cgroup.ts';
 import { BOTH_SYSTEMD, driverRemedy } from '../../src/derive/cgroup-remedy.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -25,6 +31,7 @@ export const rule = defineNodeRule({
     'daemonJson',
     'dockerdArgs',
     'containerdConfig',
+    'containerdArgs',
     'criInfo',
     'k3sArgs',
   ],
@@ -40,26 +47,22 @@ export const rule = defineNodeRule({
     }
     const kubelet = kubeletDriver(source);
     const runtime = runtimeDriver(source);
-    if (kubelet === null) {
-      return unknown(
-        node.id,
-        'the kubelet’s cgroup driver is not known: no --cgroup-driver flag and its config.yaml was not collected',
-        ['kubelet.config', 'kubelet.cmdline'],
-      );
-    }
-    if (runtime === null) {
-      return unknown(
-        node.id,
-        'the runtime’s cgroup driver is not known: no setting of the runtime that the kubelet uses was collected, or docker and containerd differ and nothing says which one it uses',
-        ['docker.info-json', 'cri.containerd-config', 'cri.info'],
-      );
-    }
+    if ('because' in kubelet) return unknown(node.id, kubelet.because, kubelet.evidence);
+    if ('because' in runtime) return unknown(node.id, runtime.because, runtime.evidence);
     const cites = [...kubelet.cites, ...runtime.cites] as const;
     const [first, ...rest] = cites.map((c) => ('fact' in c ? cite(c.fact, c.span) : c.absence));
     if (first === undefined)
       return unknown(node.id, 'no line states either driver', ['kubelet.config', 'docker.info-json']);
-    if (kubelet.driver === runtime.driver) return pass(first, ...rest);
-    const follows = runtime.name === 'docker' ? null : mayFollowRuntime(source);
+    if (kubelet.driver === runtime.driver) {
+      if (wants.kubeletArgs.missing && !wants.kubeletArgs.lookedFor && wants.kubeadmFlags.missing)
+        return unknown(
+          node.id,
+          `both sides are set to ${kubelet.driver} in their files, but the kubelet’s command line, which wins over its file, was not collected`,
+          ['kubelet.cmdline'],
+        );
+      return pass(first, ...rest);
+    }
+    const follows = mayFollowRuntime(source, runtime);
     if (follows !== null) {
       return unknown(
         node.id,
@@ -67,7 +70,7 @@ export const rule = defineNodeRule({
         ['k8s.node'],
       );
     }
-    const dockershim = runtime.name === 'docker';
+    const dockershim = runtime.name === 'docker' && !behindCriDockerd(source);
     const remedy = driverRemedy(source, kubelet, runtime);
     return findings([
       {

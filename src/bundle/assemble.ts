@@ -1,5 +1,6 @@
 import { type EvidenceRecord, evidenceAt } from '../core/evidence.ts';
 import { checkMembers } from './check.ts';
+import { sha256 } from './hash.ts';
 import type { BundleJson } from './json.ts';
 import type { PlacedFile, RawFile } from './layout.ts';
 import { placeFiles } from './layout.ts';
@@ -219,7 +220,9 @@ function bundleValue(container: Container, format: BundleFormat, parts: Parts, p
   return {
     source: container.source,
     format,
-    sha256: container.sha256,
+    // two nodes may have the very same files, as one daemon.json that was rolled out: a folder of them is told apart by its name
+    sha256:
+      format === 'loose-files' && container.folder ? sha256(`${container.sha256}  ${nodeName}\n`) : container.sha256,
     size: container.size,
     identity: {
       bundleId: said?.id ?? parts.manifest.head?.id ?? null,

@@ -1,5 +1,5 @@
 import { shellWord } from '../core/shell.ts';
-import type { DriverChoice } from './cgroup.ts';
+import type { DriverChoice } from './cgroup-driver.ts';
 import { setInDaemonJson } from './daemon-json-edit.ts';
 import type { Source } from './devices.ts';
 import { elements, flag } from './settings.ts';
@@ -56,8 +56,8 @@ function dockerRemedy(source: Source<Kinds>): Step | null {
 }
 
 function containerdRemedy({ cites: [place] }: DriverChoice): Step | null {
-  // where the file says nothing, what its runtime needs besides is not known
-  if (place === undefined || !('fact' in place)) return null;
+  // where the file says nothing, what its runtime needs besides is not known; of a merged configuration the file is not
+  if (place === undefined || !('fact' in place) || place.fact.kind !== 'containerdConfig') return null;
   const file = place.fact.path.replace(/^files/, '');
   return {
     step: `Put containerd on systemd, as the kubelet is (line ${place.span.line} of ${file}). ${DRAIN}`,
@@ -71,6 +71,8 @@ function containerdRemedy({ cites: [place] }: DriverChoice): Step | null {
 function kubeletRemedy(source: Source<Kinds>, { cites: [place] }: DriverChoice): Step | null {
   if (place === undefined) return null;
   const args = source.get('kubeletArgs');
+  // without --config a file would not be read
+  if (!('fact' in place) && place.absence.evidence !== 'kubelet.config') return null;
   const config = shellWord(
     (args.missing ? undefined : flag(args.value, 'config')?.value) ?? '/var/lib/kubelet/config.yaml',
   );

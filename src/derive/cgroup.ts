@@ -1,50 +1,28 @@
-import type { Span } from '../core/span.ts';
-import type { Fact, FactKind } from '../facts/index.ts';
+import type { ProcessArgs } from '../facts/index.ts';
+import { type ContainerdKinds, containerdDriver, OWN_CONTAINERD } from './cgroup-containerd.ts';
+import { type Driver, type DriverAnswer, type DriverChoice, silence } from './cgroup-driver.ts';
 import type { Source } from './devices.ts';
 import { elements, flag, setting, variable } from './settings.ts';
-
-export type Driver = 'systemd' | 'cgroupfs';
-
-/** A line that states something, or the file that was read whole and does not. */
-export type Statement =
-  | { readonly fact: Fact<FactKind>; readonly span: Span }
-  | {
-      readonly absence: {
-        readonly kind: 'absent';
-        readonly node: string;
-        readonly evidence: string;
-        readonly path: string;
-        readonly absent: string;
-      };
-    };
-
-export interface DriverChoice {
-  readonly driver: Driver;
-  readonly name: string;
-  readonly cites: readonly Statement[];
-  /** False when the driver is a program's default rather than something written. */
-  readonly sure: boolean;
-}
 
 type KubeletKinds = 'kubeletArgs' | 'kubeletConfig' | 'kubeadmFlags' | 'k3sArgs';
 type RuntimeKinds =
   | 'dockerInfo'
   | 'daemonJson'
   | 'dockerdArgs'
-  | 'containerdConfig'
-  | 'criInfo'
+  | ContainerdKinds
   | 'kubeletArgs'
   | 'kubeadmFlags'
   | 'kubeletConfig';
 
 const isDriver = (text: unknown): text is Driver => text === 'systemd' || text === 'cgroupfs';
 
-function absence(fact: Fact<FactKind>, what: string): Statement {
-  return { absence: { kind: 'absent', node: fact.node, evidence: fact.evidence, path: fact.path, absent: what } };
-}
+const KUBELET_UNKNOWN = {
+  because: 'the kubelet’s cgroup driver is not known: no --cgroup-driver flag and its config.yaml was not collected',
+  evidence: ['kubelet.config', 'kubelet.cmdline'],
+};
 
 /** The kubelet's driver: flag, else config file, else its built-in default (cgroupfs) when the config was read whole. */
-export function kubeletDriver(source: Source<KubeletKinds>): DriverChoice | null {
+export function kubeletDriver(source: Source<KubeletKinds>): DriverAnswer {
   const args = source.get('kubeletArgs');
   const flagged = args.missing ? undefined : flag(args.value, 'cgroup-driver');
   if (!args.missing && flagged !== undefined && isDriver(flagged.value)) {
@@ -58,64 +36,72 @@ export function kubeletDriver(source: Source<KubeletKinds>): DriverChoice | null
     if (line !== undefined && isDriver(value))
       return { driver: value, name: 'kubelet', cites: [{ fact: kubeadm, span: line }], sure: true };
   }
+  const dropIns = args.missing ? undefined : flag(args.value, 'config-dir')?.value;
+  if (dropIns !== undefined)
+    return {
+      because: `the kubelet’s cgroup driver is not known: files in ${dropIns} (--config-dir) win over its config.yaml and were not collected`,
+      evidence: ['k8s.node'],
+    };
   const config = source.get('kubeletConfig');
-  if (config.missing) return null;
+  if (!args.missing && isPlainKubelet(args.value) && flag(args.value, 'config') === undefined) {
+    if (!config.missing || !args.closed)
+      return {
+        because:
+          'the kubelet’s cgroup driver is not known: it runs without --config, so that it reads no config.yaml, and without --cgroup-driver; or its command line was cut',
+        evidence: ['kubelet.cmdline'],
+      };
+    if (config.lookedFor)
+      return {
+        driver: 'cgroupfs',
+        name: 'kubelet',
+        cites: [silence(args, '--cgroup-driver and --config (the kubelet’s default is cgroupfs)')],
+        sure: false,
+      };
+  }
+  if (config.missing) return KUBELET_UNKNOWN;
   const configured = setting(config.value, 'cgroupDriver');
   if (configured !== undefined && isDriver(configured.value)) {
     return { driver: configured.value, name: 'kubelet', cites: [{ fact: config, span: configured }], sure: true };
   }
-  if (configured !== undefined || !config.closed) return null;
+  if (configured !== undefined || !config.closed) return KUBELET_UNKNOWN;
   return {
     driver: 'cgroupfs',
     name: 'kubelet',
-    cites: [absence(config, 'cgroupDriver (the kubelet’s default is cgroupfs)')],
+    cites: [silence(config, 'cgroupDriver (the kubelet’s default is cgroupfs)')],
     sure: false,
   };
 }
+
+/** Not one inside another program (kubelite of microk8s), which has its flags in a file. */
+const isPlainKubelet = (args: ProcessArgs) =>
+  args.processes.some((p) => /(^|\/)(kubelet|hyperkube)$/.test(p.argv[0]?.text ?? ''));
+
+const RUNTIME_UNKNOWN = {
+  because:
+    'the runtime’s cgroup driver is not known: no setting of the runtime that the kubelet uses was collected, or docker and containerd differ and nothing says which one it uses',
+  evidence: ['docker.info-json', 'cri.containerd-config', 'cri.info'],
+};
 
 /**
  * The driver of the runtime that the kubelet talks to. Its endpoint names the runtime; where none is named, both docker (dockershim) and
  * containerd may be meant, and only an answer that both give is one.
  */
-export function runtimeDriver(source: Source<RuntimeKinds>): DriverChoice | null {
+export function runtimeDriver(source: Source<RuntimeKinds>): DriverAnswer {
   const endpoint = runtimeEndpoint(source);
-  if (endpoint !== null && /docker/.test(endpoint)) return dockerDriver(source);
-  if (endpoint !== null) return OWN_CONTAINERD.test(endpoint) ? containerdDriver(source) : null;
+  if (endpoint !== null && /docker/.test(endpoint)) return dockerDriver(source) ?? RUNTIME_UNKNOWN;
+  if (endpoint !== null) return containerdDriver(source, endpoint) ?? RUNTIME_UNKNOWN;
   const docker = dockerDriver(source);
-  const containerd = containerdDriver(source);
+  const containerd = containerdDriver(source, OWN_CONTAINERD);
+  if (containerd !== null && 'because' in containerd) return containerd;
   const only = docker === null || containerd === null ? (docker ?? containerd) : null;
   // that this is the one which the kubelet talks to is assumed
   if (only !== null) return { ...only, sure: false };
-  return docker?.driver === containerd?.driver ? docker : null;
+  return docker !== null && docker.driver === containerd?.driver ? docker : RUNTIME_UNKNOWN;
 }
 
-/** The containerd that reads /etc/containerd/config.toml: those of k3s, k0s and microk8s have files of their own. */
-const OWN_CONTAINERD = /^(unix:\/\/)?(\/var)?\/run\/containerd\/containerd\.sock$/;
-
-/** runc's options of the runtime that pods get by default; null where containerd's file does not decide (its CRI is off, it imports others). */
-function containerdDriver(source: Source<'containerdConfig'>): DriverChoice | null {
-  const containerd = source.get('containerdConfig');
-  if (containerd.missing) return null;
-  const all = containerd.value.settings;
-  if (all.some((s) => /^disabled_plugins(\.|$)/.test(s.path) && /(^|\.)cri$/.test(String(s.value)))) return null;
-  const byDefault = all.find((s) => s.path.endsWith('.default_runtime_name'))?.value;
-  const runtime = typeof byDefault === 'string' && byDefault !== '' ? byDefault : 'runc';
-  const setting = all.find((s) => s.path.endsWith(`.runtimes.${runtime}.options.SystemdCgroup`));
-  if (setting !== undefined && typeof setting.value === 'boolean') {
-    return {
-      driver: setting.value ? 'systemd' : 'cgroupfs',
-      name: 'containerd',
-      cites: [{ fact: containerd, span: setting }],
-      sure: true,
-    };
-  }
-  if (!containerd.closed || all.some((s) => /^imports\.\d/.test(s.path))) return null;
-  return {
-    driver: 'cgroupfs',
-    name: 'containerd',
-    cites: [absence(containerd, 'SystemdCgroup (unset means cgroupfs)')],
-    sure: false,
-  };
+/** Docker behind cri-dockerd, not behind the dockershim that kubelets had in them until 1.23. */
+export function behindCriDockerd(source: Source<'kubeletArgs' | 'kubeadmFlags' | 'kubeletConfig'>): boolean {
+  return /cri-?docker/.test(runtimeEndpoint(source) ?? '');
 }
 
 function dockerDriver(source: Source<RuntimeKinds>): DriverChoice | null {
@@ -178,12 +164,20 @@ export function isOldKubelet(source: Source<'kubeletArgs'>): boolean {
   return !args.missing && flag(args.value, ...REMOVED_FLAGS) !== undefined;
 }
 
+const FOLLOWS =
+  'kubelet 1.31 and later follows it, an older one does not, and the kubelet’s version is not in the bundle';
+
 /**
  * Why the kubelet may take the driver from the runtime in spite of its own setting (RuntimeConfig of the CRI: kubelet 1.31, or 1.28 with
- * the gate, and containerd 2 or CRI-O 1.28), else null. A bundle does not say the kubelet's version.
+ * the gate, and containerd 2, CRI-O 1.28 or cri-dockerd), else null. A bundle does not say the kubelet's version.
  */
-export function mayFollowRuntime(source: Source<'criInfo' | 'kubeletArgs' | 'containerdConfig'>): string | null {
+export function mayFollowRuntime(
+  source: Source<'criInfo' | 'kubeletArgs' | 'containerdConfig' | 'kubeadmFlags' | 'kubeletConfig'>,
+  runtime: DriverChoice,
+): string | null {
   if (isOldKubelet(source)) return null;
+  if (runtime.name === 'docker')
+    return behindCriDockerd(source) ? `cri-dockerd reports docker’s driver over the CRI: ${FOLLOWS}` : null;
   const info = source.get('criInfo');
   const told =
     !info.missing &&
@@ -194,5 +188,5 @@ export function mayFollowRuntime(source: Source<'criInfo' | 'kubeletArgs' | 'con
   const how = told
     ? 'the runtime reports its driver over the CRI'
     : 'this is containerd 2, which reports its driver over the CRI';
-  return `${how}: kubelet 1.31 and later follows it, an older one does not, and the kubelet’s version is not in the bundle`;
+  return `${how}: ${FOLLOWS}`;
 }

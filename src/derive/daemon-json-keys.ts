@@ -9,7 +9,7 @@ const list = (type: Type, names: string): [string, Type][] => names.split(/\s+/)
 export const KNOWN_KEYS: ReadonlyMap<string, Type> = new Map<string, Type>([
   ...list(
     'string',
-    `api-cors-header bip bip6 bridge cgroup-parent containerd containerd-namespace containerd-plugin-namespace
+    `api-cors-header bip bip6 bridge cgroup-parent containerd containerd-namespace
     cluster-store cluster-advertise config-file cpu-rt-period-str data-root default-cgroupns-mode default-gateway
     default-gateway-v6 default-ipc-mode default-runtime default-shm-size exec-root firewall-backend fixed-cidr fixed-cidr-v6 graph group
     http-proxy https-proxy no-proxy host-gateway-ip init-path ip log-driver log-format log-level metrics-addr oom-score mtu-str
@@ -38,8 +38,15 @@ export const KNOWN_KEYS: ReadonlyMap<string, Type> = new Map<string, Type>([
   ['oom-score-adjust', 'number'],
 ]);
 
-/** Docker's major version that first took a key; keys older than 20 are left out. */
+/** Docker's major version that first took a key; keys of 1.13 and most of those between it and 20 are left out. */
 export const SINCE: ReadonlyMap<string, number> = new Map([
+  ['data-root', 17],
+  ['default-address-pools', 18],
+  ['features', 18],
+  ['ip6tables', 20],
+  ['default-cgroupns-mode', 20],
+  ['host-gateway-ip', 20],
+  ['max-download-attempts', 20],
   ['http-proxy', 23],
   ['https-proxy', 23],
   ['no-proxy', 23],
@@ -53,6 +60,16 @@ export const SINCE: ReadonlyMap<string, number> = new Map([
   ['host-gateway-ips', 28],
   ['firewall-backend', 29],
   ['min-api-version', 29],
+]);
+
+/** Docker's major version that no longer takes a key (docs.docker.com/engine/deprecated/; the first of them was measured on 20.10). */
+export const REMOVED_KEYS: ReadonlyMap<string, number> = new Map([
+  ['disable-legacy-registry', 19],
+  ['graph', 23],
+  ['cluster-store', 23],
+  ['cluster-advertise', 23],
+  ['cluster-store-opts', 23],
+  ['oom-score-adjust', 26],
 ]);
 
 /** dockerd's flags whose key in the file has another name (mostly a plural): dockerd accepts and ignores them there. */
@@ -82,4 +99,27 @@ export const REMOVED_DRIVERS: ReadonlyMap<string, number> = new Map([
   ['aufs', 24],
   ['overlay', 24],
   ['devicemapper', 25],
+]);
+
+/** Storage drivers before snapshotters of containerd came (23), whose names are without end. */
+export const STORAGE_DRIVERS: ReadonlySet<string> = new Set(
+  'overlay2 overlay aufs btrfs devicemapper vfs zfs fuse-overlayfs'.split(' '),
+);
+
+/** What the options of a storage driver begin with; another driver refuses them. */
+export const STORAGE_OPTIONS: ReadonlyMap<string, string> = new Map([
+  ['overlay2', 'overlay2.'],
+  ['devicemapper', 'dm.'],
+  ['btrfs', 'btrfs.'],
+  ['zfs', 'zfs.'],
+]);
+
+const COMMON_LOG_OPTIONS =
+  'env env-regex labels labels-regex tag mode max-buffer-size cache-disabled cache-max-file cache-max-size cache-compress';
+
+/** Options of the log drivers that are part of dockerd and whose list is short: any other is refused. */
+export const LOG_OPTIONS: ReadonlyMap<string, ReadonlySet<string>> = new Map([
+  ['json-file', new Set(`${COMMON_LOG_OPTIONS} max-size max-file compress`.split(' '))],
+  ['journald', new Set(COMMON_LOG_OPTIONS.split(' '))],
+  ['local', new Set(`${COMMON_LOG_OPTIONS} max-size max-file compress`.split(' '))],
 ]);

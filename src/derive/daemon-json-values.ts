@@ -1,46 +1,51 @@
-import { parseIp, parsePrefix } from '../core/address.ts';
-import type { Span } from '../core/span.ts';
 import type { JsonSettings, Setting } from '../facts/index.ts';
-import type { Fault } from './daemon-json.ts';
-import { REMOVED_DRIVERS } from './daemon-json-keys.ts';
+import type { At, Fault } from './daemon-json.ts';
+import { KNOWN_KEYS, REMOVED_DRIVERS, STORAGE_DRIVERS, STORAGE_OPTIONS } from './daemon-json-keys.ts';
 import { elements, setting } from './settings.ts';
-
-type At = (...spans: Span[]) => Fault['at'];
 
 /** Values of the right type that dockerd refuses all the same; each was measured on dockerd 20.10.24. */
 export function daemonJsonValueFaults(value: JsonSettings, at: At, major: number | null): Fault[] {
   const faults: Fault[] = [];
   const refuse = (key: string, s: Setting, reason: string) => faults.push({ key, reason, at: at(s), sure: true });
-  const bip = setting(value, 'bip');
-  if (typeof bip?.value === 'string' && bip.value !== '') {
-    const prefix = bip.value.includes('/') ? parsePrefix(bip.value) : null;
-    const ip = parseIp(bip.value.split('/')[0] ?? '');
-    if (prefix === null || ip === null) refuse('bip', bip, `"bip" ${bip.value} is no address with a prefix length`);
-    else if (prefix.length < 31 && ip.value === prefix.base)
-      refuse('bip', bip, `"bip" ${bip.value} is a network's own address, not a host's`);
-  }
   for (const e of elements(value, 'exec-opts')) {
     if (typeof e.value === 'string' && /^native\.cgroupdriver=(?!systemd$|cgroupfs$)/.test(e.value))
       refuse('cgroupdriver', e, `${e.value} names no cgroup driver`);
   }
-  for (const s of [...elements(value, 'dns'), setting(value, 'ip')]) {
-    if (typeof s?.value === 'string' && s.value !== '' && parseIp(s.value) === null)
-      refuse(`address ${s.path}`, s, `"${s.path}" ${s.value} is no IP address`);
+  for (const e of elements(value, 'dns-search')) {
+    if (typeof e.value === 'string' && /[\s,;]/.test(e.value.trim()))
+      refuse(`dns ${e.path}`, e, `"${e.value}" of "dns-search" is no domain`);
   }
   for (const e of elements(value, 'labels')) {
     if (typeof e.value === 'string' && !/^[^=]+=/.test(e.value))
       refuse('label', e, `label "${e.value}" is not key=value`);
+    const twin = elements(value, 'labels').find((o) => o.value !== e.value && labelKey(o) === labelKey(e));
+    if (twin !== undefined && twin.path < e.path)
+      refuse('label', e, `label "${labelKey(e)}" stands twice with different values`);
   }
-  for (const name of ['max-concurrent-downloads', 'max-concurrent-uploads', 'max-download-attempts', 'mtu']) {
+  for (const s of value.settings) {
+    if (s.path.includes('.') || typeof s.value !== 'number' || KNOWN_KEYS.get(s.path) !== 'number') continue;
+    const least = s.path === 'max-download-attempts' ? 1 : NOT_NEGATIVE.has(s.path) ? 0 : null;
+    if (!Number.isInteger(s.value) || (least !== null && s.value < least)) {
+      const from = least === null ? '' : ` from ${least}`;
+      refuse(`number ${s.path}`, s, `"${s.path}" must be a whole number${from}, it is ${s.value}`);
+    }
+  }
+  for (const e of elements(value, 'registry-mirrors')) {
+    const why = typeof e.value === 'string' ? notMirror(e.value) : null;
+    if (why !== null) refuse('mirror', e, `registry mirror "${String(e.value)}" ${why}`);
+  }
+  for (const e of elements(value, 'insecure-registries')) {
+    const why = typeof e.value === 'string' ? notRegistry(e.value) : null;
+    if (why !== null) refuse('registry', e, `insecure registry "${String(e.value)}" ${why}`);
+  }
+  for (const [name, pattern] of PATTERNS) {
     const s = setting(value, name);
-    if (typeof s?.value === 'number' && (s.value < 0 || !Number.isInteger(s.value)))
-      refuse(`number ${name}`, s, `"${name}" must be a whole number from 0, it is ${s.value}`);
+    if (typeof s?.value === 'string' && s.value !== '' && !pattern.test(s.value))
+      refuse(`value ${name}`, s, `"${name}" must not be "${s.value}"`);
   }
-  for (const e of value.settings) {
-    const mirror = /^registry-mirrors\.\d+$/.test(e.path) ? String(e.value) : null;
-    if (mirror !== null && !/^https?:\/\//.test(mirror))
-      refuse('mirror', e, `registry mirror "${mirror}" is no http or https URL`);
-  }
+  const icc = setting(value, 'icc');
+  if (icc?.value === false && setting(value, 'iptables')?.value === false)
+    refuse('icc', icc, '"icc": false needs iptables, which "iptables": false forbids');
   const reserved = setting(value, 'runtimes.runc');
   if (reserved !== undefined) refuse('runtime runc', reserved, 'the runtime name "runc" is reserved');
   const runtime = setting(value, 'default-runtime');
@@ -60,10 +65,54 @@ export function daemonJsonValueFaults(value: JsonSettings, at: At, major: number
       driver,
       `Docker ${removed} removed the storage driver "${String(driver.value)}", this is ${major}`,
     );
+  const name = typeof driver?.value === 'string' ? driver.value : '';
+  if (
+    driver !== undefined &&
+    name !== '' &&
+    major !== null &&
+    major < 23 &&
+    !STORAGE_DRIVERS.has(name) &&
+    !/[/:]/.test(name)
+  )
+    refuse('storage-driver', driver, `"${name}" is no storage driver of Docker ${major}`);
+  for (const e of major !== null && major < 29 && STORAGE_DRIVERS.has(name) ? elements(value, 'storage-opts') : []) {
+    const owner = [...STORAGE_OPTIONS].find(([, start]) => `${e.value}`.startsWith(start))?.[0];
+    if (owner !== undefined && owner !== name)
+      refuse(`storage-opt ${e.path}`, e, `storage option "${String(e.value)}" is not one of ${name}`);
+  }
   return faults;
 }
 
 /** runc, containerd's shims (io.containerd...), or one of the file's own; names may come from the command line too, so only a bare name counts. */
 function knownRuntime(value: JsonSettings, name: string): boolean {
   return /^(runc|io\..*|)$/.test(name) || value.settings.some((s) => s.path.startsWith(`runtimes.${name}`));
+}
+
+const labelKey = (label: Setting) => `${label.value}`.split('=')[0];
+
+const NOT_NEGATIVE = new Set(['max-concurrent-downloads', 'max-concurrent-uploads', 'mtu']);
+
+const PATTERNS: readonly (readonly [name: string, pattern: RegExp])[] = [
+  ['log-level', /^(trace|debug|info|warn|warning|error|fatal|panic)$/i],
+  ['default-shm-size', /^\d+(\.\d+)? ?([kmgtp]i?b?|b)?$/i],
+  ['default-ipc-mode', /^(private|shareable)$/],
+  ['default-cgroupns-mode', /^(private|host)$/],
+];
+
+/** Why dockerd refuses a mirror, else null. */
+function notMirror(url: string): string | null {
+  const parts = /^https?:\/\/([^/?#]*)(\/[^?#]*)?([?#].*)?$/i.exec(url);
+  if (parts === null) return 'is no http or https URL';
+  if (parts[1]?.includes('@')) return 'has a user name';
+  return (parts[2] ?? '/') === '/' && parts[3] === undefined ? null : 'has more behind the host';
+}
+
+/** Why dockerd refuses an insecure registry, else null: it takes http:// off, and then wants a host, a port, or a network. */
+function notRegistry(written: string): string | null {
+  const host = written.replace(/^https?:\/\//i, '');
+  if (host.includes('://')) return 'has another scheme';
+  const port = /^[^:[\]]*:([^:]+)$/.exec(host)?.[1];
+  return port === undefined || (/^\d+$/.test(port) && Number(port) <= 65535)
+    ? null
+    : `has no port number behind its colon`;
 }

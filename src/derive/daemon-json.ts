@@ -1,9 +1,21 @@
 import type { Span } from '../core/span.ts';
 import type { Fact, FactKind, JsonSettings, Setting } from '../facts/index.ts';
-import { FLAG_NAMES, KNOWN_KEYS, NEWEST_KNOWN, SHORT_FLAGS, SINCE } from './daemon-json-keys.ts';
+import {
+  FLAG_NAMES,
+  KNOWN_KEYS,
+  LOG_OPTIONS,
+  NEWEST_KNOWN,
+  REMOVED_KEYS,
+  SHORT_FLAGS,
+  SINCE,
+} from './daemon-json-keys.ts';
+import { daemonJsonNetworkFaults } from './daemon-json-networks.ts';
+import { daemonJsonShapeFaults } from './daemon-json-shapes.ts';
 import { daemonJsonValueFaults } from './daemon-json-values.ts';
 import type { Source } from './devices.ts';
 import { flag, setting } from './settings.ts';
+
+export type At = (...spans: Span[]) => Fault['at'];
 
 export interface Fault {
   readonly key: string;
@@ -13,7 +25,7 @@ export interface Fault {
   readonly severity?: 'medium';
 }
 
-type Kinds = 'daemonJson' | 'dockerVersion' | 'dockerInfo' | 'dockerdArgs' | 'dockerUnit';
+type Kinds = 'daemonJson' | 'dockerVersion' | 'dockerInfo' | 'dockerdArgs' | 'dockerUnit' | 'dockerDefault';
 
 /** Docker engine's major version: what the server said of itself, else null. */
 export function dockerMajor(
@@ -52,15 +64,26 @@ export function daemonJsonFaults(source: Source<Kinds>, major: number | null): F
   for (const s of topLevel(value)) {
     const known = KNOWN_KEYS.get(s.path);
     const since = SINCE.get(s.path);
+    const removed = REMOVED_KEYS.get(s.path);
     if (known === undefined) {
       // dockerd takes the names of its flags for known and ignores them: no effect, but it starts
       if (FLAG_NAMES.has(s.path)) continue;
+      // of an object that is none of its settings it looks at the names inside, and takes what is one of its own
+      const inside = s.type === 'object' ? childrenOf(value, s.path) : null;
+      if (inside?.every((name) => KNOWN_KEYS.has(name) || FLAG_NAMES.has(name))) continue;
       faults.push({
         key: `unknown ${s.path}`,
         reason: `"${s.path}" is not a setting of dockerd`,
         at: at(s),
         sure: major !== null && major <= NEWEST_KNOWN,
         ...(major === null || major > NEWEST_KNOWN ? { severity: 'medium' } : {}),
+      });
+    } else if (removed !== undefined && major !== null && major >= removed) {
+      faults.push({
+        key: `removed ${s.path}`,
+        reason: `Docker ${removed} removed "${s.path}", this is ${major}`,
+        at: at(s),
+        sure: true,
       });
     } else if (since !== undefined && major !== null && major < since) {
       faults.push({
@@ -78,18 +101,15 @@ export function daemonJsonFaults(source: Source<Kinds>, major: number | null): F
       });
     }
   }
-  for (const s of value.settings) {
-    const wanted = /^log-opts\.[^.]+$/.test(s.path) ? 'string' : /^features\.[^.]+$/.test(s.path) ? 'boolean' : s.type;
-    if (s.type !== wanted && s.type !== 'null') {
-      faults.push({
-        key: `type ${s.path}`,
-        reason: `"${s.path}" must be a ${wanted}, it is ${s.type}`,
-        at: at(s),
-        sure: true,
-      });
-    }
-  }
-  faults.push(...doubled(source, file), ...daemonJsonValueFaults(value, at, major), ...swarm(source, value, at));
+  faults.push(
+    ...daemonJsonShapeFaults(value, at),
+    ...doubled(source, file),
+    ...daemonJsonValueFaults(value, at, major),
+    ...daemonJsonNetworkFaults(value, at, major),
+    ...logOptions(source, value, at, major),
+    ...withoutNetwork6(source, value, at, major),
+    ...swarm(source, value, at),
+  );
   return faults;
 }
 
@@ -97,38 +117,97 @@ const topLevel = (value: JsonSettings): readonly Setting[] => value.settings.fil
 
 /** dockerd refuses a setting that stands both in the file and on its command line. */
 function doubled(source: Source<Kinds>, file: Fact<'daemonJson'>): Fault[] {
-  const args = source.get('dockerdArgs');
-  const unit = source.get('dockerUnit');
   const faults: Fault[] = [];
   for (const s of topLevel(file.value)) {
     // measured on 20.10: of all settings that stand twice, dockerd lets only runtimes pass
     if (s.path === 'runtimes') continue;
-    const names = flagNames(s.path);
-    let other: { fact: Fact<FactKind>; span: Span } | undefined;
-    const start = unit.missing
-      ? undefined
-      : unit.value.entries.findLast((e) => e.section === 'Service' && e.key === 'ExecStart');
-    if (!unit.missing && start !== undefined) {
-      const word = names.find((n) =>
-        new RegExp(`(^|\\s)-{1,2}${n.replace(/[^\w-]/g, '')}([=\\s]|$)`).test(start.value),
-      );
-      if (word !== undefined) other = { fact: unit as Fact<FactKind>, span: start };
-    }
-    // what a variable of the unit stands for is seen on the running process only
-    if (other === undefined && !args.missing && (start === undefined || start.value.includes('$'))) {
-      const f = flag(args.value, ...names);
-      if (f !== undefined) other = { fact: args as Fact<FactKind>, span: f };
-    }
+    const other = onCommandLine(source, flagNames(s.path));
     if (other !== undefined) {
       faults.push({
         key: `doubled ${s.path}`,
         reason: `"${s.path}" is also given on dockerd's command line`,
         at: [{ fact: file as Fact<FactKind>, span: s }, other],
-        sure: true,
+        sure: other.fact.kind !== 'dockerDefault',
       });
     }
   }
   return faults;
+}
+
+type Place = Fault['at'][number];
+
+function startOf(source: Source<'dockerUnit'>) {
+  const unit = source.get('dockerUnit');
+  const start = unit.missing
+    ? undefined
+    : unit.value.entries.findLast((e) => e.section === 'Service' && e.key === 'ExecStart');
+  return unit.missing || start === undefined ? null : { fact: unit as Fact<FactKind>, span: start, text: start.value };
+}
+
+/** Where dockerd has a flag from: the unit that will start it, a variable of that, or the arguments that it was started with. */
+function onCommandLine(source: Source<Kinds>, names: readonly string[]): Place | undefined {
+  const start = startOf(source);
+  const given = (text: string) =>
+    names.some((n) => new RegExp(`(^|\\s)["']?-{1,2}${n.replace(/[^\w-]/g, '')}([=\\s]|$)`).test(text));
+  if (start !== null && given(start.text)) return start;
+  // what a variable of the unit stands for is seen on the running process, else in the file that sets it
+  if (start !== null && !start.text.includes('$')) return undefined;
+  const args = source.get('dockerdArgs');
+  if (!args.missing) {
+    const f = flag(args.value, ...names);
+    return f === undefined ? undefined : { fact: args as Fact<FactKind>, span: f };
+  }
+  const env = source.get('dockerDefault');
+  if (env.missing || start === null) return undefined;
+  const line = env.value.variables.findLast((v) => start.text.includes(`$${v.name}`) && given(v.value));
+  return line === undefined ? undefined : { fact: env as Fact<FactKind>, span: line };
+}
+
+/** Variables of the unit that nothing collected gives a value; null: none. */
+export function openVariables(source: Source<Kinds>): string | null {
+  const start = startOf(source);
+  if (start === null || !source.get('dockerdArgs').missing) return null;
+  const env = source.get('dockerDefault');
+  const names = [...start.text.matchAll(/\$\{?(\w+)/g)].flatMap((m) => (m[1] === 'MAINPID' ? [] : (m[1] ?? [])));
+  const open = names.filter((n) => env.missing || !env.value.variables.some((v) => v.name === n));
+  return open.length === 0 ? null : open.map((n) => `$${n}`).join(', ');
+}
+
+const childrenOf = (value: JsonSettings, path: string) =>
+  value.settings.flatMap((s) => {
+    const name = s.path.startsWith(`${path}.`) ? s.path.slice(path.length + 1) : '';
+    return name === '' || name.includes('.') ? [] : [name];
+  });
+
+/** Options that the log driver does not have. Measured on 20.10 for json-file, also by default, and journald. */
+function logOptions(source: Source<Kinds>, value: JsonSettings, at: At, major: number | null): Fault[] {
+  const written = setting(value, 'log-driver');
+  if (written === undefined && (onCommandLine(source, ['log-driver']) !== undefined || !commandLineKnown(source)))
+    return [];
+  const driver = `${written?.value || 'json-file'}`;
+  const known = LOG_OPTIONS.get(driver);
+  return value.settings.flatMap((s) => {
+    const option = /^log-opts\.([^.]+)$/.exec(s.path)?.[1];
+    if (option === undefined || known === undefined || known.has(option)) return [];
+    const sure = major !== null && major <= NEWEST_KNOWN;
+    const place = written === undefined ? at(s) : at(s, written);
+    const reason = `log driver ${driver} has no option "${option}"`;
+    return [{ key: `log-opt ${option}`, reason, at: place, sure, ...(sure ? {} : { severity: 'medium' as const }) }];
+  });
+}
+
+const commandLineKnown = (source: Source<Kinds>) =>
+  !source.get('dockerdArgs').missing || (startOf(source) !== null && openVariables(source) === null);
+
+/** Until Docker 27 the default bridge had no IPv6 network but one that was named. */
+function withoutNetwork6(source: Source<Kinds>, value: JsonSettings, at: At, major: number | null): Fault[] {
+  const on = setting(value, 'ipv6');
+  if (on?.value !== true || major === null || major >= 27 || !commandLineKnown(source)) return [];
+  const given = ['fixed-cidr-v6', 'bridge', 'bip6'].some(
+    (name) => setting(value, name) !== undefined || onCommandLine(source, flagNames(name)) !== undefined,
+  );
+  const reason = '"ipv6" is on and "fixed-cidr-v6" is missing';
+  return given ? [] : [{ key: 'ipv6', reason, at: at(on), sure: true }];
 }
 
 /** The names that a setting's flag may have on the command line: most lists are in the singular there. */
@@ -138,11 +217,7 @@ function flagNames(path: string): string[] {
 }
 
 /** A text that dockerd's JSON reader stops at. Measured: 20.10 takes what follows the object, and refuses an empty file; 23 the other way round. */
-function notJson(
-  value: JsonSettings,
-  major: number | null,
-  at: (...spans: Span[]) => Fault['at'],
-): Fault | 'empty' | null {
+function notJson(value: JsonSettings, major: number | null, at: At): Fault | 'empty' | null {
   const [first, ...more] = value.errors.filter((e) => e.message !== 'byte order mark');
   if (first === undefined) return null;
   const behind = value.rootType === 'object' && more.length === 0 && first.message === 'EndOfFileExpected';
@@ -155,7 +230,7 @@ function notJson(
   return { key: 'not-json', reason, at: at(first), sure: true };
 }
 
-function swarm(source: Source<Kinds>, value: JsonSettings, at: (...spans: Span[]) => Fault['at']): Fault[] {
+function swarm(source: Source<Kinds>, value: JsonSettings, at: At): Fault[] {
   const live = setting(value, 'live-restore');
   const info = source.get('dockerInfo');
   const state = info.missing ? undefined : setting(info.value, 'Swarm.LocalNodeState');

@@ -18,9 +18,27 @@ export function configuredHosts(source: Hosts): (Told & { readonly value: string
       if (typeof h.value === 'string') hosts.push({ value: h.value, fact: daemonJson, span: h });
   }
   const start = args.missing ? startLine(source) : null;
-  for (const m of start?.value.matchAll(/(?:-H|--host)[= ]?\s*"?(tcp:[^\s"]+)/g) ?? [])
+  for (const m of start?.value.matchAll(/(?:\s-H|--host)[= ]?\s*"?([^\s"]+)/g) ?? [])
     if (start !== null) hosts.push({ ...start, value: m[1] ?? '' });
-  return hosts;
+  return [...hosts, ...(hosts.some((h) => h.value.startsWith('fd://')) ? activatedHosts(source) : [])];
+}
+
+/** What systemd listens on for dockerd (`-H fd://`), and hands over: the first connection starts it. */
+export function activatedHosts(source: Source<'dockerUnit'>): (Told & { readonly value: string })[] {
+  const unit = source.get('dockerUnit');
+  if (unit.missing) return [];
+  const streams = unit.value.entries.filter((e) => e.section === 'Socket' && e.key === 'ListenStream');
+  return streams
+    .slice(streams.findLastIndex((e) => e.value === '') + 1)
+    .flatMap((span) => (/^[/@]/.test(span.value) ? [] : [{ value: tcpOf(span.value), fact: unit, span }]));
+}
+
+const tcpOf = (stream: string) => `tcp://${/^\d+$/.test(stream) ? `0.0.0.0:${stream}` : stream}`;
+
+/** Where on TCP a host of dockerd is; one without a scheme is one of TCP. */
+export function tcpHost(value: string): { readonly address: string; readonly port: number } | null {
+  const match = /^(?:tcp:\/\/|(?!.*:\/\/)(?=.))(\[[^\]]*\]|[^:/]*)(?::(\d+))?/.exec(value);
+  return match === null ? null : { address: match[1] || '0.0.0.0', port: Number(match[2] ?? 2375) };
 }
 
 /** What makes dockerd ask its clients for a certificate. */
@@ -29,7 +47,7 @@ export function tlsVerify(source: Hosts): Told | null {
   const args = source.get('dockerdArgs');
   if (!args.missing) {
     const on = flag(args.value, 'tlsverify');
-    if (on !== undefined && on.value !== 'false') return { fact: args, span: on };
+    if (on !== undefined && !/^(0|f|false)$/i.test(on.value)) return { fact: args, span: on };
   }
   if (!daemonJson.missing) {
     const on = setting(daemonJson.value, 'tlsverify');

@@ -19,6 +19,8 @@ const ALWAYS: { readonly [K in FactKind]?: (value: FactTypes[K]) => boolean } = 
   fdb: beyondOneBridge,
   // those of lo are in the table `local`
   routes4: ({ routes, allTables }) => routes.length > 0 && (!allTables || routes.some((r) => r.table === 'local')),
+  // the rule for the local table
+  rules4: ({ rules }) => rules.length > 0,
   // in `sysctl -a` and in what the collector reads
   sysctl: ({ values }) => values.some((v) => v.key.startsWith('net/core/')),
   dockerNetworks: ({ networks }) => networks.some((n) => n.driver === 'null'),

@@ -91,6 +91,7 @@ export interface FactTypes {
   dockerSocket: DockerSocket;
   dockerSocketMounts: DockerSocketMounts;
   containerdConfig: Settings;
+  containerdArgs: ProcessArgs;
   criInfo: Settings;
   kubeletArgs: ProcessArgs;
   kubeProxyArgs: ProcessArgs;
@@ -198,6 +199,7 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   dockerSocket: ['docker.socket'],
   dockerSocketMounts: ['docker.socket-mounts'],
   containerdConfig: ['cri.containerd-config'],
+  containerdArgs: ['cri.cmdline-containerd'],
   criInfo: ['cri.info'],
   kubeletArgs: ['kubelet.cmdline'],
   kubeProxyArgs: ['kubelet.cmdline-kube-proxy'],

@@ -1,7 +1,7 @@
 import { type Addr, formatAddr, isLoopback } from './addr.ts';
 import type { Cite } from './doubt.ts';
 import { throughIpvs } from './ipvs.ts';
-import { describe, ICMP, ICMP6, makePacket, type Packet } from './packet.ts';
+import { describe, ICMP, ICMP6, makePacket, type Packet, packetKey } from './packet.ts';
 import type { RouteAnswer, RouteKey } from './routing.ts';
 import { confirm, end, hooked, type Inner, lost, type Run, restoreDestination, restoreSource } from './run.ts';
 import { forwards, sourceIsValid } from './source.ts';
@@ -11,6 +11,8 @@ import type { Port } from './wire.ts';
 
 /** As many devices no packet passes that is on a way to somewhere. */
 const LONG_WAY = 30;
+/** How often a router gets one packet, but for its TTL, before every further round is like the last. */
+const SAME_AGAIN = 3;
 
 export const familyOf = (packet: Packet): 4 | 6 => (typeof packet.src === 'number' ? 4 : 6);
 
@@ -170,7 +172,11 @@ function forward(
   const { space, device } = port;
   const spent = expired(way, space, packet, answer);
   if (spent !== null) return spent;
-  const routed = add(way, step(space, 'route', 'forward', answer.text, answer.cites));
+  const here = `${space.label} ${device.name} ${packetKey({ ...packet, ttl: 0 })}`;
+  if (way.routed.filter((w) => w === here).length >= SAME_AGAIN)
+    return end(way, 'dropped', 'the TTL is used up: a routing loop', space, packet, 'ttl', answer.cites);
+  const counted = { ...way, routed: [...way.routed, here] };
+  const routed = add(counted, step(space, 'route', 'forward', answer.text, answer.cites));
   const big = tooBig(run, routed, space, packet, answer);
   if (big !== null) return big;
   const nexthop = answer.via ?? packet.dst;

@@ -230,6 +230,9 @@ export function resolve(cluster: NetCluster, port: Port, nexthop: Addr, asker: A
     }
     return [{ kind: 'outside', uplink: segment.uplink, failed }];
   }
+  // whose addresses are not known may be the one
+  const unread = segment.ends.find((end) => end.space.devices.gap !== null)?.space.devices.gap ?? null;
+  if (unread !== null && failed === null) return [{ kind: 'unknown', reason: unread }];
   const absence = failed === null ? noNeighbour(space, device.name, nexthop) : null;
   const cites = failed !== null ? [failed.cite] : absence === null ? [] : [absence];
   if (segment.open !== null && failed === null) return [{ kind: 'unknown', reason: segment.open }];

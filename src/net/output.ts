@@ -1,7 +1,7 @@
 import { type Addr, formatAddr } from './addr.ts';
 import { throughIpvs } from './ipvs.ts';
 import { familyOf, keyOf, leave, leaveAnswered, noRoute, perAnswer } from './layer3.ts';
-import { describe, ICMP6, type Packet } from './packet.ts';
+import { describe, ICMP6, type Packet, TCP } from './packet.ts';
 import type { RouteAnswer } from './routing.ts';
 import { end, type Inner, lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
@@ -12,7 +12,12 @@ const ERRNO: Readonly<Record<string, string>> = {
   blackhole: 'invalid argument',
   prohibit: 'permission denied',
   none: 'network unreachable',
+  broadcast: 'permission denied',
 };
+
+/** What the kernel answers the sender (ip_route_output and its callers): TCP has no broadcasts, others may ask for them. */
+const errorOf = (type: string, { proto }: Packet): string =>
+  type === 'broadcast' && proto === TCP ? 'network unreachable' : (ERRNO[type] ?? type);
 
 export function send(
   run: Run,
@@ -29,7 +34,7 @@ export function send(
   return perAnswer(way, space, packet, first, (start, answer) => {
     let w = start;
     if (answer.type !== 'local' && answer.type !== 'unicast') {
-      const because = `${answer.type === 'none' ? `no route to ${formatAddr(packet.dst)}` : `the route to ${formatAddr(packet.dst)} is ${answer.type}`}: the sender gets "${ERRNO[answer.type] ?? answer.type}"`;
+      const because = `${answer.type === 'none' ? `no route to ${formatAddr(packet.dst)}` : `the route to ${formatAddr(packet.dst)} is ${answer.type}`}: the sender gets "${errorOf(answer.type, packet)}"`;
       return end(w, 'dropped', because, space, packet, 'route', answer.cites);
     }
     const going = { ...packet, ...hopLimit(space, packet, answer) };

@@ -184,8 +184,8 @@ export class Routing {
     rule: Rule['rule'] | null,
   ): readonly RouteAnswer[] | null {
     if (table === undefined) {
-      // a table that a rule names and the dump does not show is empty
-      return null;
+      // a table that a rule names and a whole dump does not show is empty
+      return this.#gap !== null && name !== 'local' ? [this.#unknown(this.#gap)] : null;
     }
     const ignoreDown = this.#ignoresLinkDown();
     for (const list of table.matches(key.dst)) {

@@ -133,7 +133,7 @@ function fromOutside(run: Run, way: Way, sent: Packet): readonly End[] {
 function answersTo(run: Run, request: End): readonly Outcome[] {
   const plain: Outcome = { request, reply: null, probability: request.way.probability, doubts: request.way.doubts };
   if (request.verdict !== 'delivered') return [plain];
-  const start: Way = { ...request.way, trail: null, passed: 0 };
+  const start: Way = { ...request.way, trail: null, passed: 0, routed: [] };
   const replies = back(run, start, start.legs.length - 1, 'synack');
   const whole =
     request.packet.proto === TCP
@@ -183,7 +183,7 @@ function furtherAnswer(run: Run, reply: End): readonly End[] {
   if (reply.verdict !== 'delivered' || !(strayed || marked)) return [reply];
   const { trail } = reply.way;
   const at = reply.way.legs.length - 1;
-  const way = goesOn({ ...reply.way, passed: 0 }, reply.way.legs[at]?.server ?? null, 'the server');
+  const way = goesOn({ ...reply.way, passed: 0, routed: [] }, reply.way.legs[at]?.server ?? null, 'the server');
   const ends = back(run, way, at, 'ack');
   return ends.map((e) => {
     if (e.verdict === 'delivered') return { ...reply, way: { ...e.way, trail } };
@@ -201,7 +201,7 @@ function onwards(run: Run, reply: End, at: number): readonly End[] {
   if (reply.verdict !== 'delivered' || leg === undefined) return [reply];
   const { trail } = reply.way;
   const packet = makePacket({ ...leg.sent, tcp: 'ack', ct: null, df: true, anySize: true });
-  const next: Way = { ...reply.way, passed: 0, answering: null, following: leg };
+  const next: Way = { ...reply.way, passed: 0, routed: [], answering: null, following: leg };
   const going = goesOn(next, leg.client, 'the client');
   // a connected IPv6 socket keeps the route by which its source was chosen (ip6_dst_lookup_tail)
   const source = leg.unbound === true && typeof packet.src === 'bigint' ? null : packet.src;

@@ -65,6 +65,8 @@ export interface Way {
   readonly met: readonly Met[];
   /** Devices passed: the guard against loops that no TTL ends. */
   readonly passed: number;
+  /** Where routers were given the packet, and as what: the guard against loops that the TTL ends after more steps than a stack has. */
+  readonly routed: readonly string[];
   /** Connections of the request: the last one is on its way, a proxy ended the others. */
   readonly legs: readonly Leg[];
   /** The connection whose answer this is; null: the request. */
@@ -86,6 +88,7 @@ export const START: Way = {
   uneven: false,
   met: [],
   passed: 0,
+  routed: [],
   legs: [],
   answering: null,
   following: null,

@@ -104,5 +104,6 @@ export const parsers = [
     version: 1,
     parse: readArgs,
   }),
+  defineParser({ fact: 'containerdArgs', evidence: ['cri.cmdline-containerd'], version: 1, parse: readArgs }),
   defineParser({ fact: 'flanneldArgs', evidence: ['flannel.cmdline'], version: 1, parse: readArgs }),
 ];

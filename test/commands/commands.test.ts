@@ -166,6 +166,14 @@ describe('inputs', () => {
     for (const part of ['fw', 'ip']) cpSync(join(inner, 'host', part), join(loose, 'host', part), { recursive: true });
     expect((await nodes([loose, '--node', 'web-1'])).ids).toEqual(['web-1']);
   });
+  it('two folders with the very same files are two nodes', async () => {
+    const all = fresh();
+    for (const name of ['web-1', 'web-2']) {
+      mkdirSync(join(all, name, 'files/etc/docker'), { recursive: true });
+      writeFileSync(join(all, name, 'files/etc/docker/daemon.json'), '{"debug": "true"}\n');
+    }
+    expect((await nodes([all])).ids).toEqual(['web-1', 'web-2']);
+  });
   it('two folders of loose files by the same name are two nodes, every time', async () => {
     const folders = ['a', 'b'].map((customer) => {
       const loose = join(fresh(), customer, 'web');

@@ -150,7 +150,7 @@ const MEASURED: readonly (readonly [json: string, flags: string, starts: boolean
   ['{"insecure-registries":["a:5000"]}', '--insecure-registry b:5000', false],
   ['{"insecure-registries":["http://a:5000"]}', '', true],
   ['{"registry-mirrors":["not a url"]}', '', false],
-  ['{"registry-mirrors":["https://a/b?x=1"]}', '', true],
+  ['{"registry-mirrors":["https://a/b?x=1"]}', '', false],
   ['{"exec-opts":["native.cgroupdriver=systemd"]}', '--exec-opt native.cgroupdriver=cgroupfs', false],
   ['{"exec-opts":["native.cgroupdriver=foo"]}', '', false],
   ['{"features":{"buildkit":"true"}}', '', false],
@@ -169,6 +169,115 @@ const MEASURED: readonly (readonly [json: string, flags: string, starts: boolean
   ['{"default-ulimits":{"nofile":{"Name":"nofile","Hard":10,"Soft":20}}}', '', true],
   ['{"default-ulimits":["nofile=1:2"]}', '', false],
   ['{"log-driver":"nosuch"}', '', true],
+  // what dockerd said once its network and storage were up as well
+  ['{"log-driver":"json-file","log-opts":{"max-sizes":"10m"}}', '', false],
+  ['{"log-opts":{"max-sizes":"10m"}}', '', false],
+  ['{"log-driver":"journald","log-opts":{"max-size":"10m"}}', '', false],
+  ['{"log-driver":"json-file","log-opts":{"max-size":"10m","max-file":"0"}}', '', true],
+  ['{"log-driver":"json-file","log-opts":{"max-size":"10mb","max-file":"3"}}', '', true],
+  ['{"log-driver":"json-file","log-opts":{"max-size":"ten"}}', '', true],
+  ['{"log-driver":"json-file","log-opts":{"compress":"yes"}}', '', true],
+  ['{"log-driver":"json-files"}', '', true],
+  ['{"log-level":"verbose"}', '', false],
+  ['{"log-level":"warning"}', '', true],
+  ['{"log-level":"INFO"}', '', true],
+  ['{"bridge":"br9","bip":"172.30.0.1/24"}', '', false],
+  ['{"bridge":"none","bip":"172.30.0.1/24"}', '', false],
+  ['{"icc":false,"iptables":false}', '', false],
+  ['{"ipv6":true}', '', false],
+  ['{"ipv6":true,"fixed-cidr-v6":"2001:db8::1"}', '', false],
+  ['{"fixed-cidr":"172.17.0.0"}', '', false],
+  ['{"default-gateway":"172.17.0"}', '', false],
+  ['{"bip":"172.30.0.1/24","default-gateway":"10.0.0.1"}', '', false],
+  ['{"default-address-pools":[{"base":"172.80.0.0/16","size":24}]}', '', true],
+  ['{"default-address-pools":[{"base":"172.80.0.0","size":24}]}', '', false],
+  ['{"default-address-pools":[{"base":"172.80.0.0/16","size":8}]}', '', false],
+  ['{"default-address-pools":[{"base":"172.80.0.0/16","size":"24"}]}', '', false],
+  ['{"default-address-pools":["base=172.80.0.0/16,size=24"]}', '', false],
+  ['{"default-address-pools":{"base":"172.80.0.0/16","size":24}}', '', false],
+  ['{"default-address-pools":[{"base":"172.80.0.0/16","size":33}]}', '', false],
+  ['{"default-address-pools":[{"base":"172.80.0.0/16"}]}', '', false],
+  ['{"default-address-pools":[{"base":"172.80.1.1/16","size":24}]}', '', true],
+  ['{"insecure-registries":["http://10.0.0.1:5000/"]}', '', false],
+  ['{"insecure-registries":["10.0.0.1:5000/v2"]}', '', false],
+  ['{"insecure-registries":["tcp://10.0.0.1:5000"]}', '', false],
+  ['{"insecure-registries":["10.0.0.0/8","reg.local"]}', '', true],
+  ['{"insecure-registries":["10.0.0.1:70000"]}', '', false],
+  ['{"insecure-registries":[5000]}', '', false],
+  ['{"registry-mirrors":["https://m.example.com/v2/"]}', '', false],
+  ['{"registry-mirrors":["https://m.example.com/"]}', '', true],
+  ['{"registry-mirrors":["https://u:p@m.example.com"]}', '', false],
+  ['{"registry-mirrors":["HTTPS://m.example.com"]}', '', true],
+  ['{"registry-mirrors":["https://m.example.com?x=1"]}', '', false],
+  ['{"labels":["a=1","a=2"]}', '', false],
+  ['{"labels":["foo="]}', '', true],
+  ['{"exec-opts":["cgroupdriver=systemd"]}', '', true],
+  ['{"exec-opts":["native.cgroupdriver"]}', '', true],
+  ['{"exec-opts":["native.cgroupdriver = cgroupfs"]}', '', true],
+  ['{"exec-opts":["native.cgroupDriver=cgroupfs"]}', '', true],
+  ['{"default-ulimits":{"nofile":{"Name":"nofile","Hard":"64000","Soft":64000}}}', '', false],
+  ['{"default-ulimits":{"nofile":64000}}', '', false],
+  ['{"default-ulimits":{"nofile":"64000:64000"}}', '', false],
+  ['{"runtimes":{"nvidia":"nvidia-container-runtime"}}', '', false],
+  ['{"runtimes":{"nvidia":{"path":"/bin/true","runtimeArgs":"x"}}}', '', false],
+  ['{"runtimes":{"nvidia":{"path":"/bin/true","runtimeArgs":[]}},"default-runtime":"nvidia"}', '', true],
+  ['{"runtimes":{"kata":{"runtimeType":"io.containerd.kata.v2"}}}', '', true],
+  ['{"dns":[" 8.8.8.8"]}', '', true],
+  ['{"dns":["8.8.8.8,8.8.4.4"]}', '', false],
+  ['{"dns-search":["foo bar"]}', '', false],
+  ['{"shutdown-timeout":15.5}', '', false],
+  ['{"max-concurrent-downloads":0}', '', true],
+  ['{"max-download-attempts":0}', '', false],
+  ['{"network-control-plane-mtu":100}', '', true],
+  ['{"containerd-plugin-namespace":"x"}', '', false],
+  ['{"containerd-plugins-namespace":"x"}', '', true],
+  ['{"graph":"/tmp/fieldb/dj/g"}', '', true],
+  ['{"disable-legacy-registry":true}', '', false],
+  ['{"api-cors-header":"*"}', '', true],
+  ['{"oom-score-adjust":-500}', '', true],
+  ['{"oom-score-adj":-500}', '', false],
+  ['{"features":["buildkit"]}', '', false],
+  ['{"features":{"foo":true}}', '', true],
+  ['{"builder":{"gc":{"enabled":true,"defaultKeepStorage":"20GB"}}}', '', true],
+  ['{"builder":{"gc":{"enabled":"true"}}}', '', false],
+  ['{"builder":{"gc":true}}', '', false],
+  ['{"storage":{"storage-driver":"vfs"}}', '', true],
+  ['{"foo":{"bar":1}}', '', false],
+  ['{"foo":{}}', '', true],
+  ['{"log-opts":null,"dns":null,"debug":null}', '', true],
+  ['{"foo":null}', '', false],
+  ['{"storage-driver":"overlay3"}', '', false],
+  ['{"storage-driver":"overlayfs"}', '', false],
+  ['{"storage-driver":"vfs","storage-opts":["overlay2.override_kernel_check=true"]}', '', false],
+  ['{"storage-driver":"overlay2","storage-opts":["overlay2.override_kernel_check=true"]}', '', true],
+  ['{"storage-driver":"overlay2","storage-opts":["dm.thinpooldev=x"]}', '', false],
+  ['{"ip":"127.0.0.1"}', '', true],
+  ['{"bip":"172.30.0.1/24 "}', '', false],
+  ['{"bip":"172.30.0.255/24"}', '', false],
+  ['{"bip":"172.30.0.1/32"}', '', false],
+  ['{"bip":"fd00::1/64"}', '', false],
+  ["{ 'debug': false }", '', false],
+  ['{"features":{"buildkit":true}}', '--debug=false', true],
+  ['{"storage-driver":"vfs"}', '-s vfs', false],
+  ['{"tlsverify":true}', '--tlsverify', false],
+  ['{"default-ulimits":{"nofile":{"Name":"nofile","Hard":64000,"Soft":64000}}}', '--default-ulimit nproc=100', false],
+  ['{"node-generic-resources":["a=1"]}', '--node-generic-resource b=1', false],
+  [
+    '{"default-address-pools":[{"base":"172.80.0.0/16","size":24}]}',
+    '--default-address-pool base=172.90.0.0/16,size=24',
+    false,
+  ],
+  ['{"dns-opts":["ndots:1"]}', '--dns-opt ndots:2', false],
+  ['{"cluster-store-opts":{"a":"b"}}', '', true],
+  ['{"mtu":1450.5}', '', false],
+  ['{"userns-remap":1}', '', false],
+  ['{"default-shm-size":67108864}', '', false],
+  ['{"default-shm-size":"big"}', '', false],
+  ['{"default-ipc-mode":"host"}', '', false],
+  ['{"default-cgroupns-mode":"x"}', '', false],
+  ['{"metrics-addr":"127.0.0.1:9323"}', '', true],
+  ['{"host-gateway-ip":"foo"}', '', false],
+  ['{"exec-opts":{"native.cgroupdriver":"systemd"}}', '', false],
 ];
 
 describe('dockerd 20.10.24 is right', () => {
@@ -188,6 +297,35 @@ describe('dockerd 20.10.24 is right', () => {
     expect(judge([rule], node('{"storage-driver":"aufs"}', newer)).findings).toMatchObject([
       { group: 'storage-driver' },
     ]);
+  });
+  it('settings that a version does not have yet, or no longer', () => {
+    const of = (json: string, v: string) =>
+      judge(
+        [rule],
+        node(json, { 'docker/version.json': version(v), 'systemd/docker.txt': unit('/usr/sbin/dockerd') }),
+      ).findings.map((f) => f.message.replace(/.*: /, ''));
+    expect(of('{"data-root": "/srv/docker"}', '1.13.1')).toEqual(['"data-root" needs Docker 17, this is 1']);
+    expect(of('{"graph": "/srv/docker"}', '24.0.7')).toEqual(['Docker 23 removed "graph", this is 24']);
+    expect(of('{"graph": "/srv/docker"}', '20.10.24')).toEqual([]);
+    expect(of('{"ipv6": true}', '28.1.1')).toEqual([]);
+  });
+  it('flags in a variable of the unit: seen in the file that sets it, else a question', () => {
+    const files = { 'systemd/docker.txt': unit('/usr/bin/dockerd-current $OPTIONS'), ...down };
+    const options = "OPTIONS='--selinux-enabled --log-driver=journald'\n";
+    const found = judge(
+      [rule],
+      node('{"log-driver": "json-file"}', { ...files, 'files/etc/sysconfig/docker': options }),
+    );
+    expect(found.findings).toMatchObject([{ confidence: 'likely', group: 'doubled log-driver' }]);
+    const open = judge([rule], node('{"log-driver": "json-file"}', files));
+    expect(open.unknown.map((u) => u.because)).toEqual([
+      expect.stringMatching(/what \$OPTIONS of docker’s unit stands for/),
+    ]);
+  });
+  it('options of a log driver are judged where the driver is known', () => {
+    const options = '{"log-opts": {"max-size": "10m"}}';
+    const files = { 'systemd/docker.txt': unit('/usr/bin/dockerd --log-driver=journald') };
+    expect(judge([rule], node(options, files)).findings).toEqual([]);
   });
   it('a version later than these lists may know more settings', () => {
     const later = { 'docker/version.json': version('33.0.0'), 'systemd/docker.txt': unit('/usr/sbin/dockerd') };

@@ -68,6 +68,30 @@ const published = (port: number) =>
 
 testRule(rule, {
   finds: {
+    'a host without scheme is one of TCP': {
+      nodes: node({
+        'host/sock/ss-listen.txt': ss(ssh, api('*:4243')),
+        'cmdline/dockerd.txt': 'dockerd\n-H\nunix:///run/docker.sock\n-H\n0.0.0.0:4243\n',
+        ...SHUT,
+      }),
+      expect: [{ severity: 'critical', confidence: 'proven', cites: ['*:4243', '0.0.0.0:4243'] }],
+    },
+    'systemd listens for dockerd': {
+      nodes: quiet({
+        'host/sock/ss-listen.txt': ss(ssh, api('*:2375').replace('"dockerd",pid=900', '"systemd",pid=1')),
+        'systemd/docker.txt':
+          '# /usr/lib/systemd/system/docker.socket\n[Socket]\nListenStream=/run/docker.sock\n# /etc/systemd/system/docker.socket.d/tcp.conf\n[Socket]\nListenStream=2375\n',
+      }),
+      expect: [{ severity: 'critical', confidence: 'proven', cites: ['*:2375', 'ListenStream=2375'] }],
+    },
+    'tlsverify that is switched off': {
+      nodes: node({
+        'host/sock/ss-listen.txt': ss(ssh, api('*:2376')),
+        'cmdline/dockerd.txt': 'dockerd\n-H\ntcp://0.0.0.0:2376\n--tlsverify=0\n',
+        ...SHUT,
+      }),
+      expect: [{ severity: 'critical', confidence: 'proven', cites: ['*:2376', 'tcp://0.0.0.0:2376'] }],
+    },
     'Docker 1.13 of Red Hat, and a command line in one piece': {
       nodes: node({
         'host/sock/ss-listen.txt': ss(ssh, api('0.0.0.0:2375').replace('"dockerd"', '"dockerd-current"')),
@@ -232,6 +256,12 @@ testRule(rule, {
     },
   },
   passes: {
+    'a port that a drop-in of docker.socket takes back': {
+      nodes: quiet({
+        'systemd/docker.txt':
+          '# /etc/systemd/system/docker.socket.d/10.conf\n[Socket]\nListenStream=2375\n# /etc/systemd/system/docker.socket.d/20.conf\n[Socket]\nListenStream=\nListenStream=/run/docker.sock\n',
+      }),
+    },
     'verified, by a command line in one piece': {
       nodes: node({
         ...SHUT,

@@ -11,10 +11,43 @@ const info = (driver: string) =>
   `${JSON.stringify({ ServerVersion: '20.10.24', CgroupDriver: driver, CgroupVersion: '2' })}\n`;
 const containerd = (on: boolean) =>
   `version = 2\n[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]\n  runtime_type = "io.containerd.runc.v2"\n  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]\n    SystemdCgroup = ${on}\n`;
+/** What `crictl info` prints of containerd 1.7. */
+const crictl = (on: boolean, socket = '/run/containerd/containerd.sock') =>
+  `${JSON.stringify({ status: { conditions: [] }, config: { containerd: { snapshotter: 'overlayfs', defaultRuntimeName: 'runc', runtimes: { runc: { runtimeType: 'io.containerd.runc.v2', options: { BinaryName: '', SystemdCgroup: on } } } }, systemdCgroup: false, containerdEndpoint: socket }, golang: 'go1.20.8' }, null, 2)}\n`;
+const onContainerd = (toml: string, ...more: string[]) => ({
+  'cmdline/kubelet.txt': args('--container-runtime-endpoint=unix:///run/containerd/containerd.sock', ...more),
+  'files/var/lib/kubelet/config.yaml': config('systemd'),
+  'files/etc/containerd/config.toml': toml,
+});
 const node = (files: Files) => ({ n: { files } });
 
 testRule(rule, {
   finds: {
+    'crictl info has what containerd runs with': {
+      nodes: node({ ...onContainerd(containerd(true)), 'cri/info.json': crictl(false) }),
+      expect: [{ severity: 'high', cites: ['cgroupDriver: systemd', '"SystemdCgroup": false'] }],
+    },
+    'a kubelet without --config has its default': {
+      nodes: node({
+        'cmdline/kubelet.txt': '/usr/bin/kubelet\n--kubeconfig=/etc/kubernetes/kubelet.conf\n--network-plugin=cni\n',
+        'files/var/lib/kubelet/config.yaml': { status: 'absent' },
+        'docker/info.json': info('systemd'),
+      }),
+      expect: [
+        { severity: 'critical', confidence: 'likely', cites: ['absent: --cgroup-driver and --config', '"systemd"'] },
+      ],
+    },
+    'cri-dockerd beside a kubelet too old to ask it does not keep it from starting': {
+      nodes: node({
+        'cmdline/kubelet.txt': args(
+          '--container-runtime=remote',
+          '--container-runtime-endpoint=unix:///var/run/cri-dockerd.sock',
+        ),
+        'files/var/lib/kubelet/config.yaml': config('systemd'),
+        'docker/info.json': info('cgroupfs'),
+      }),
+      expect: [{ severity: 'high', confidence: 'proven', cites: ['cgroupDriver: systemd', '"cgroupfs"'] }],
+    },
     'config.yaml systemd, docker cgroupfs': {
       nodes: node({
         'cmdline/kubelet.txt': args('--container-runtime=docker'),
@@ -76,6 +109,18 @@ testRule(rule, {
     },
   },
   passes: {
+    'rke2: crictl info of its own containerd': {
+      nodes: node({
+        'cmdline/kubelet.txt': args(
+          '--cgroup-driver=systemd',
+          '--container-runtime-endpoint=unix:///run/k3s/containerd/containerd.sock',
+        ),
+        'cri/info.json': crictl(true, '/run/k3s/containerd/containerd.sock'),
+      }),
+    },
+    'names of version 1': {
+      nodes: node(onContainerd('[plugins.cri.containerd.runtimes.runc.options]\nSystemdCgroup = true\n')),
+    },
     'the default runtime of containerd decides, not runc': {
       nodes: node({
         'cmdline/kubelet.txt': args('--container-runtime-endpoint=unix:///run/containerd/containerd.sock'),
@@ -117,6 +162,72 @@ testRule(rule, {
     },
   },
   unknown: {
+    'containerd 1.6 ignores names of version 2 in a file without version, measured': {
+      nodes: node(onContainerd(containerd(true).replace('version = 2\n', ''))),
+      because: /under a name that files of version 1 do not have/,
+    },
+    'containerd 2 ignores names of version 2 in a file of version 3': {
+      nodes: node(onContainerd(containerd(true).replace('version = 2', 'version = 3'))),
+      because: /line 5 of containerd’s config.toml .* version 3/,
+    },
+    'an imported file wins, measured with 1.6': {
+      nodes: node(onContainerd(`imports = ["/etc/containerd/conf.d/*.toml"]\n${containerd(true)}`)),
+      because: /imports other files, which win over it/,
+    },
+    'the switch of containerd 1.2': {
+      nodes: node(onContainerd('[plugins]\n  [plugins.cri]\n    systemd_cgroup = true\n')),
+      because: /containerd 1.2 and before only/,
+    },
+    'kata has no SystemdCgroup': {
+      nodes: node(
+        onContainerd(
+          `${containerd(true)}[plugins."io.containerd.grpc.v1.cri".containerd]\n  default_runtime_name = "kata"\n[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.kata]\n  runtime_type = "io.containerd.kata.v2"\n`,
+        ),
+      ),
+      because: /io.containerd.kata.v2/,
+    },
+    'a table appended a second time': {
+      nodes: node(
+        onContainerd(
+          `${containerd(false)}[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]\n  SystemdCgroup = true\n`,
+        ),
+      ),
+      because: /lines 5 and 7 .* TOML forbids/,
+    },
+    'containerd reads another file': {
+      nodes: node({
+        ...onContainerd(containerd(true)),
+        'cmdline/containerd.txt': '/usr/bin/containerd\n--config\n/etc/containerd/k8s.toml\n',
+      }),
+      because: /containerd reads \/etc\/containerd\/k8s.toml/,
+    },
+    'drop-in files of the kubelet': {
+      nodes: node(onContainerd(containerd(true), '--config-dir=/etc/kubernetes/kubelet.conf.d')),
+      because: /--config-dir\) win over its config.yaml/,
+    },
+    'a kubelet without --config does not read the file that lies there': {
+      nodes: node({
+        ...onContainerd(containerd(true)),
+        'cmdline/kubelet.txt':
+          '/usr/bin/kubelet\n--container-runtime-endpoint=unix:///run/containerd/containerd.sock\n',
+      }),
+      because: /runs without --config/,
+    },
+    'cri-dockerd may tell the kubelet': {
+      nodes: node({
+        'cmdline/kubelet.txt': args('--container-runtime-endpoint=unix:///var/run/cri-dockerd.sock'),
+        'files/var/lib/kubelet/config.yaml': config('systemd'),
+        'docker/info.json': info('cgroupfs'),
+      }),
+      because: /cri-dockerd reports docker’s driver over the CRI/,
+    },
+    'both files agree, but nobody looked at the kubelet’s flags': {
+      nodes: node({
+        'files/var/lib/kubelet/config.yaml': config('systemd'),
+        'files/etc/containerd/config.toml': containerd(true),
+      }),
+      because: /command line, which wins over its file, was not collected/,
+    },
     'docker and containerd differ, and nothing says which one the kubelet uses': {
       nodes: node({
         'cmdline/kubelet.txt': args(),
@@ -208,6 +319,17 @@ describe('the remedy of cgroup-driver-mismatch', () => {
       'files/etc/containerd/config.toml': containerd(false),
     });
     expect(step?.run).toContain("f=/etc/containerd/config.toml; cp -a $f $f.before && sed -i '5s/");
+  });
+
+  it('writes neither into what crictl printed nor into a file that the kubelet does not read', () => {
+    const told = remedy({ ...onContainerd(containerd(false)), 'cri/info.json': crictl(false) });
+    expect(told).toBeUndefined();
+    const flagless = remedy({
+      'cmdline/kubelet.txt': '/usr/bin/kubelet\n--network-plugin=cni\n',
+      'files/var/lib/kubelet/config.yaml': { status: 'absent' },
+      'docker/info.json': info('systemd'),
+    });
+    expect(flagless).toBeUndefined();
   });
 
   it('changes the kubelet where that is the one on cgroupfs', () => {

@@ -1,0 +1,59 @@
+import { expect, it } from 'vitest';
+import { NodeFacts } from '../../src/engine/index.ts';
+import { clusterOf, trace } from '../../src/net/index.ts';
+import { type Edit, recordedNodes } from '../support/bundle-nodes.ts';
+import { nodeEvidence } from '../support/rule-table.ts';
+import { nodeOf, QUIET, ROUTES } from './hook-nodes.ts';
+
+const asked = async (edit: Edit) =>
+  trace(clusterOf(await recordedNodes('healthy-vxlan', edit)), {
+    from: '10.244.1.10',
+    to: '10.244.2.10',
+    proto: 'icmp',
+  });
+
+it('a loop through a tunnel ends with the TTL, not with the stack', async () => {
+  const answer = await asked((node, path, text) =>
+    node === 'node-b' && path === 'host/ip/route4.txt'
+      ? text.replace(
+          /^unicast 10\.244\.2\.0\/24 dev cni0/m,
+          'unicast 10.244.2.0/24 via 10.244.1.0 dev flannel.1 onlink',
+        )
+      : text,
+  );
+  expect([answer.verdict, answer.because]).toEqual(['dropped', 'the TTL is used up: a routing loop']);
+});
+
+it('a table that a policy rule names is not empty because `ip route` does not show it', () => {
+  const rules = QUIET['ip.rule4']?.replace('32766:', '32765:\tnot from all fwmark 0xca6c lookup 51820\n32766:') ?? '';
+  const plain = ROUTES.replaceAll(/^.*table local.*\n/gm, '');
+  const to = { from: 'node-a', to: '10.244.1.7', proto: 'icmp' } as const;
+  const of = (routes: string) => trace(clusterOf([nodeOf({ ...QUIET, 'ip.rule4': rules, 'ip.route4': routes })]), to);
+  expect(of(plain).because).toBe('ip.route4 shows the main table only');
+  expect(of(ROUTES).because).not.toContain('main table');
+});
+
+it('an empty file for what is never empty is no answer', () => {
+  const files = { 'host/ip/route4.txt': '', 'host/ip/rule4.txt': '', 'host/bridge/fdb.txt': '' };
+  const facts = new NodeFacts(nodeEvidence('n', { files, info: { format: 'loose-files' } }));
+  for (const kind of ['routes4', 'rules4', 'fdb'] as const) {
+    const fact = facts.get(kind);
+    expect(fact.missing || fact.closed, kind).toBe(false);
+  }
+});
+
+it('whose addresses were not read may be the one that is asked for', async () => {
+  const answer = await asked((node, path, text) =>
+    node === 'node-a' && /^host\/ip\/addr\.(txt|json)$/.test(path) ? '' : text,
+  );
+  expect([answer.verdict, answer.because]).toEqual(['unknown', expect.stringContaining('the devices are not known')]);
+});
+
+// by hand on Linux 6.18: connect(2) to a broadcast address fails with EACCES for UDP, with ENETUNREACH for TCP
+it.each([
+  ['udp', 'permission denied'],
+  ['tcp', 'network unreachable'],
+] as const)('a broadcast over %s: %s', (proto, error) => {
+  const answer = trace(clusterOf([nodeOf(QUIET)]), { from: 'node-a', to: '10.244.1.255', port: 80, proto });
+  expect(answer.because).toBe(`the route to 10.244.1.255 is broadcast: the sender gets "${error}"`);
+});
