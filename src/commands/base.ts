@@ -77,7 +77,8 @@ export abstract class NetcaseCommand extends Command {
     writeWhole(2, `${text}\n`);
   }
 
-  protected override async catch(error: Error): Promise<void> {
+  protected override async catch(thrown: Error): Promise<void> {
+    const error = await inOurWords(thrown);
     if (isFailure(error)) {
       this.say(`netcase: ${terminal(error.message)}`);
       this.exit(BY_KIND[error.kind]);
@@ -93,6 +94,11 @@ export abstract class NetcaseCommand extends Command {
     );
     this.exit(EXIT.internal);
   }
+}
+
+/** What goes wrong with a case after it was opened: a full disk, another writer. */
+async function inOurWords(error: Error): Promise<Error> {
+  return error.name === 'CaseError' ? ((await import('../cases/open.ts')).asFailure(error) as Error) : error;
 }
 
 /** What oclif says of a wrong call in several lines, with what was meant for its own help. */

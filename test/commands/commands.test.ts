@@ -421,6 +421,19 @@ describe('the case file', () => {
       if (mounted) execFileSync('umount', [here]);
     }
   });
+  it.skipIf(process.getuid?.() !== 0)('a full disk is no error of the program', async () => {
+    const small = fresh();
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=200k', 'tmpfs', small]);
+    try {
+      const ran = await netcase(['analyze', demo, '--case', join(small, 'c.netcase'), '-q']);
+      expect(ran.stderr).toBe(
+        'netcase: no space left on the disk of the case file; nothing of this step was written\n',
+      );
+      expect(ran.code).toBe(3);
+    } finally {
+      execFileSync('umount', [small]);
+    }
+  });
   it('needs no network', () => {
     const ran = spawnSync(
       'unshare',
