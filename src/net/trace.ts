@@ -10,8 +10,8 @@ import { comeFromOutside, emit, ownersOutside, transmit } from './link.ts';
 import { send } from './output.ts';
 import { isPrivate } from './outside.ts';
 import { ICMP, ICMP6, makePacket, type Packet, TCP, UDP } from './packet.ts';
-import { type Start, startOf, type Target, targetOf } from './place.ts';
-import { end, lost, type Run } from './run.ts';
+import { PlaceError, type Start, startOf, type Target, targetOf } from './place.ts';
+import { lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
 import { tunnel } from './tunnel.ts';
 import { add, type End, type Leg, START, step, type Way } from './way.ts';
@@ -68,6 +68,10 @@ export function follow(cluster: NetCluster, request: TraceRequest): Traced {
 export function followWith(cluster: NetCluster, request: TraceRequest, watch?: NonNullable<Run['watch']>): Traced {
   const start = startOf(cluster, request.from);
   const target = targetOf(cluster, request.to);
+  if (start.source !== null && typeof start.source !== typeof target.addr)
+    throw new PlaceError(
+      `no packet goes from ${request.from} to ${request.to}: one is an IPv4 address and one an IPv6 address; give two of a kind, or name the sender NODE/CONTAINER`,
+    );
   const packet = firstPacket(request, start, target);
   const run = newRun(cluster, watch);
   const leg: Leg = { client: start.space, sent: packet, named: start.source !== null, server: null, seen: packet };
@@ -95,8 +99,6 @@ function firstPacket(request: TraceRequest, start: Start, target: Target): Packe
 
 function begin(run: Run, way: Way, start: Start, packet: Packet): readonly End[] {
   if (start.space !== null) {
-    if (start.source !== null && typeof start.source !== typeof packet.dst)
-      return end(way, 'dropped', 'source and destination are of different families', start.space, packet, 'route');
     return run.send(way, start.space, packet, null, start.source, null);
   }
   return fromOutside(run, way, packet);

@@ -106,6 +106,15 @@ describe('netcase trace', () => {
     expect(stdout).toContain('What would decide it:');
   });
 
+  it('is 2 for two addresses between which no packet goes', async () => {
+    const file = kase('healthy-vxlan');
+    const { code, stderr } = await netcase(['trace', '--case', file, '--from', '10.244.1.10', '--to', 'fd00::1']);
+    expect(code).toBe(2);
+    expect(stderr).toContain(
+      'no packet goes from 10.244.1.10 to fd00::1: one is an IPv4 address and one an IPv6 address',
+    );
+  });
+
   it('takes a node, a container and a published port for a place', async () => {
     expect((await json('healthy-vxlan', 'node-a', '10.244.2.10', '--proto', 'icmp')).trace.verdict).toBe('delivered');
     expect((await json('healthy-vxlan', 'node-a/10.244.1.10', 'node-b', '--proto', 'icmp')).trace).toMatchObject({
