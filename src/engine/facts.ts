@@ -191,6 +191,7 @@ export class NodeFacts implements FactSource {
       evidence: id,
       path: record.path,
       ...(record.instance === undefined ? {} : { instance: record.instance }),
+      ...(record.status === 'ok' ? {} : { cut: true }),
       // a line that was not understood may be the very line whose absence a rule would cite
       closed:
         isClosedWorld(record.status) &&

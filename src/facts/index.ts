@@ -244,6 +244,8 @@ export interface Fact<K extends FactKind> {
   readonly instance?: string;
   /** True only for evidence of status `ok` in an intact bundle: the absence of a line is then a fact. */
   readonly closed: boolean;
+  /** The text was cut off (size, time, an error): its end is missing. */
+  readonly cut?: true;
   readonly value: FactTypes[K];
 }
 

@@ -13,6 +13,8 @@ export interface LoadedTables {
   readonly gap: Reason | null;
   /** The local table is made of the addresses: the dump does not show it. */
   readonly localMade: boolean;
+  /** The table in which the dump was cut off: a longer prefix than those that it shows may be missing. */
+  readonly cutIn: string | null;
 }
 
 /** Which evidence tells of routes or policy rules of a namespace. */
@@ -41,7 +43,8 @@ export function loadTables(space: Space, family: 4 | 6, custom: () => boolean): 
   }
   const localMade = !tables.has('local');
   if (localMade) tables.set('local', localTable(space.devices.addresses, family));
-  return { fact, tables, gap, localMade };
+  const cutIn = fact?.cut === true ? (fact.value.routes.at(-1)?.table ?? null) : null;
+  return { fact, tables, gap, localMade, cutIn };
 }
 
 type RoutesFact = Fact<'routes4'> | Fact<'routes6'> | Fact<'netnsRoutes4'> | Fact<'netnsRoutes6'>;

@@ -72,6 +72,11 @@ export class Routing {
     return found;
   }
 
+  /** Length of a prefix that is one address. */
+  get #whole(): number {
+    return this.family === 4 ? 32 : 128;
+  }
+
   #policy(): Policy {
     this.#rules ??= readPolicy(this.space, this.family);
     return this.#rules;
@@ -200,6 +205,8 @@ export class Routing {
           }),
         ];
       if (rule?.suppressPrefixLength !== undefined && route.length <= rule.suppressPrefixLength) return null;
+      if (this.#gap !== null && this.#known?.cutIn === name && route.length < this.#whole)
+        return [this.#unknown(this.#gap)];
       if (route.type === 'throw') return null;
       return answersOf(route, hops, name, this.#citesOf(route, name));
     }

@@ -1,9 +1,12 @@
 import { expect, it } from 'vitest';
 import { NodeFacts } from '../../src/engine/index.ts';
+import { formatAddr, parseAddr } from '../../src/net/addr.ts';
 import { clusterOf, trace } from '../../src/net/index.ts';
+import { buildNode } from '../../src/net/model.ts';
+import { keyTo } from '../../src/net/policy.ts';
 import { type Edit, recordedNodes } from '../support/bundle-nodes.ts';
 import { nodeEvidence } from '../support/rule-table.ts';
-import { nodeOf, QUIET, ROUTES } from './hook-nodes.ts';
+import { ADDR, nodeOf, QUIET, ROUTES } from './hook-nodes.ts';
 
 const asked = async (edit: Edit) =>
   trace(clusterOf(await recordedNodes('healthy-vxlan', edit)), {
@@ -40,6 +43,22 @@ it('an empty file for what is never empty is no answer', () => {
     const fact = facts.get(kind);
     expect(fact.missing || fact.closed, kind).toBe(false);
   }
+});
+
+it.each([
+  ['of the main table', /^(?!.*table local)./, 'unknown', 'host/ip/route4.txt was not collected whole'],
+  ['of another table', /./, 'via 192.0.2.254', ''],
+])('a longer prefix may have stood where the routes were cut off: in the midst %s', (_, kept, verdict, because) => {
+  const text = ROUTES.split('\n').filter((line) => kept.test(line));
+  const files = {
+    'host/ip/addr.txt': ADDR,
+    'host/ip/rule4.txt': QUIET['ip.rule4'] ?? '',
+    'host/ip/route4.txt': { status: 'truncated' as const, text: `${text.join('\n')}\n` },
+  };
+  const node = buildNode(new NodeFacts(nodeEvidence('node-a', { files })));
+  const [answer] = node.host.routing(4).lookup(keyTo(parseAddr('198.51.100.7') as number));
+  if (verdict === 'unknown') expect([answer?.type, answer?.reason?.because]).toEqual([verdict, because]);
+  else expect([answer?.type, `via ${formatAddr(answer?.via ?? 0)}`]).toEqual(['unicast', verdict]);
 });
 
 it('whose addresses were not read may be the one that is asked for', async () => {
