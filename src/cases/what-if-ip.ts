@@ -67,11 +67,10 @@ function readRoute(words: readonly string[], verb: string, text: string, wanted:
           .split(/(?=\bnexthop )/);
   const lines = [(hop < 0 ? spec : spec.slice(0, hop)).join(' '), ...hops.map((h) => `\t${h.trim()}`)];
   if (dst === undefined) refuse(text, 'it names no destination');
-  // a destination alone is enough to delete by
-  const read = readRouteText(
-    lines.join('\n') + (op === 'del' && !/ (dev|via) /.test(lines[0] ?? '') ? ' dev ?' : ''),
-    family,
-  );
+  // a destination alone is enough to delete by, and the device of a next hop follows from its address
+  const [first = ''] = lines;
+  const bare = !/ dev /.test(first) && (/ via /.test(first) || op === 'del');
+  const read = readRouteText(lines.join('\n') + (bare ? ' dev ?' : ''), family);
   const parsed = read.ok && read.skipped.length === 0 ? read.value.routes[0] : undefined;
   if (parsed === undefined) refuse(text, `it is no route of IPv${family}`);
   const { dev, ...rest } = parsed;
