@@ -1,28 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
-import {
-  bundlesIn,
-  cleanUp,
-  daemon,
-  excuse,
-  inNode,
-  onlyBundle,
-  present,
-  type Ran,
-  readBundle,
-  script,
-} from './lab-node.ts';
+import { describe, expect, it } from 'vitest';
+import { bundlesIn, cleanedNodes, daemon, excuse, onlyBundle, present, readBundle, script } from './lab-node.ts';
 
-const ran: Ran[] = [];
-const node = (...args: Parameters<typeof inNode>): Ran => {
-  const r = inNode(...args);
-  ran.push(r);
-  return r;
-};
-afterAll(() => {
-  for (const r of ran) cleanUp(r);
-});
+const node = cleanedNodes();
 
 /** Listens, and leaves a mark when somebody connects. */
 const listener = (path: string): string => `

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { afterAll } from 'vitest';
 
 export const root = join(fileURLToPath(import.meta.url), '../../..');
 export const script = join(root, 'collectors/netcase-collect.sh');
@@ -215,6 +216,19 @@ export function present(tool: string): boolean {
   return (process.env.PATH ?? '').split(':').some((d) => existsSync(join(d, tool)));
 }
 
-export function cleanUp(ran: Ran): void {
+function cleanUp(ran: Ran): void {
   rmSync(join(ran.out, '..'), { recursive: true, force: true });
+}
+
+/** `inNode`, whose nodes are cleaned up when the tests of the file have run. */
+export function cleanedNodes(): typeof inNode {
+  const ran: Ran[] = [];
+  afterAll(() => {
+    for (const r of ran) cleanUp(r);
+  });
+  return (...args) => {
+    const r = inNode(...args);
+    ran.push(r);
+    return r;
+  };
 }
