@@ -33,13 +33,17 @@ export function openCase(path: string, { mode, clock, checked = false }: OpenOpt
       const log = new Log(db);
       log.refuseNewer();
       const projections = new Projections(db, new Blobs(db));
-      const { position } = log.head();
-      if (projections.areAhead(position))
+      // of one moment: another process may append between two reads
+      const { position, ahead, current } = db.transaction(() => {
+        const { position } = log.head();
+        return { position, ahead: projections.areAhead(position), current: projections.areCurrent(position) };
+      })();
+      if (ahead)
         throw new CaseError(
           'damaged',
           `the log ends at event ${position}, but the case knew later ones: its end was cut off`,
         );
-      if (!projections.areCurrent(position)) {
+      if (!current) {
         if (mode === 'read') return rebuiltInMemory(db, clock);
         db.transaction(() => projections.rebuild(log)).immediate();
       }
