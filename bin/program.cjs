@@ -45,6 +45,8 @@ function writeCache(path, runs, data) {
 }
 
 function load() {
+  // bin/netcase.cjs has looked at Node's version
+  process.env.OCLIF_DISABLE_ENGINE_WARNING = '1';
   // functions that this run does not need are still wanted by the next
   v8.setFlagsFromString('--no-flush-bytecode');
   // a young generation of 1 MiB, by default, is copied several times before the first bundle is judged
@@ -61,11 +63,12 @@ function load() {
   const runs = script.cachedDataRejected === false ? known.runs : [];
   process.on('exit', (code) => {
     const whole = [0, 1, 4].includes(code) && !process.argv.includes('--help');
+    const way = program.exports.threadUse.any ? `${run} with threads` : run;
     // V8 takes code back only under the flags that it was cached under, and src/commands/reading.ts changes one
     for (const flag of ['--turbofan', '--no-turbofan'])
       if (v8.cachedDataVersionTag() !== tag) v8.setFlagsFromString(flag);
-    if (whole && /^[a-z-]+$/.test(run) && !runs.includes(run) && runs.length < MOST_RUNS)
-      writeCache(path, [...runs, run], script.createCachedData());
+    if (whole && /^[a-z-]+$/.test(run) && !runs.includes(way) && runs.length < MOST_RUNS)
+      writeCache(path, [...runs, way], script.createCachedData());
   });
   const program = { exports: {} };
   script.runInThisContext()(program.exports, createRequire(file), program, file, dirname(file), url);

@@ -41,7 +41,7 @@ function templateModule() {
   return `export const templates = { compiled: { ${parts.join(',\n')} }, css: ${JSON.stringify(css)}, js: ${JSON.stringify(js)} };\n`;
 }
 
-/** Node's own modules that packages load when they start and hardly ever use: 20 ms of a run. */
+/** Node's own modules that are loaded when the program starts and hardly ever used: 20 ms of a run. */
 const LAZY = ['assert', 'child_process', 'perf_hooks', 'readline'];
 
 /** A module that loads Node's own one when something of it is used. */
@@ -89,8 +89,8 @@ const { outputFiles } = await build({
     {
       name: 'start',
       setup(b) {
-        b.onResolve({ filter: new RegExp(`^(node:)?(${LAZY.join('|')})$`) }, ({ path, importer }) =>
-          importer.includes('node_modules') ? { path: path.replace('node:', ''), namespace: 'lazy' } : undefined,
+        b.onResolve({ filter: new RegExp(`^(node:)?(${LAZY.join('|')})$`) }, ({ path, namespace }) =>
+          namespace === 'lazy' ? { path, external: true } : { path: path.replace('node:', ''), namespace: 'lazy' },
         );
         b.onLoad({ filter: /.*/, namespace: 'lazy' }, ({ path }) => ({ contents: lazyBuiltin(path), loader: 'js' }));
         // the package stays where it is, with its binaries; only its scripts, which take 5 ms to be found one by one, are bundled

@@ -1,6 +1,7 @@
 import { COMMANDS } from './commands/index.ts';
 
 /** What bin/ takes from the built program. */
+export { threadUse } from './cases/thread-use.ts';
 export { main } from './main.ts';
 
 /** The command that is asked for, else all: oclif describes and sorts what it is given before it runs anything. */

@@ -1,5 +1,8 @@
 import * as z from 'zod';
 
+// it would make code for each schema, and each is used once a bundle
+z.config({ jitless: true });
+
 const DEPTH = 64;
 
 /** Nesting of JSON text, strings left out; stops counting at `most`. */

@@ -5,6 +5,7 @@ import type { AnyRule } from '../rule/index.ts';
 import { BlobEncoder } from '../store/encoder.ts';
 import type { HalfOutcome, Opened, PrepareOutcome, PrepareRequest } from './prepare.ts';
 import { judgeHalf, prepare } from './prepare.ts';
+import { threadUse } from './thread-use.ts';
 
 /** Below this many inputs a second thread's start costs more than it saves. */
 const WORTH_THREADS = 6;
@@ -121,6 +122,7 @@ class Workers {
   readonly #half: boolean;
 
   constructor(queue: Queue, count: number, half: boolean) {
+    threadUse.any = true;
     this.#queue = queue;
     this.#half = half;
     for (let i = 0; i < count; i += 1) this.#start();

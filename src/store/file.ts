@@ -28,6 +28,8 @@ export function openFile(
       harden(db);
       if (state === 'empty' && isEmpty(db)) {
         if (mode !== 'create') throw notACase(path);
+        // nothing is acknowledged yet; what follows puts it on the disk
+        db.pragma('synchronous = OFF');
         fill(db);
       }
       if (mode !== 'read') startWriting(db);
@@ -52,8 +54,8 @@ export function createSchema(db: Database.Database): boolean {
 
 /** A commit is on the disk before it is acknowledged. */
 function startWriting(db: Database.Database): void {
-  db.pragma('journal_mode = WAL');
   db.pragma('synchronous = FULL');
+  db.pragma('journal_mode = WAL');
   // pages (64 MiB): a case that is being filled is copied out of the WAL at its end, not in the middle of each commit
   db.pragma('wal_autocheckpoint = 16384');
 }
@@ -63,6 +65,8 @@ export function finishWriting(db: Database.Database): void {
   db.pragma('busy_timeout = 0');
   try {
     db.pragma('wal_checkpoint(TRUNCATE)');
+    // all is on the disk; what changes now is two bytes of the header, and either value of them is right
+    db.pragma('synchronous = OFF');
     db.pragma('journal_mode = DELETE');
   } catch {
     // whoever closes last does it
