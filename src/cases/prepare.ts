@@ -31,11 +31,8 @@ export interface EncodedResult {
   readonly digests: Readonly<Record<string, Uint8Array>>;
 }
 
-interface Encoded extends Pick<Prepared, 'blobs'> {
+interface Encoded extends Pick<Prepared, 'blobs' | 'evidence'> {
   readonly bundle: BundleHead;
-  /** The bundle's own two files, which are no evidence of the node. */
-  readonly own: readonly EvidenceRecord[];
-  readonly packs: readonly string[];
 }
 
 export type PrepareOutcome =
@@ -176,11 +173,11 @@ function encodeBundle(bundle: ReadBundle, encoder: BlobEncoder): Encoded {
   const { members, archive, ...rest } = bundle;
   const files = [...members.values()].map((m) => ({ bytes: m.bytes, sha256: m.sha256, kind: m.record?.id ?? '' }));
   const { blobs, packs } = encoder.encodeAll(files, archive === null ? null : { sha256: bundle.sha256, ...archive });
-  return { bundle: rest, own: ownRecords(bundle), blobs, packs };
+  return { bundle: rest, evidence: encodeIndex(rest, ownRecords(bundle), packs), blobs };
 }
 
 /** The manifest's records plus the bundle's own two files, so that a cite of manifest.json can be shown later. */
-function encodeIndex({ bundle, own, packs }: Encoded): EncodedBlob {
+function encodeIndex(bundle: BundleHead, own: readonly EvidenceRecord[], packs: readonly string[]): EncodedBlob {
   const records = [...bundle.evidence.filter((r) => !own.some((o) => o.path === r.path)), ...own];
   const index: EvidenceIndex = { records, problems: bundle.problems, packs };
   const text = JSON.stringify(index);
@@ -190,7 +187,7 @@ function encodeIndex({ bundle, own, packs }: Encoded): EncodedBlob {
 type FileOf = (path: string) => Uint8Array | undefined;
 
 function judged(encoded: Encoded, file: FileOf, judge: boolean, rules: readonly AnyRule[], opened?: Opened): Prepared {
-  const { bundle, blobs } = encoded;
+  const { bundle, evidence, blobs } = encoded;
   const stated = bundleEvidence(bundle, file);
   const facts = new NodeFacts(stated);
   const result = judge ? encodeResult(judgeNode(stated, rules, facts)) : null;
@@ -198,7 +195,7 @@ function judged(encoded: Encoded, file: FileOf, judge: boolean, rules: readonly 
   opened?.set(bundle.sha256, facts);
   // the evidence's records are in their blob: waiting bundles need not hold them
   const { evidence: _, ...head } = bundle;
-  return { bundle: head, evidence: encodeIndex(encoded), blobs, result, owners };
+  return { bundle: head, evidence, blobs, result, owners };
 }
 
 /** Gives the bytes of bundles back. */

@@ -33,8 +33,8 @@ const WORTH_HANDING = 4096;
 
 function ownBuffers(outcome: HalfOutcome): ArrayBuffer[] {
   if (outcome.ok === false) return [];
-  const blobs = outcome.ok === true ? [outcome.prepared.evidence, ...outcome.prepared.blobs] : outcome.half.blobs;
-  const buffers = blobs.flatMap(({ bytes: { buffer, byteLength } }) =>
+  const { evidence, blobs } = outcome.ok === true ? outcome.prepared : outcome.half;
+  const buffers = [evidence, ...blobs].flatMap(({ bytes: { buffer, byteLength } }) =>
     // a view into a larger buffer would drag that buffer along
     buffer instanceof ArrayBuffer && buffer.byteLength === byteLength && byteLength >= WORTH_HANDING ? [buffer] : [],
   );
