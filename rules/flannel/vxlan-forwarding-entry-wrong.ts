@@ -1,33 +1,30 @@
-import type { ClusterTies } from '../../src/derive/cluster.ts';
 import { clusterGroups } from '../../src/derive/cluster.ts';
 import { restartFlannel } from '../../src/derive/flannel-remedy.ts';
 import { type Announced, announcedLeases, type Lease } from '../../src/derive/k8s-leases.ts';
-import type { Peer, Vtep } from '../../src/derive/overlay.ts';
-import { isFronted, isUnrouted, overlayPeers, ownerAmong, vteps } from '../../src/derive/overlay.ts';
+import type { Vtep } from '../../src/derive/overlay.ts';
+import { isFronted, isTied, isUnrouted, overlayPeers, strayRemotes, vteps } from '../../src/derive/overlay.ts';
+import {
+  type Leased,
+  looseTies,
+  type OverlayDigest,
+  type Owner,
+  ownerOfPeer,
+  type PeerRow,
+  rowOf,
+  ties,
+} from '../../src/derive/overlay-clusters.ts';
 import type { Cite, Finding, LineCite, NodeDigest, Undecided } from '../../src/rule/index.ts';
 import { cite, defineClusterRule, lineCite } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
 type FileRef = Pick<LineCite, 'node' | 'evidence' | 'path'>;
 
-/** A peer as a tuple: every node has one for every other node, so each byte counts twice over the fleet. */
-type PeerRow = readonly [
-  dev: string,
-  subnet: string,
-  gateway: string,
-  routeLine: number,
-  neighbour: readonly [mac: string | null, line: number, passing?: string] | null,
-  remotes: readonly (readonly [dst: string, line: number])[],
-];
+type Cited = Vtep & { readonly cite: Cite };
 
-interface Entries {
+interface Entries extends OverlayDigest<Cited> {
   readonly files: { readonly route: FileRef; readonly neighbour: FileRef; readonly fdb: FileRef };
-  readonly vteps: readonly (Vtep & { readonly cite: Cite })[];
-  readonly peers: readonly PeerRow[];
   /** Next hops of its other routes: peers that it reaches without the overlay (DirectRouting) are among them. */
   readonly direct: readonly string[];
-  /** What flannel announces of nodes in the Kubernetes API: only a bundle that was taken with --api has them. */
-  readonly leases: readonly Lease[];
   /** Whether a missing entry is a fact. */
   readonly wholeNeighbours: boolean;
   readonly wholeFdb: boolean;
@@ -75,14 +72,8 @@ export const rule = defineClusterRule({
       files: { route: file(routes4), neighbour: file(neighbours), fdb: file(fdb) },
       vteps: vteps(source).map((v) => ({ ...v, cite: cite(links, v) })),
       direct: devices.size === 0 ? [] : [...new Set(others)],
-      peers: peers.map((p) => [
-        p.dev,
-        p.subnet,
-        p.gateway,
-        p.routeLine,
-        p.neighbour === null ? null : rowOf(p.neighbour),
-        p.remotes.map((r) => [r.dst, r.line]),
-      ]),
+      stray: strayRemotes(source),
+      peers: peers.map(rowOf),
       leases: announcedLeases(source),
       wholeNeighbours: neighbours.closed,
       wholeFdb: fdb.closed,
@@ -94,17 +85,11 @@ export const rule = defineClusterRule({
     const passes = [];
     const unknown: Undecided[] = [];
     const notApplicable: { nodes: [string]; because: string }[] = [];
-    const ownerOf = new Map<string, Owner[]>();
-    const groups = clusterGroups(ties(digests));
-    const sameCluster = (a: string, b: string) => groups.get(a) === groups.get(b);
+    const ownerOf = new Map<string, Owner<Cited>[]>();
     const leases = new Map<string, Leased[]>();
-    for (const d of digests) {
-      for (const vtep of d.digest.vteps)
-        for (const a of vtep.addresses) ownerOf.set(a, [...(ownerOf.get(a) ?? []), { node: d.node, vtep }]);
-      for (const lease of d.digest.leases)
-        leases.set(lease.vtep, [...(leases.get(lease.vtep) ?? []), { from: d.node, lease }]);
-    }
-    const clusters = Map.groupBy([...ownerOf.values()].flat(), (o) => groups.get(o.node));
+    const groups = clusterGroups(ties(digests, ownerOf, leases));
+    const kin = clusterGroups(looseTies(digests, groups, ownerOf));
+    const clusters = Map.groupBy([...ownerOf.values()].flat(), (o) => kin.get(o.node));
     for (const d of digests) {
       const { peers, onDemand, wholeFdb, wholeNeighbours, files } = d.digest;
       const [first] = peers;
@@ -123,21 +108,17 @@ export const rule = defineClusterRule({
       for (const peer of peers) {
         // the entries of whom a route is wrongly sent to are judged with his own subnet; pod-route-missing-or-wrong names the route
         const base = peer[1].replace(/\/.*/, '');
-        if (base !== peer[2] && ownerOf.get(base)?.some((o) => o.node !== d.node && sameCluster(o.node, d.node))) {
+        if (base !== peer[2] && ownerOf.get(base)?.some((o) => o.node !== d.node && isTied(groups, o.node, d.node))) {
           misled += 1;
           continue;
         }
-        const owner = ownerAmong(
-          ownerOf.get(peer[2]) ?? [],
-          d.node,
-          peer[4]?.[0],
-          peer[5].map(([to]) => to),
-          groups,
-        );
+        const owner = ownerOfPeer(d.node, peer, ownerOf, groups);
         const same = (leases.get(peer[2]) ?? []).filter((l) => groups.get(l.from) === groups.get(d.node));
         const announced = same.flatMap((l) => l.lease.underlay?.value ?? []);
         const fronted = owner !== undefined && peer[5].some(([to]) => isFronted(owner.vtep, to, announced));
-        const wrong = judge(d, peer, owner, fronted) ?? (owner === undefined ? otherThanLeased(d, peer, same) : null);
+        const wrong =
+          judge(d, peer, owner, fronted, owner !== undefined && isTied(groups, d.node, owner.node)) ??
+          (owner === undefined ? otherThanLeased(d, peer, same) : null);
         if (wrong !== null) findings.push(wrong);
         else if (owner === undefined) strangers += 1;
         else if (fronted) hidden += 1;
@@ -146,7 +127,7 @@ export const rule = defineClusterRule({
       // pod-route-missing-or-wrong judges whether there should be one
       const hops = new Set([...peers.map((p) => p[2]), ...d.digest.direct]);
       const passed = clusters
-        .get(groups.get(d.node))
+        .get(kin.get(d.node))
         ?.find((o) => o.node !== d.node && isUnrouted(d.digest.vteps, o.vtep, hops));
       const say = (because: string, evidence: string[]) => unknown.push({ nodes: [d.node], because, evidence });
       if (onDemand !== null) say(onDemand, ['bridge.fdb', 'ip.neigh']);
@@ -167,26 +148,17 @@ export const rule = defineClusterRule({
           'ip.route4',
         ]);
       else if (passed !== undefined)
-        say(`no route names the VTEP of ${passed.node}: what is written for it was not looked at`, ['ip.route4']);
+        say(
+          isTied(groups, d.node, passed.node)
+            ? `no route names the VTEP of ${passed.node}: what is written for it was not looked at`
+            : `no route names the VTEP of ${passed.node}, whose MAC no entry here has: that its address is sent to hints at one cluster, and does not prove it`,
+          ['ip.route4', 'k8s.nodes'],
+        );
       else passes.push({ node: d.node, cites: [lineCite(files.route, first[3])] as const });
     }
     return { findings, passes, unknown, notApplicable };
   },
 });
-
-const rowOf = ({ mac, line, passing }: NonNullable<Peer['neighbour']>): NonNullable<PeerRow[4]> =>
-  passing === null ? [mac, line] : [mac, line, passing];
-
-interface Owner {
-  readonly node: string;
-  readonly vtep: Entries['vteps'][number];
-}
-
-/** A lease, and the bundle that has it. */
-interface Leased {
-  readonly from: string;
-  readonly lease: Lease;
-}
 
 const announcedAt = ({ fact, span }: Announced): LineCite => ({
   kind: 'lines',
@@ -246,18 +218,13 @@ function otherThanLeased(
   return make('fdb-remote', detail, first.underlay, [lineCite(files.fdb, remote[1])]);
 }
 
-/** The pairs of VTEP MAC and underlay address that a node has or knows: two clusters may share a pod range, not these. */
-function* ties(digests: Iterable<NodeDigest<Entries>>): Generator<{ node: string; ties: ClusterTies }> {
-  for (const { node, digest } of digests) {
-    const own = digest.vteps.map((v) => `${v.mac}@${v.local}`);
-    const known = digest.peers.flatMap(([, , , , neighbour, remotes]) =>
-      remotes.map(([dst]) => `${neighbour?.[0]}@${dst}`),
-    );
-    yield { node, ties: { network: null, ties: [...own, ...known] } };
-  }
-}
-
-function judge(d: NodeDigest<Entries>, peer: PeerRow, owner: Owner | undefined, fronted: boolean): Finding | null {
+function judge(
+  d: NodeDigest<Entries>,
+  peer: PeerRow,
+  owner: Owner<Cited> | undefined,
+  fronted: boolean,
+  tied: boolean,
+): Finding | null {
   const [dev, subnet, gateway, routeLine, neighbour, remotes] = peer;
   const { files, onDemand, wholeFdb, wholeNeighbours, vteps: own } = d.digest;
   const who = owner === undefined ? `the peer behind ${gateway}` : owner.node;
@@ -284,7 +251,9 @@ function judge(d: NodeDigest<Entries>, peer: PeerRow, owner: Owner | undefined, 
     return make('own-mac', `has its own MAC ${mac} as neighbour of ${who}`, entries);
   if (owner !== undefined && owner.vtep.mac !== null && owner.vtep.mac !== mac) {
     const detail = `has a wrong neighbour entry for ${who}: MAC ${mac}, but ${owner.vtep.dev} there has ${owner.vtep.mac}`;
-    return make('neighbour-mac', detail, [...entries, owner.vtep.cite]);
+    // a copy of a cluster may have the same addresses on its own LAN
+    const sure: Pick<Finding, 'confidence'> = { confidence: tied ? 'proven' : 'likely' };
+    return { ...make('neighbour-mac', detail, [...entries, owner.vtep.cite]), ...sure };
   }
   if (remotes.length === 0) {
     if (onDemand !== null || !wholeFdb) return null;

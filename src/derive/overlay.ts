@@ -78,8 +78,8 @@ export function isFronted({ local, hears }: Vtep, to: string, announced: readonl
 }
 
 /**
- * Whom a peer's gateway address belongs to. Two clusters in one case may use the same pod range: the remote or the MAC tells which node is
- * meant, and where both are wrong only a node that is tied to this one by other entries can be meant.
+ * Whom a peer's gateway address belongs to. Two clusters in one case may use the same pod range, and even the same LAN (a staging copy): a node
+ * that is tied to this one comes first, then the one whose address or MAC is written; where both are wrong only a tied one can be meant.
  */
 export function ownerAmong<O extends { readonly node: string; readonly vtep: Vtep }>(
   all: readonly O[],
@@ -89,12 +89,17 @@ export function ownerAmong<O extends { readonly node: string; readonly vtep: Vte
   groups: ReadonlyMap<string, string | null>,
 ): O | undefined {
   const others = all.filter((o) => o.node !== self);
-  const tied = others.filter((o) => groups.get(o.node) === groups.get(self));
-  return (
-    others.find((o) => o.vtep.local !== null && remotes.includes(o.vtep.local)) ??
-    others.find((o) => o.vtep.mac !== null && o.vtep.mac === mac) ??
-    (tied.length === 1 ? tied[0] : undefined)
-  );
+  const tied = others.filter((o) => isTied(groups, o.node, self));
+  const named = (some: readonly O[]) =>
+    some.find((o) => o.vtep.local !== null && remotes.includes(o.vtep.local)) ??
+    some.find((o) => o.vtep.mac !== null && o.vtep.mac === mac);
+  return named(tied) ?? (tied.length === 1 ? tied[0] : named(others));
+}
+
+/** Whether something that was collected of one of them names the other, or both name a third. */
+export function isTied(groups: ReadonlyMap<string, string | null>, a: string, b: string): boolean {
+  const group = groups.get(a);
+  return group != null && group === groups.get(b);
 }
 
 /** Routes with a gateway over a flannel vxlan device, each with the entries that the kernel would use. */
@@ -127,3 +132,14 @@ export const overlayPeers = perSource((source: Source<'links' | 'routes4' | 'nei
     return [{ dev: r.dev, subnet: r.dst, gateway: r.via, routeLine: r.line, neighbour, remotes }];
   });
 });
+
+/** Where forwarding entries of flannel's vxlan devices send to that no route leads to: what is left of a peer whose route is gone. */
+export function strayRemotes(source: Source<'links' | 'routes4' | 'neighbours' | 'fdb'>): readonly string[] {
+  const fdb = source.get('fdb');
+  if (fdb.missing) return [];
+  const asked = new Set(overlayPeers(source).flatMap((p) => p.remotes.map((r) => r.dst)));
+  const stray = fdb.value.entries.flatMap((e) =>
+    e.dst === undefined || !isOverlay(e.dev) || asked.has(e.dst) ? [] : [e.dst],
+  );
+  return [...new Set(stray)];
+}

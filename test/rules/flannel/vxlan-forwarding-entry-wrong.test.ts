@@ -5,6 +5,16 @@ import { testRule } from '../../support/rule-table.ts';
 const b = overlayNode({ n: 2, peers: [1] });
 const a = (change: Partial<Parameters<typeof overlayNode>[0]>) => overlayNode({ n: 1, peers: [2], ...change });
 
+/** The same node with other VTEP MACs, its own and those it knows: of a copy of the cluster, or after its device was made again. */
+const remade = ({ files }: ReturnType<typeof overlayNode>) => ({
+  files: Object.fromEntries(
+    Object.entries(files).map(([path, text]) => [
+      path,
+      typeof text === 'string' ? text.replaceAll(/0e:00:00:00:00:/g, '0e:00:00:00:aa:') : text,
+    ]),
+  ),
+});
+
 /** As `kubectl get nodes -o json` prints what flannel wrote there. */
 const api = (...nodes: { n: number; mac?: string; ip?: string }[]) => ({
   'k8s/nodes.json': `${JSON.stringify(
@@ -64,6 +74,23 @@ testRule(rule, {
         },
       ],
       answers: { b: 'pass' },
+    },
+    'a changed MAC of a node that knows nobody: only its address says whom the entries are for': {
+      nodes: {
+        a: a({ peers: [3] }),
+        b: remade(overlayNode({ n: 2, peers: [] })),
+        c: overlayNode({ n: 3, peers: [1, 2] }),
+      },
+      expect: [
+        {
+          key: 'neighbour-mac 10.244.2.0',
+          nodes: ['c', 'b'],
+          confidence: 'likely',
+          message: /MAC 0e:00:00:00:00:02, but flannel\.1 there has 0e:00:00:00:aa:02/,
+          cites: ['via 10.244.2.0', 'lladdr 0e:00:00:00:00:02', 'dst 192.168.50.12', '3: flannel.1'],
+        },
+      ],
+      answers: { a: 'unknown', b: 'findings' },
     },
     'no forwarding entry (S07a)': {
       nodes: { a: a({ fdb: () => '' }), b },
@@ -165,6 +192,9 @@ testRule(rule, {
     'the bundle of the peer says more than what it announced': {
       nodes: { a: a({ files: api({ n: 1 }, { n: 2, ip: '192.168.50.77' }) }), b },
     },
+    'a copy of the cluster, the same addresses on another LAN: each has its own peers': {
+      nodes: { x2: remade(b), x1: remade(a({})), a: a({}), b },
+    },
     'DirectRouting: one peer by the overlay, one on the same wire': {
       nodes: {
         a: a({
@@ -241,6 +271,27 @@ testRule(rule, {
       nodes: { a: a({}), b: overlayNode({ n: 2, peers: [1, 3] }), c: overlayNode({ n: 3, peers: [1, 2] }) },
       answers: { b: 'pass', c: 'pass' },
       because: /^no route names the VTEP of c: what is written for it was not looked at$/,
+    },
+    'an entry is left of a node that no route leads to, and its MAC changed': {
+      nodes: {
+        a: a({
+          peers: [3],
+          fdb: (_, line) => `0e:00:00:00:00:02 dev flannel.1 dst 192.168.50.12 self permanent\n${line}`,
+        }),
+        b: remade(overlayNode({ n: 2, peers: [] })),
+        c: overlayNode({ n: 3, peers: [1] }),
+      },
+      answers: { b: 'not-applicable', c: 'unknown' },
+      because: /^no route names the VTEP of b, whose MAC no entry here has: /,
+    },
+    'what flannel announces tells that a node without a route is one of the cluster': {
+      nodes: {
+        a: a({ peers: [3], files: api({ n: 1 }, { n: 2, mac: '0e:00:00:00:aa:02' }, { n: 3 }) }),
+        b: remade(overlayNode({ n: 2, peers: [] })),
+        c: overlayNode({ n: 3, peers: [1] }),
+      },
+      answers: { b: 'not-applicable', c: 'unknown' },
+      because: /^no route names the VTEP of b: /,
     },
     'peer not collected': { nodes: { a: a({}) }, because: /have no bundle here that shows their vxlan device/ },
     'forwarding table cut': {
