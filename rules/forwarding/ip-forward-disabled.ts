@@ -1,5 +1,5 @@
 import { attachedBridges, containerOverlays, podDevices } from '../../src/derive/devices.ts';
-import { ingressDevices } from '../../src/derive/pods.ts';
+import { ingressDevices } from '../../src/derive/ingress.ts';
 import { sysctl } from '../../src/derive/settings.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
