@@ -1,8 +1,17 @@
+import { shellWord } from '../../src/core/shell.ts';
 import { clusterGroups } from '../../src/derive/cluster.ts';
 import { restartFlannel } from '../../src/derive/flannel-remedy.ts';
 import { type Announced, announcedLeases, type Lease } from '../../src/derive/k8s-leases.ts';
 import type { Vtep } from '../../src/derive/overlay.ts';
-import { isFronted, isTied, isUnrouted, overlayPeers, strayRemotes, vteps } from '../../src/derive/overlay.ts';
+import {
+  homeless,
+  isFronted,
+  isTied,
+  isUnrouted,
+  overlayPeers,
+  strayRemotes,
+  vteps,
+} from '../../src/derive/overlay.ts';
 import {
   type Leased,
   looseTies,
@@ -14,7 +23,7 @@ import {
   ties,
 } from '../../src/derive/overlay-clusters.ts';
 import type { Cite, Finding, LineCite, NodeDigest, Undecided } from '../../src/rule/index.ts';
-import { cite, defineClusterRule, lineCite } from '../../src/rule/index.ts';
+import { absent, cite, defineClusterRule, isClosed, lineCite } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
 type FileRef = Pick<LineCite, 'node' | 'evidence' | 'path'>;
@@ -25,6 +34,8 @@ interface Entries extends OverlayDigest<Cited> {
   readonly files: { readonly route: FileRef; readonly neighbour: FileRef; readonly fdb: FileRef };
   /** Next hops of its other routes: peers that it reaches without the overlay (DirectRouting) are among them. */
   readonly direct: readonly string[];
+  /** Its tunnel ends whose own address is no address of the node. */
+  readonly homeless: readonly { readonly dev: string; readonly local: string; readonly cites: readonly [Cite, Cite] }[];
   /** Whether a missing entry is a fact. */
   readonly wholeNeighbours: boolean;
   readonly wholeFdb: boolean;
@@ -58,7 +69,7 @@ export const rule = defineClusterRule({
   needs: ['links', 'routes4', 'fdb', 'neighbours'],
   wants: ['flannelEnv', 'addresses', 'k8sNodes'],
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
-  extract({ facts, source }): Entries {
+  extract({ facts, wants, source }): Entries {
     const { fdb, neighbours, links, routes4 } = facts;
     const learning = links.value.devices.find(
       (d) =>
@@ -68,7 +79,12 @@ export const rule = defineClusterRule({
     const peers = overlayPeers(source);
     const devices = new Set(peers.map((p) => p.dev));
     const others = routes4.value.routes.flatMap((r) => (r.via === undefined || devices.has(r.dev ?? '') ? [] : r.via));
+    const { addresses } = wants;
     return {
+      homeless: homeless(source).flatMap(({ dev, local, line, endLine }) => {
+        if (!devices.has(dev) || local === null || addresses.missing || !isClosed(addresses)) return [];
+        return [{ dev, local, cites: [cite(links, { line, endLine }), absent(addresses, `the address ${local}`)] }];
+      }),
       files: { route: file(routes4), neighbour: file(neighbours), fdb: file(fdb) },
       vteps: vteps(source).map((v) => ({ ...v, cite: cite(links, v) })),
       direct: devices.size === 0 ? [] : [...new Set(others)],
@@ -102,6 +118,7 @@ export const rule = defineClusterRule({
         const wrong = announcedWrong(d.node, vtep, d.digest.leases);
         if (wrong !== null) findings.push(wrong);
       }
+      for (const end of d.digest.homeless) findings.push(homelessEnd(d.node, end));
       let strangers = 0;
       let misled = 0;
       let hidden = 0;
@@ -179,6 +196,27 @@ function announcedWrong(node: string, vtep: Entries['vteps'][number], leases: re
     message: `${node} announces the VTEP MAC ${lease.mac.value}, but its ${vtep.dev} has ${vtep.mac}: what other nodes send it is dropped`,
     cites: [announcedAt(lease.mac), vtep.cite],
     disprove: 'a later collection in which the annotation has the MAC of the device',
+  };
+}
+
+/** Measured [V84]: nothing is sent with an address that the node lost, and what others send there, or to its new one, is not answered. */
+function homelessEnd(node: string, { dev, local, cites }: Entries['homeless'][number]): Finding {
+  return {
+    key: `local-address ${dev}`,
+    severity: 'critical',
+    confidence: 'proven',
+    nodes: [node],
+    message: `${dev} on ${node} was made with the address ${local}, which ${node} does not have: it sends nothing, and what other nodes send there is lost`,
+    cites,
+    disprove: `a later collection in which ${node} has ${local}, or ${dev} another address`,
+    remediation: [
+      {
+        step: 'Restart flannel on the node: it makes the device again with the address that the node has now, and announces that. Where the address is the one that the node should have, give it back instead.',
+        run: restartFlannel(node),
+        verify: `ip -d link show ${shellWord(dev)} | grep -o "local [^ ]*"; ip -br addr`,
+        undo: 'none needed: the device is derived from the node’s address',
+      },
+    ],
   };
 }
 

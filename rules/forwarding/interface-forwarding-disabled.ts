@@ -69,15 +69,16 @@ export const rule = defineNodeRule({
       const flag = flagOf(side.dev);
       if (flag !== undefined && flag.value !== '0') continue;
       const used = usersOf(source, side.dev);
+      const at = cite(side.fact as Fact<'addresses'>, side.span);
       if (flag !== undefined && used.length > 0)
-        off.push(
-          finding(node.id, side.dev, `uplink of ${used.join(', ')}`, [
-            cite(facts.sysctl, flag),
-            cite(side.fact, side.span),
-          ]),
-        );
+        off.push(finding(node.id, side.dev, `uplink of ${used.join(', ')}`, [cite(facts.sysctl, flag), at]));
       else if (used.length > 0) open.push(side.dev);
-      else gaps.push({ nodes: [node.id], because: untold(side, flag === undefined), evidence: ['ct.table'] });
+      else
+        gaps.push({
+          nodes: [node.id],
+          because: untold(side, flag === undefined),
+          evidence: side.networks.length === 0 ? ['ip.route4'] : ['ct.table'],
+        });
     }
     if (isNonEmpty(off)) return findings(off, gaps);
     const [firstOn, ...rest] = on;
@@ -100,7 +101,7 @@ const usersOf = (source: LiveSource & Parameters<typeof hookNode>[0], dev: strin
 
 /** It may be closed to containers on purpose, as the device of a management network is. */
 const untold = ({ dev, networks }: SideDevice, missing: boolean): string =>
-  `whether containers talk by ${dev} (${networks.slice(0, 3).join(', ')}) is not known: ${
+  `whether containers talk by ${dev} (${networks.slice(0, 3).join(', ') || 'its routes were not collected whole'}) is not known: ${
     missing ? `conf.${dev}.forwarding was not collected` : 'it does not forward'
   }, and without forwarding answers from there and connections to published ports are dropped`;
 

@@ -47,34 +47,36 @@ export const ingressDevices = perSource((source: Source<PodKinds>): readonly Ing
   return [...found.values()].filter((i) => !down.has(i.dev));
 });
 
-/** A device beside the ingress devices that a route leads to: what containers send there is answered there. */
+/** A device beside the ingress devices that a route leads to, or may: what containers send there is answered there. */
 export interface SideDevice {
   readonly dev: string;
-  /** Networks that its routes lead to, as they are written. */
+  /** Networks that its routes lead to, as they are written; empty: which ones is not told, for the routes did not come whole. */
   readonly networks: readonly string[];
-  readonly fact: Fact<'routes4'>;
+  readonly fact: Fact<'routes4'> | Fact<'addresses'>;
   readonly span: Span;
 }
 
 /**
  * Devices of the host that are up, no bridge's or bond's port, and have routes of their own, though no peer and not the default route is behind
- * them: a LAN, a second default route, a VPN. Whether containers talk there is not told by them.
+ * them: a LAN, a second default route, a VPN. Whether containers talk there is not told by them. Without all routes it may be any device.
  */
 export function sideDevices(source: Source<PodKinds>): readonly SideDevice[] {
   const [addresses, routes] = [source.get('addresses'), source.get('routes4')];
-  if (addresses.missing || routes.missing) return [];
+  if (addresses.missing) return [];
   const bridges = containerBridges(source).map((b) => b.name);
   const known = new Set([...bridges, ...ingressDevices(source).map((i) => i.dev)]);
   const side = addresses.value.devices.filter(
     (d) => isUp(d) && d.master === undefined && !known.has(d.name) && !PASSIVE.test(d.name) && d.kind !== 'dummy',
   );
-  return side.flatMap(({ name }): SideDevice[] => {
-    const own = routes.value.routes.filter(
-      (r) => r.type === 'unicast' && [r, ...r.nexthops].some((hop) => hop.dev === name),
-    );
+  return side.flatMap((device): SideDevice[] => {
+    const { name } = device;
+    const all = routes.missing ? [] : routes.value.routes;
+    const own = all.filter((r) => r.type === 'unicast' && [r, ...r.nexthops].some((hop) => hop.dev === name));
     const [span] = own;
-    if (span === undefined) return [];
-    return [{ dev: name, networks: [...new Set(own.map((r) => r.dst))], fact: routes, span }];
+    if (span !== undefined && !routes.missing)
+      return [{ dev: name, networks: [...new Set(own.map((r) => r.dst))], fact: routes, span }];
+    const whole = !routes.missing && routes.closed;
+    return whole ? [] : [{ dev: name, networks: [], fact: addresses, span: device }];
   });
 }
 

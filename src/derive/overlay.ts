@@ -1,4 +1,4 @@
-import { isGlobal, isUnicast, parseIp } from '../core/address.ts';
+import { isGlobal, isUnicast, parseIp, parseIp4 } from '../core/address.ts';
 import type { Source } from './devices.ts';
 import { perSource } from './per-source.ts';
 
@@ -59,6 +59,23 @@ export function vteps(source: Source<'links' | 'addresses'>): Vtep[] {
       },
     ];
   });
+}
+
+/**
+ * Ends whose own IPv4 underlay address the node does not have, by a whole list of its addresses: it was renumbered under them. The device below has
+ * to be in the list with an address, so that a part of `ip addr`, or `ip -6 addr`, is not taken for all.
+ */
+export function homeless(source: Source<'links' | 'addresses'>): readonly Vtep[] {
+  const [links, addresses] = [source.get('links'), source.get('addresses')];
+  if (links.missing || addresses.missing || !addresses.closed) return [];
+  const listed = new Set(
+    addresses.value.devices.filter((d) => d.addresses.some((a) => a.family === 4)).map((d) => d.name),
+  );
+  const under = new Map(links.value.devices.map((d) => [d.name, d.vxlan?.dev]));
+  return vteps(source).filter(
+    ({ dev, local, hears }) =>
+      local !== null && parseIp4(local) !== null && !hears.includes(local) && listed.has(under.get(dev) ?? ''),
+  );
 }
 
 /** A peer that none of a node's next hops is: not by the overlay and not, as with DirectRouting, by an address of its own. */

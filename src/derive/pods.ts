@@ -147,6 +147,16 @@ export function unaskedPeers(source: Source<PodKinds>): string | null {
   return `whether FORWARD lets through what pods of other nodes send (by ${peer.dev}): flannel’s subnet.env ${lease.because}`;
 }
 
+/** Why flows that should be in podFlows are not: the line of the route that they take may be among those that did not come; else null. */
+export function unaskedWays(source: LiveSource, flows: readonly PodFlow[]): string | null {
+  const routes = source.get('routes4');
+  if (routes.missing || routes.closed) return null;
+  const asked = new Set(flows.filter((f) => f.dst === OUTSIDE).map((f) => f.net.bridge.name));
+  const net = podNetworks(source).find((n) => !asked.has(n.bridge.name));
+  if (net === undefined) return null;
+  return `whether FORWARD lets containers on ${net.bridge.name} out: the node’s routes were not collected whole, and no default route is among them`;
+}
+
 /** Of a flow that routing did not decide: what would. */
 export const undecidedWay = ({ name, oif }: PodFlow): readonly [because: string, evidence: readonly string[]] => [
   `whether FORWARD lets ${name} through: by ${oif} it does, but policy rules that could send them by another device were not read`,

@@ -92,6 +92,27 @@ testRule(rule, {
       ],
       answers: { a: 'unknown', b: 'findings' },
     },
+    'the node was renumbered under its device (V84)': {
+      nodes: {
+        a: a({}),
+        b: {
+          files: {
+            ...b.files,
+            'host/ip/addr.txt': `${b.files['host/ip/addr.txt']}`.replaceAll('192.168.50.12/', '192.168.50.33/'),
+          },
+        },
+      },
+      expect: [
+        {
+          key: 'local-address flannel.1',
+          nodes: ['b'],
+          confidence: 'proven',
+          message: /flannel\.1 on b was made with the address 192\.168\.50\.12, which b does not have/,
+          cites: ['3: flannel.1', 'absent: the address 192.168.50.12'],
+        },
+      ],
+      answers: { a: 'pass' },
+    },
     'no forwarding entry (S07a)': {
       nodes: { a: a({ fdb: () => '' }), b },
       expect: [
@@ -173,6 +194,17 @@ testRule(rule, {
     },
   },
   passes: {
+    'only a part of the addresses came': {
+      nodes: {
+        a: a({}),
+        b: {
+          files: {
+            ...b.files,
+            'host/ip/addr.txt': `${b.files['host/ip/addr.txt']}`.replace(/^2: eth0[\s\S]*?(?=^3:)/m, ''),
+          },
+        },
+      },
+    },
     'another address of the same node: a tunnel’s socket hears each (flanneld --public-ip)': {
       nodes: {
         a: a({ fdb: (_, l) => l.replace('192.168.50.12', '10.9.8.12') }),

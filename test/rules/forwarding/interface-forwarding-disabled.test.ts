@@ -116,6 +116,9 @@ testRule(rule, {
   },
   passes: {
     'all on': { nodes: { a: overlayNode({ n: 1, peers: [2] }) } },
+    'no routes came, and all devices forward': {
+      nodes: { a: overlayNode({ n: 1, peers: [2], files: { 'host/ip/route4.txt': { status: 'absent' } } }) },
+    },
     'a second card forwards': { nodes: { a: twoCards(ETH0, '1') } },
   },
   notApplicable: {
@@ -135,6 +138,21 @@ testRule(rule, {
         a: twoCards(`${ETH0}\nunicast default via 10.98.0.1 dev eth1 proto static scope global metric 200 `),
       },
       because: /talk by eth1 \(0\.0\.0\.0\/0/,
+    },
+    'a device does not forward, and no routes came that say who uses it': {
+      nodes: {
+        a: {
+          files: {
+            ...twoCards(ETH0, '1').files,
+            'host/ip/route4.txt': { status: 'absent' },
+            'host/sys/sysctl.txt': `${overlayNode({ n: 1, peers: [] }).files['host/sys/sysctl.txt']}`.replace(
+              'eth0/forwarding:1',
+              'eth0/forwarding:0',
+            ),
+          },
+        },
+      },
+      because: /talk by eth0 \(its routes were not collected whole\) is not known: it does not forward/,
     },
     'the flag of another card was not collected': {
       nodes: { a: twoCards(ETH0, '') },
