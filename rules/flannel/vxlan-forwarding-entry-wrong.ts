@@ -134,8 +134,13 @@ export const rule = defineClusterRule({
         const announced = same.flatMap((l) => l.lease.underlay?.value ?? []);
         const fronted = owner !== undefined && peer[5].some(([to]) => isFronted(owner.vtep, to, announced));
         const wrong =
-          judge(d, peer, owner, fronted, owner !== undefined && isTied(groups, d.node, owner.node)) ??
-          (owner === undefined ? otherThanLeased(d, peer, same) : null);
+          judge(
+            d,
+            peer,
+            owner,
+            fronted,
+            owner === undefined ? PROVEN : weightOf(d, owner, isTied(groups, d.node, owner.node)),
+          ) ?? (owner === undefined ? otherThanLeased(d, peer, same) : null);
         if (wrong !== null) findings.push(wrong);
         else if (owner === undefined) strangers += 1;
         else if (fronted) hidden += 1;
@@ -256,12 +261,37 @@ function otherThanLeased(
   return make('fdb-remote', detail, first.underlay, [lineCite(files.fdb, remote[1])]);
 }
 
+/** How much a difference between two bundles says. */
+type Weight = Pick<Finding, 'severity' | 'confidence'> & { readonly doubt: string };
+
+const PROVEN: Weight = { severity: 'critical', confidence: 'proven', doubt: '' };
+const HOUR_MS = 3_600_000;
+
+/** flannel may have made a device again between two bundles; and a copy of a cluster may have the same addresses on its own LAN. */
+function weightOf(d: NodeDigest<Entries>, owner: Owner<Cited>, tied: boolean): Weight {
+  const [mine, theirs] = [d.collectedAt, owner.collectedAt].map((t) => (t === null ? null : Date.parse(t)));
+  const apart = mine == null || theirs == null ? 0 : Math.abs(mine - theirs);
+  if (apart > 24 * HOUR_MS)
+    return {
+      severity: 'medium',
+      confidence: 'possible',
+      doubt: '; their bundles are more than a day apart: it may have changed between them',
+    };
+  return tied && apart <= HOUR_MS ? PROVEN : { ...PROVEN, confidence: 'likely' };
+}
+
+const weighed = (finding: Finding, { doubt, ...weight }: Weight): Finding => ({
+  ...finding,
+  ...weight,
+  message: `${finding.message}${doubt}`,
+});
+
 function judge(
   d: NodeDigest<Entries>,
   peer: PeerRow,
   owner: Owner<Cited> | undefined,
   fronted: boolean,
-  tied: boolean,
+  weight: Weight,
 ): Finding | null {
   const [dev, subnet, gateway, routeLine, neighbour, remotes] = peer;
   const { files, onDemand, wholeFdb, wholeNeighbours, vteps: own } = d.digest;
@@ -289,9 +319,7 @@ function judge(
     return make('own-mac', `has its own MAC ${mac} as neighbour of ${who}`, entries);
   if (owner !== undefined && owner.vtep.mac !== null && owner.vtep.mac !== mac) {
     const detail = `has a wrong neighbour entry for ${who}: MAC ${mac}, but ${owner.vtep.dev} there has ${owner.vtep.mac}`;
-    // a copy of a cluster may have the same addresses on its own LAN
-    const sure: Pick<Finding, 'confidence'> = { confidence: tied ? 'proven' : 'likely' };
-    return { ...make('neighbour-mac', detail, [...entries, owner.vtep.cite]), ...sure };
+    return weighed(make('neighbour-mac', detail, [...entries, owner.vtep.cite]), weight);
   }
   if (remotes.length === 0) {
     if (onDemand !== null || !wholeFdb) return null;
@@ -307,10 +335,9 @@ function judge(
     );
   const local = owner?.vtep.local ?? null;
   if (local !== null && targets[0] !== local && !fronted && !owner?.vtep.hears.some((a) => a === targets[0])) {
-    return make('fdb-remote', `sends packets for ${who} to ${targets[0]}, but ${who} is at ${local}`, [
-      ...entries,
-      ...(owner === undefined ? [] : [owner.vtep.cite]),
-    ]);
+    const cites = owner === undefined ? entries : [...entries, owner.vtep.cite];
+    const detail = `sends packets for ${who} to ${targets[0]}, but ${who} is at ${local}`;
+    return weighed(make('fdb-remote', detail, cites), weight);
   }
   if (neighbour[2] === undefined || onDemand !== null) return null;
   // measured: it delivers, and the kernel asks the peer again and again; once it is flushed, nobody hears the question for everybody

@@ -22,11 +22,17 @@ export interface OverlayDigest<V extends Vtep> {
   readonly leases: readonly Lease[];
 }
 
-type Digests<V extends Vtep> = Iterable<{ readonly node: string; readonly digest: OverlayDigest<V> }>;
+type Digests<V extends Vtep> = Iterable<{
+  readonly node: string;
+  readonly collectedAt: string | null;
+  readonly digest: OverlayDigest<V>;
+}>;
 type Tied = { readonly node: string; readonly ties: ClusterTies };
 
 export interface Owner<V extends Vtep> {
   readonly node: string;
+  /** Time of its bundle, as ISO 8601; null: not known. */
+  readonly collectedAt: string | null;
   readonly vtep: V;
 }
 
@@ -87,9 +93,9 @@ export function* ties<V extends Vtep>(
 ): Generator<Tied> {
   const tie = (mac: string | null | undefined, at: string | null | undefined) =>
     mac == null || at == null ? [] : [`${mac}@${at}`];
-  for (const { node, digest } of digests) {
+  for (const { node, collectedAt, digest } of digests) {
     for (const vtep of digest.vteps)
-      for (const a of vtep.addresses) ownerOf.set(a, [...(ownerOf.get(a) ?? []), { node, vtep }]);
+      for (const a of vtep.addresses) ownerOf.set(a, [...(ownerOf.get(a) ?? []), { node, collectedAt, vtep }]);
     for (const lease of digest.leases)
       leases.set(lease.vtep, [...(leases.get(lease.vtep) ?? []), { from: node, lease }]);
     const own = digest.vteps.flatMap((v) => tie(v.mac, v.local));

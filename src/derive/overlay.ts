@@ -107,9 +107,10 @@ export function ownerAmong<O extends { readonly node: string; readonly vtep: Vte
 ): O | undefined {
   const others = all.filter((o) => o.node !== self);
   const tied = others.filter((o) => isTied(groups, o.node, self));
-  const named = (some: readonly O[]) =>
-    some.find((o) => o.vtep.local !== null && remotes.includes(o.vtep.local)) ??
-    some.find((o) => o.vtep.mac !== null && o.vtep.mac === mac);
+  const at = ({ vtep }: O) => vtep.local !== null && remotes.includes(vtep.local);
+  const has = ({ vtep }: O) => vtep.mac !== null && vtep.mac === mac;
+  // of one node there may be bundles of two days, with a MAC each
+  const named = (some: readonly O[]) => some.find((o) => at(o) && has(o)) ?? some.find(at) ?? some.find(has);
   return named(tied) ?? (tied.length === 1 ? tied[0] : named(others));
 }
 

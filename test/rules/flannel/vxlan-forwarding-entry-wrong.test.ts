@@ -92,6 +92,21 @@ testRule(rule, {
       ],
       answers: { a: 'unknown', b: 'findings' },
     },
+    'a changed MAC, by bundles of two days': {
+      nodes: {
+        a: a({}),
+        b: { ...remade(overlayNode({ n: 2, peers: [] })), info: { collectedAt: '2026-11-20T10:00:00.000Z' } },
+      },
+      expect: [
+        {
+          key: 'neighbour-mac 10.244.2.0',
+          severity: 'medium',
+          confidence: 'possible',
+          message: /0e:00:00:00:aa:02 .*; their bundles are more than a day apart/,
+          cites: ['via 10.244.2.0', 'lladdr 0e:00:00:00:00:02', 'dst 192.168.50.12', '3: flannel.1'],
+        },
+      ],
+    },
     'the node was renumbered under its device (V84)': {
       nodes: {
         a: a({}),
@@ -226,6 +241,10 @@ testRule(rule, {
     },
     'a copy of the cluster, the same addresses on another LAN: each has its own peers': {
       nodes: { x2: remade(b), x1: remade(a({})), a: a({}), b },
+    },
+    'a node twice, before and after its device was made again: the one that entries are of is the peer': {
+      nodes: { a: a({}), old: remade(overlayNode({ n: 2, peers: [] })), b },
+      answers: { old: 'not-applicable' },
     },
     'DirectRouting: one peer by the overlay, one on the same wire': {
       nodes: {
