@@ -1,7 +1,7 @@
 import type { Span } from '../core/span.ts';
 import type { Fact } from '../facts/index.ts';
 import type { Source } from './devices.ts';
-import { attachedBridges, containerBridges, containerOverlays, isUp, podDevices, uplinks } from './devices.ts';
+import { attachedBridges, containerBridges, ip4Overlays, isUp, podDevices, uplinks } from './devices.ts';
 import { perSource } from './per-source.ts';
 import { type PodKinds, peerRoutes, pointedRoutes } from './pods.ts';
 
@@ -24,7 +24,7 @@ export const ingressDevices = perSource((source: Source<PodKinds>): readonly Ing
   };
   for (const { name, fact, device } of attachedBridges(source).bridges)
     add({ dev: name, what: 'container bridge', fact, span: device });
-  for (const { device, fact } of containerOverlays(source))
+  for (const { device, fact } of ip4Overlays(source))
     add({ dev: device.name, what: 'overlay device', fact, span: device });
   for (const { device, fact, pod } of podDevices(source))
     add({ dev: device.name, what: `device of the pod ${pod}`, fact, span: device });

@@ -119,6 +119,18 @@ testRule(rule, {
     'no routes came, and all devices forward': {
       nodes: { a: overlayNode({ n: 1, peers: [2], files: { 'host/ip/route4.txt': { status: 'absent' } } }) },
     },
+    'a device that flanneld left behind': {
+      nodes: {
+        a: overlayNode({
+          n: 1,
+          peers: [2],
+          files: {
+            'host/ip/link.txt': `${overlayNode({ n: 1, peers: [] }).files['host/ip/link.txt']}7: flannel.7: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1450 qdisc noqueue state UNKNOWN mode DEFAULT group default \n    link/ether 0e:00:00:00:07:01 brd ff:ff:ff:ff:ff:ff promiscuity 0  allmulti 0 minmtu 68 maxmtu 65535 \n    vxlan id 7 local 192.168.50.11 dev eth0 srcport 0 0 dstport 8472 nolearning \n`,
+            'host/sys/sysctl.txt': `${overlayNode({ n: 1, peers: [] }).files['host/sys/sysctl.txt']}net/ipv4/conf/flannel.7/forwarding:0\n`,
+          },
+        }),
+      },
+    },
     'a second card forwards': { nodes: { a: twoCards(ETH0, '1') } },
   },
   notApplicable: {
