@@ -1,27 +1,21 @@
 import { shellWord } from '../../src/core/shell.ts';
 import { clusterGroups } from '../../src/derive/cluster.ts';
 import { restartFlannel } from '../../src/derive/flannel-remedy.ts';
-import { type Announced, announcedLeases, type Lease } from '../../src/derive/k8s-leases.ts';
+import type { Announced, Lease } from '../../src/derive/k8s-leases.ts';
 import type { Vtep } from '../../src/derive/overlay.ts';
-import {
-  homeless,
-  isFronted,
-  isTied,
-  isUnrouted,
-  overlayPeers,
-  strayRemotes,
-  vteps,
-} from '../../src/derive/overlay.ts';
+import { homeless, isFronted, isTied, isUnrouted, vteps } from '../../src/derive/overlay.ts';
 import {
   type Leased,
   looseTies,
   type OverlayDigest,
   type Owner,
+  overlayTables,
   ownerOfPeer,
   type PeerRow,
-  rowOf,
   ties,
+  unlikeLease,
 } from '../../src/derive/overlay-clusters.ts';
+import { placeOf, timeOf } from '../../src/derive/pod-peers.ts';
 import type { Cite, Finding, LineCite, NodeDigest, Undecided } from '../../src/rule/index.ts';
 import { absent, cite, defineClusterRule, isClosed, lineCite } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -32,15 +26,11 @@ type Cited = Vtep & { readonly cite: Cite };
 
 interface Entries extends OverlayDigest<Cited> {
   readonly files: { readonly route: FileRef; readonly neighbour: FileRef; readonly fdb: FileRef };
-  /** Next hops of its other routes: peers that it reaches without the overlay (DirectRouting) are among them. */
-  readonly direct: readonly string[];
   /** Its tunnel ends whose own address is no address of the node. */
   readonly homeless: readonly { readonly dev: string; readonly local: string; readonly cites: readonly [Cite, Cite] }[];
   /** Whether a missing entry is a fact. */
   readonly wholeNeighbours: boolean;
   readonly wholeFdb: boolean;
-  /** Why missing entries prove nothing here although the tables are whole; else null. */
-  readonly onDemand: string | null;
 }
 
 export const rule = defineClusterRule({
@@ -71,29 +61,20 @@ export const rule = defineClusterRule({
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   extract({ facts, wants, source }): Entries {
     const { fdb, neighbours, links, routes4 } = facts;
-    const learning = links.value.devices.find(
-      (d) =>
-        d.vxlan?.learning === true && fdb.value.entries.some((e) => e.dev === d.name && e.mac === '00:00:00:00:00:00'),
-    );
     const file = ({ node, evidence, path }: FileRef): FileRef => ({ node, evidence, path });
-    const peers = overlayPeers(source);
-    const devices = new Set(peers.map((p) => p.dev));
-    const others = routes4.value.routes.flatMap((r) => (r.via === undefined || devices.has(r.dev ?? '') ? [] : r.via));
     const { addresses } = wants;
+    const tables = overlayTables(source);
+    const used = new Set(tables.peers.map(([dev]) => dev));
     return {
+      ...tables,
       homeless: homeless(source).flatMap(({ dev, local, line, endLine }) => {
-        if (!devices.has(dev) || local === null || addresses.missing || !isClosed(addresses)) return [];
+        if (!used.has(dev) || local === null || addresses.missing || !isClosed(addresses)) return [];
         return [{ dev, local, cites: [cite(links, { line, endLine }), absent(addresses, `the address ${local}`)] }];
       }),
       files: { route: file(routes4), neighbour: file(neighbours), fdb: file(fdb) },
       vteps: vteps(source).map((v) => ({ ...v, cite: cite(links, v) })),
-      direct: devices.size === 0 ? [] : [...new Set(others)],
-      stray: strayRemotes(source),
-      peers: peers.map(rowOf),
-      leases: announcedLeases(source),
       wholeNeighbours: neighbours.closed,
       wholeFdb: fdb.closed,
-      onDemand: learning === undefined ? null : `${learning.name} learns and floods: entries appear on demand`,
     };
   },
   evaluate(digests) {
@@ -182,12 +163,7 @@ export const rule = defineClusterRule({
   },
 });
 
-const announcedAt = ({ fact, span }: Announced): LineCite => ({
-  kind: 'lines',
-  ...fact,
-  ...span,
-  endLine: span.endLine ?? span.line,
-});
+const announcedAt = ({ fact, span }: Announced): LineCite => placeOf(fact, span);
 
 /** flannel took its device's MAC before systemd-udev changed it: every other node sends to the one that it announced. */
 function announcedWrong(node: string, vtep: Entries['vteps'][number], leases: readonly Lease[]): Finding | null {
@@ -226,39 +202,32 @@ function homelessEnd(node: string, { dev, local, cites }: Entries['homeless'][nu
 }
 
 /** Entries for a peer without a bundle, beside what flannel announces of it. That they agree does not say what its device has. */
-function otherThanLeased(
-  d: NodeDigest<Entries>,
-  [dev, subnet, gateway, routeLine, neighbour, remotes]: PeerRow,
-  leased: readonly Leased[],
-): Finding | null {
-  const [first, ...others] = leased.map((l) => l.lease);
-  const mac = neighbour?.[0];
-  if (first === undefined || mac == null || neighbour === null) return null;
-  // two collections may have seen the lease before and after it changed
-  if (others.some((o) => o.mac?.value !== first.mac?.value || o.underlay?.value !== first.underlay?.value)) return null;
+function otherThanLeased(d: NodeDigest<Entries>, peer: PeerRow, leased: readonly Leased[]): Finding | null {
+  const [dev, subnet, gateway, routeLine, , remotes] = peer;
+  const unlike = unlikeLease(peer, leased);
+  if (unlike === null) return null;
+  const { lease, entry } = unlike;
   const { files } = d.digest;
-  const [remote] = remotes;
   const make = (key: string, detail: string, said: Announced, cites: readonly Cite[]): Finding => ({
     key: `${key} ${gateway}`,
     severity: 'critical',
     confidence: 'likely',
     nodes: [d.node],
     message: `${d.node} ${detail} (subnet ${subnet} via ${dev})`,
-    cites: [lineCite(files.route, routeLine), lineCite(files.neighbour, neighbour[1]), ...cites, announcedAt(said)],
+    cites: [lineCite(files.route, routeLine), lineCite(files.neighbour, entry), ...cites, announcedAt(said)],
     disprove: 'a later collection in which flannel has written the entry, or the peer’s own bundle',
   });
-  if (first.mac !== null && first.mac.value !== mac) {
-    const detail = `has a wrong neighbour entry for ${first.name}: MAC ${mac}, but ${first.name} announces ${first.mac.value}`;
+  if (unlike.what === 'mac') {
+    const detail = `has a wrong neighbour entry for ${lease.name}: MAC ${unlike.has}, but ${lease.name} announces ${unlike.said.value}`;
     return make(
       'neighbour-mac',
       detail,
-      first.mac,
+      unlike.said,
       remotes.map(([, line]) => lineCite(files.fdb, line)),
     );
   }
-  if (first.underlay === null || remote === undefined || remote[0] === first.underlay.value) return null;
-  const detail = `sends packets for ${first.name} to ${remote[0]}, but ${first.name} announces ${first.underlay.value}`;
-  return make('fdb-remote', detail, first.underlay, [lineCite(files.fdb, remote[1])]);
+  const detail = `sends packets for ${lease.name} to ${unlike.has}, but ${lease.name} announces ${unlike.said.value}`;
+  return make('fdb-remote', detail, unlike.said, [lineCite(files.fdb, unlike.line)]);
 }
 
 /** How much a difference between two bundles says. */
@@ -269,8 +238,8 @@ const HOUR_MS = 3_600_000;
 
 /** flannel may have made a device again between two bundles; and a copy of a cluster may have the same addresses on its own LAN. */
 function weightOf(d: NodeDigest<Entries>, owner: Owner<Cited>, tied: boolean): Weight {
-  const [mine, theirs] = [d.collectedAt, owner.collectedAt].map((t) => (t === null ? null : Date.parse(t)));
-  const apart = mine == null || theirs == null ? 0 : Math.abs(mine - theirs);
+  const [mine, theirs] = [timeOf(d.collectedAt), timeOf(owner.collectedAt)];
+  const apart = mine === null || theirs === null ? 0 : Math.abs(mine - theirs);
   if (apart > 24 * HOUR_MS)
     return {
       severity: 'medium',

@@ -1,6 +1,7 @@
 import type { ClusterTies } from './cluster.ts';
-import type { Lease } from './k8s-leases.ts';
-import { ownerAmong, type Peer, type Vtep } from './overlay.ts';
+import type { Source } from './devices.ts';
+import { type Announced, announcedLeases, type Lease } from './k8s-leases.ts';
+import { overlayPeers, ownerAmong, type Peer, strayRemotes, type Vtep } from './overlay.ts';
 
 /** A peer as a tuple: every node has one for every other node, so each byte counts twice over the fleet. */
 export type PeerRow = readonly [
@@ -13,13 +14,21 @@ export type PeerRow = readonly [
 ];
 
 /** What of a node tells whom it is in one overlay with. */
-export interface OverlayDigest<V extends Vtep> {
+export interface OverlayDigest<V extends Vtep> extends OverlayTables {
   readonly vteps: readonly V[];
+}
+
+/** What a node has written for its peers. */
+export interface OverlayTables {
   readonly peers: readonly PeerRow[];
+  /** Next hops of its other routes: peers that it reaches without the overlay (DirectRouting) are among them. */
+  readonly direct: readonly string[];
   /** Underlay addresses that it has forwarding entries for, and no route. */
   readonly stray: readonly string[];
   /** What flannel announces of nodes in the Kubernetes API: only a bundle that was taken with --api has them. */
   readonly leases: readonly Lease[];
+  /** Why missing entries prove nothing although the tables are whole; else null. */
+  readonly onDemand: string | null;
 }
 
 type Digests<V extends Vtep> = Iterable<{
@@ -42,7 +51,28 @@ export interface Leased {
   readonly lease: Lease;
 }
 
-export const rowOf = (p: Peer): PeerRow => [
+export function overlayTables(source: Source<'links' | 'routes4' | 'neighbours' | 'fdb' | 'k8sNodes'>): OverlayTables {
+  const peers = overlayPeers(source);
+  const devices = new Set(peers.map((p) => p.dev));
+  const [links, routes, fdb] = [source.get('links'), source.get('routes4'), source.get('fdb')];
+  const others = routes.missing
+    ? []
+    : routes.value.routes.flatMap((r) => (r.via === undefined || devices.has(r.dev ?? '') ? [] : r.via));
+  const floods = (dev: string) =>
+    !fdb.missing && fdb.value.entries.some((e) => e.dev === dev && e.mac === '00:00:00:00:00:00');
+  const learning = links.missing
+    ? undefined
+    : links.value.devices.find((d) => d.vxlan?.learning === true && floods(d.name));
+  return {
+    peers: peers.map(rowOf),
+    direct: devices.size === 0 ? [] : [...new Set(others)],
+    stray: strayRemotes(source),
+    leases: announcedLeases(source),
+    onDemand: learning === undefined ? null : `${learning.name} learns and floods: entries appear on demand`,
+  };
+}
+
+const rowOf = (p: Peer): PeerRow => [
   p.dev,
   p.subnet,
   p.gateway,
@@ -104,4 +134,22 @@ export function* ties<V extends Vtep>(
     const announced = digest.leases.flatMap((l) => tie(l.mac?.value, l.underlay?.value));
     yield { node, ties: { network: null, ties: [...own, ...known, ...announced] } };
   }
+}
+
+/** An entry that is not what flannel announces of the peer: what it has, and the lines of the neighbour entry and (of an address) the forwarding entry. */
+type Unlike = { readonly lease: Lease; readonly said: Announced; readonly has: string; readonly entry: number } & (
+  | { readonly what: 'mac' }
+  | { readonly what: 'underlay'; readonly line: number }
+);
+
+export function unlikeLease([, , , , neighbour, [remote]]: PeerRow, leased: readonly Leased[]): Unlike | null {
+  const [lease, ...others] = leased.map((l) => l.lease);
+  const mac = neighbour?.[0];
+  if (lease === undefined || mac == null || neighbour === null) return null;
+  // two collections may have seen the lease before and after it changed
+  if (others.some((o) => o.mac?.value !== lease.mac?.value || o.underlay?.value !== lease.underlay?.value)) return null;
+  const [, entry] = neighbour;
+  if (lease.mac !== null && lease.mac.value !== mac) return { what: 'mac', lease, said: lease.mac, has: mac, entry };
+  if (lease.underlay === null || remote === undefined || remote[0] === lease.underlay.value) return null;
+  return { what: 'underlay', lease, said: lease.underlay, has: remote[0], entry, line: remote[1] };
 }
