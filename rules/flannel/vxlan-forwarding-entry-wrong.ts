@@ -3,7 +3,7 @@ import { clusterGroups } from '../../src/derive/cluster.ts';
 import { restartFlannel } from '../../src/derive/flannel-remedy.ts';
 import type { Announced, Lease } from '../../src/derive/k8s-leases.ts';
 import type { Vtep } from '../../src/derive/overlay.ts';
-import { homeless, isFronted, isTied, isUnrouted, vteps } from '../../src/derive/overlay.ts';
+import { homeless, isFronted, isTied, isUnrouted, isUnroutedLease, vteps } from '../../src/derive/overlay.ts';
 import {
   type Leased,
   looseTies,
@@ -87,6 +87,7 @@ export const rule = defineClusterRule({
     const groups = clusterGroups(ties(digests, ownerOf, leases));
     const kin = clusterGroups(looseTies(digests, groups, ownerOf));
     const clusters = Map.groupBy([...ownerOf.values()].flat(), (o) => kin.get(o.node));
+    const announcedIn = Map.groupBy([...leases.values()].flat(), (l) => groups.get(l.from));
     for (const d of digests) {
       const { peers, onDemand, wholeFdb, wholeNeighbours, files } = d.digest;
       const [first] = peers;
@@ -132,6 +133,7 @@ export const rule = defineClusterRule({
       const passed = clusters
         .get(kin.get(d.node))
         ?.find((o) => o.node !== d.node && isUnrouted(d.digest.vteps, o.vtep, hops));
+      const told = announcedIn.get(groups.get(d.node))?.find((l) => isUnroutedLease(d.digest.vteps, l.lease, hops));
       const say = (because: string, evidence: string[]) => unknown.push({ nodes: [d.node], because, evidence });
       if (onDemand !== null) say(onDemand, ['bridge.fdb', 'ip.neigh']);
       else if (!wholeFdb || !wholeNeighbours)
@@ -157,6 +159,8 @@ export const rule = defineClusterRule({
             : `no route names the VTEP of ${passed.node}, whose MAC no entry here has: that its address is sent to hints at one cluster, and does not prove it`,
           ['ip.route4', 'k8s.nodes'],
         );
+      else if (told !== undefined)
+        say(`no route names the VTEP that flannel announces of ${told.lease.name}`, ['ip.route4']);
       else passes.push({ node: d.node, cites: [lineCite(files.route, first[3])] as const });
     }
     return { findings, passes, unknown, notApplicable };

@@ -1,5 +1,6 @@
 import { isGlobal, isUnicast, parseIp, parseIp4 } from '../core/address.ts';
 import type { Source } from './devices.ts';
+import type { Lease } from './k8s-leases.ts';
 import { perSource } from './per-source.ts';
 
 /** A node's own end of a vxlan overlay. */
@@ -84,6 +85,17 @@ export function isUnrouted(own: readonly Vtep[], peer: Vtep, hops: ReadonlySet<s
   // of one and the same lease: neither can have a route to the other
   if (same.length === 0 || same.some((v) => v.addresses.some((a) => peer.addresses.includes(a)))) return false;
   return ![...peer.addresses, ...peer.hears, peer.local ?? ''].some((a) => hops.has(a));
+}
+
+/** The same of a node that is known by what flannel announces of it. */
+export function isUnroutedLease(
+  own: readonly Vtep[],
+  { vtep, mac, underlay }: Lease,
+  hops: ReadonlySet<string>,
+): boolean {
+  // without a MAC it is of another backend, or did not join yet
+  if (mac === null || own.some((v) => v.addresses.includes(vtep))) return false;
+  return !hops.has(vtep) && !hops.has(underlay?.value ?? '');
 }
 
 /** Whether `to`, where others send to a tunnel's end, may be of a router in front of its node: announced of it, or a public address where its own is not. */

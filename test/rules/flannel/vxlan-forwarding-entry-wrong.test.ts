@@ -335,6 +335,10 @@ testRule(rule, {
       answers: { b: 'not-applicable', c: 'unknown' },
       because: /^no route names the VTEP of b, whose MAC no entry here has: /,
     },
+    'flannel announces a node that no route leads to, and that was not collected': {
+      nodes: { a: a({ files: api({ n: 1 }, { n: 2 }, { n: 3 }) }), b },
+      because: /^no route names the VTEP that flannel announces of worker-3/,
+    },
     'what flannel announces tells that a node without a route is one of the cluster': {
       nodes: {
         a: a({ peers: [3], files: api({ n: 1 }, { n: 2, mac: '0e:00:00:00:aa:02' }, { n: 3 }) }),
