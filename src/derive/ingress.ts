@@ -1,5 +1,5 @@
 import type { Span } from '../core/span.ts';
-import type { Fact } from '../facts/index.ts';
+import type { Fact, Route } from '../facts/index.ts';
 import type { Source } from './devices.ts';
 import { attachedBridges, containerBridges, ip4Overlays, isUp, podDevices, uplinks } from './devices.ts';
 import { perSource } from './per-source.ts';
@@ -68,10 +68,16 @@ export function sideDevices(source: Source<PodKinds>): readonly SideDevice[] {
   const side = addresses.value.devices.filter(
     (d) => isUp(d) && d.master === undefined && !known.has(d.name) && !PASSIVE.test(d.name) && d.kind !== 'dummy',
   );
+  if (side.length === 0) return [];
+  const routesOf = new Map<string, Route[]>(side.map((d) => [d.name, []]));
+  if (!routes.missing)
+    for (const r of routes.value.routes)
+      if (r.type === 'unicast')
+        for (const dev of r.nexthops.length > 0 ? r.nexthops.map((hop) => hop.dev) : [r.dev])
+          routesOf.get(dev ?? '')?.push(r);
   return side.flatMap((device): SideDevice[] => {
     const { name } = device;
-    const all = routes.missing ? [] : routes.value.routes;
-    const own = all.filter((r) => r.type === 'unicast' && [r, ...r.nexthops].some((hop) => hop.dev === name));
+    const own = routesOf.get(name) ?? [];
     const [span] = own;
     if (span !== undefined && !routes.missing)
       return [{ dev: name, networks: [...new Set(own.map((r) => r.dst))], fact: routes, span }];
