@@ -1,34 +1,30 @@
-import { formatPrefix, parsePrefix, prefixCovers, prefixesOverlap } from '../../src/core/address.ts';
-import { containerBridges, isUp } from '../../src/derive/devices.ts';
-import { flannelLease } from '../../src/derive/flannel.ts';
-import { serviceRange } from '../../src/derive/services.ts';
-import { elements, flag, setting } from '../../src/derive/settings.ts';
+import { parsePrefix, prefixCovers, prefixesOverlap } from '../../src/core/address.ts';
+import { type ContainerRange, containerRanges } from '../../src/derive/container-ranges.ts';
+import type { DeviceKinds, Source } from '../../src/derive/devices.ts';
+import { hiddenByOverlays, moveOverlay, overlayNetworks } from '../../src/derive/swarm-networks.ts';
 import type { Fact, MissingFact } from '../../src/facts/index.ts';
 import type { Finding, LineCite, Undecided } from '../../src/rule/index.ts';
 import { cite, defineClusterRule } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
-interface Range {
-  readonly what:
-    | 'docker network'
-    | 'pod network'
-    | 'service network'
-    | 'docker address pool'
-    | 'node network'
-    | 'container bridge';
+type Range = Omit<ContainerRange, 'fact' | 'span'> & { readonly cite: LineCite };
+
+/** A network of the node that an overlay network of docker lies over. */
+interface OverNode {
   readonly name: string;
-  readonly prefix: string;
-  /** Of a bridge: docker's own list has it. */
-  readonly docker?: boolean;
-  /** Of the service network, where it is only known by its services. */
-  readonly widest?: string;
-  readonly cite: LineCite;
+  readonly range: string;
+  readonly dev: string;
+  readonly dst: string;
+  readonly sure: boolean;
+  readonly used: boolean;
+  readonly cites: readonly [LineCite, LineCite];
 }
 
 interface Ranges {
   readonly pod: string | null;
   readonly lease: string | null;
   readonly ranges: readonly Range[];
+  readonly overNode: readonly OverNode[];
   readonly kubernetes: boolean;
   /** Why docker may have networks here that are not in `ranges`; else null. */
   readonly unread: string | null;
@@ -69,118 +65,24 @@ export const rule = defineClusterRule({
   ],
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   extract({ facts, wants, source }): Ranges {
-    const ranges: Range[] = [];
-    const lease = flannelLease(source);
-    let pod: string | null = null;
-    if (lease?.network != null) {
-      pod = formatPrefix(lease.network.prefix);
-      ranges.push({ what: 'pod network', name: 'FLANNEL_NETWORK', prefix: pod, cite: cite(lease.fact, lease.network) });
-    } else if (!wants.flannelNetConf.missing) {
-      const network = setting(wants.flannelNetConf.value, 'Network');
-      const prefix = typeof network?.value === 'string' ? parsePrefix(network.value) : null;
-      if (network !== undefined && prefix !== null) {
-        pod = formatPrefix(prefix);
-        ranges.push({
-          what: 'pod network',
-          name: 'net-conf.json Network',
-          prefix: pod,
-          cite: cite(wants.flannelNetConf, network),
-        });
-      }
-    }
-    if (!wants.dockerNetworks.missing) {
-      // --config-only: nothing but settings for the networks that are made --config-from it
-      for (const network of wants.dockerNetworks.value.networks.filter((n) => n.driver !== 'null')) {
-        for (const pool of network.ipam) {
-          const prefix = parsePrefix(pool.subnet);
-          if (prefix !== null && prefix.family === 4) {
-            ranges.push({
-              what: 'docker network',
-              name: network.name,
-              prefix: formatPrefix(prefix),
-              cite: cite(wants.dockerNetworks, pool),
-            });
-          }
-        }
-      }
-    }
-    if (!wants.daemonJson.missing) {
-      const { value } = wants.daemonJson;
-      for (const s of value.settings) {
-        const match = /^default-address-pools\.(\d+)\.base$/.exec(s.path);
-        const prefix = match !== null && typeof s.value === 'string' ? parsePrefix(s.value) : null;
-        if (prefix !== null && elements(value, 'default-address-pools').length > 0) {
-          ranges.push({
-            what: 'docker address pool',
-            name: `pool ${match?.[1]}`,
-            prefix: formatPrefix(prefix),
-            cite: cite(wants.daemonJson, s),
-          });
-        }
-      }
-    }
-    // docker keeps its own networks apart from each other; another owner's bridge it does not know
-    const dockers = new Set(
-      wants.dockerNetworks.missing ? [] : wants.dockerNetworks.value.networks.map((n) => n.bridge),
-    );
-    for (const bridge of containerBridges(source)) {
-      if (!isUp(bridge.device)) continue;
-      for (const p of bridge.prefixes)
-        if (p.prefix.length < 32)
-          ranges.push({
-            what: 'container bridge',
-            name: bridge.name,
-            prefix: formatPrefix(p.prefix),
-            docker: dockers.has(bridge.name),
-            cite: cite(bridge.fact, p),
-          });
-    }
-    const service = serviceRange(source);
-    if (service !== null)
-      ranges.push({
-        what: 'service network',
-        name: service.name,
-        prefix: service.prefix,
-        widest: service.widest,
-        cite: cite(service.fact as Fact<'iptables'>, service.span),
-      });
-    if (!wants.routes4.missing) {
-      const uplink = wants.routes4.value.routes.find((r) => r.dst === '0.0.0.0/0' && r.table === 'main')?.dev;
-      for (const a of facts.addresses.value.devices.find((d) => d.name === uplink)?.addresses ?? []) {
-        const prefix = a.family === 4 ? parsePrefix(`${a.address}/${a.prefixLength}`) : null;
-        if (prefix !== null)
-          ranges.push({
-            what: 'node network',
-            name: uplink ?? '',
-            prefix: formatPrefix(prefix),
-            cite: cite(facts.addresses, a),
-          });
-      }
-    }
+    const { pod, lease, ranges } = containerRanges(source);
     const kubernetes =
       !wants.kubeletArgs.missing ||
       !wants.kubeProxyArgs.missing ||
       (!wants.flannelEnv.missing && !wants.staticPods.missing);
-    if (!wants.kubeProxyArgs.missing && pod === null) {
-      const cidr = flag(wants.kubeProxyArgs.value, 'cluster-cidr');
-      const prefix = cidr === undefined ? null : parsePrefix(cidr.value);
-      if (cidr !== undefined && prefix !== null) {
-        ranges.push({
-          what: 'pod network',
-          name: '--cluster-cidr',
-          prefix: formatPrefix(prefix),
-          cite: cite(wants.kubeProxyArgs, cidr),
-        });
-      }
-    }
     const overlay = facts.addresses.value.devices.some((d) => /^(flannel[.-]|cni0$)/.test(d.name));
     return {
       pod,
-      lease: lease?.subnet == null ? null : formatPrefix(lease.subnet.prefix),
-      ranges,
+      lease,
+      ranges: ranges.map(({ fact, span, ...range }) => ({ ...range, cite: cite(fact, span) })),
+      overNode:
+        wants.dockerNetworks.missing || wants.routes4.missing
+          ? []
+          : overNode(source, wants.dockerNetworks, wants.routes4, facts.addresses),
       kubernetes,
       unread:
         unreadNetworks(wants.dockerNetworks, facts.addresses) ??
+        unreadRoutes(wants.dockerNetworks, wants.routes4) ??
         unreadPods(wants.flannelEnv, pod, overlay || kubernetes),
     };
   },
@@ -203,6 +105,7 @@ export const rule = defineClusterRule({
       const owned = all.filter((r) => r.what !== 'node network' && r.what !== 'container bridge');
       const [first] = owned;
       const before = findings.length;
+      for (const over of d.digest.overNode) findings.push(overNodeFinding(d.node, over));
       let reach: string | null = null;
       for (let i = 0; i < all.length; i += 1) {
         for (let j = i + 1; j < all.length; j += 1) {
@@ -247,6 +150,51 @@ function unreadNetworks(
   if (bridge !== undefined)
     return `docker has networks here (${bridge.name}), but their list is not there (${networks.because})`;
   return addresses.closed ? null : `docker’s networks are not known (${networks.because})`;
+}
+
+/** Docker's overlay networks are compared with the node's routes. */
+function unreadRoutes(
+  networks: Fact<'dockerNetworks'> | MissingFact<'dockerNetworks'>,
+  routes: Fact<'routes4'> | MissingFact<'routes4'>,
+): string | null {
+  const [overlay] = networks.missing ? [] : overlayNetworks(networks);
+  if (overlay === undefined || (!routes.missing && routes.closed)) return null;
+  const why = routes.missing ? `its routes ${routes.because}` : 'its routes were not collected whole';
+  return `whether docker’s overlay network ${overlay.name} lies over a network of the node is not known: ${why}`;
+}
+
+const overNode = (
+  source: Source<DeviceKinds>,
+  networks: Fact<'dockerNetworks'>,
+  routes: Fact<'routes4'>,
+  addresses: Fact<'addresses'>,
+): readonly OverNode[] =>
+  hiddenByOverlays(source, networks, routes, addresses).map(({ network, pool, route, sure, used }) => ({
+    name: network.name,
+    range: pool.subnet,
+    dev: route.dev ?? '',
+    dst: route.dst,
+    sure,
+    used,
+    cites: [cite(networks, pool), cite(routes, route)],
+  }));
+
+function overNodeFinding(node: string, { name, range, dev, dst, sure, used, cites }: OverNode): Finding {
+  const lost =
+    name === 'ingress'
+      ? `published ports do not answer clients in ${range}, and tasks that publish ports do not reach hosts there`
+      : `its containers do not reach hosts in ${range}`;
+  return {
+    key: `docker network ${name} / node network ${dev} ${dst}`,
+    severity: used ? 'high' : 'medium',
+    confidence: sure ? 'proven' : 'likely',
+    nodes: [node],
+    ...(used ? {} : { latent: true }),
+    message: `docker overlay network ${name} (${range}) lies over ${dst} on ${dev} of ${node}: ${lost}${used ? '' : '; nothing here is attached to it yet'}`,
+    cites,
+    disprove: `no container needs a host of ${dst}, and none of them is a client of a published port`,
+    remediation: [moveOverlay(name)],
+  };
 }
 
 function unreadPods(

@@ -1,38 +1,36 @@
-import type { ClusterTies } from '../../src/derive/cluster.ts';
+import { shellWord } from '../../src/core/shell.ts';
 import { clusterGroups } from '../../src/derive/cluster.ts';
 import { restartFlannel } from '../../src/derive/flannel-remedy.ts';
-import { type Announced, announcedLeases, type Lease } from '../../src/derive/k8s-leases.ts';
-import type { Peer, Vtep } from '../../src/derive/overlay.ts';
-import { isFronted, isUnrouted, overlayPeers, ownerAmong, vteps } from '../../src/derive/overlay.ts';
+import type { Announced, Lease } from '../../src/derive/k8s-leases.ts';
+import type { Vtep } from '../../src/derive/overlay.ts';
+import { homeless, isFronted, isTied, isUnrouted, isUnroutedLease, vteps } from '../../src/derive/overlay.ts';
+import {
+  type Leased,
+  looseTies,
+  type OverlayDigest,
+  type Owner,
+  overlayTables,
+  ownerOfPeer,
+  type PeerRow,
+  ties,
+  unlikeLease,
+} from '../../src/derive/overlay-clusters.ts';
+import { placeOf, timeOf } from '../../src/derive/pod-peers.ts';
 import type { Cite, Finding, LineCite, NodeDigest, Undecided } from '../../src/rule/index.ts';
-import { cite, defineClusterRule, lineCite } from '../../src/rule/index.ts';
+import { absent, cite, defineClusterRule, isClosed, lineCite } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
 type FileRef = Pick<LineCite, 'node' | 'evidence' | 'path'>;
 
-/** A peer as a tuple: every node has one for every other node, so each byte counts twice over the fleet. */
-type PeerRow = readonly [
-  dev: string,
-  subnet: string,
-  gateway: string,
-  routeLine: number,
-  neighbour: readonly [mac: string | null, line: number, passing?: string] | null,
-  remotes: readonly (readonly [dst: string, line: number])[],
-];
+type Cited = Vtep & { readonly cite: Cite };
 
-interface Entries {
+interface Entries extends OverlayDigest<Cited> {
   readonly files: { readonly route: FileRef; readonly neighbour: FileRef; readonly fdb: FileRef };
-  readonly vteps: readonly (Vtep & { readonly cite: Cite })[];
-  readonly peers: readonly PeerRow[];
-  /** Next hops of its other routes: peers that it reaches without the overlay (DirectRouting) are among them. */
-  readonly direct: readonly string[];
-  /** What flannel announces of nodes in the Kubernetes API: only a bundle that was taken with --api has them. */
-  readonly leases: readonly Lease[];
+  /** Its tunnel ends whose own address is no address of the node. */
+  readonly homeless: readonly { readonly dev: string; readonly local: string; readonly cites: readonly [Cite, Cite] }[];
   /** Whether a missing entry is a fact. */
   readonly wholeNeighbours: boolean;
   readonly wholeFdb: boolean;
-  /** Why missing entries prove nothing here although the tables are whole; else null. */
-  readonly onDemand: string | null;
 }
 
 export const rule = defineClusterRule({
@@ -61,32 +59,22 @@ export const rule = defineClusterRule({
   needs: ['links', 'routes4', 'fdb', 'neighbours'],
   wants: ['flannelEnv', 'addresses', 'k8sNodes'],
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
-  extract({ facts, source }): Entries {
+  extract({ facts, wants, source }): Entries {
     const { fdb, neighbours, links, routes4 } = facts;
-    const learning = links.value.devices.find(
-      (d) =>
-        d.vxlan?.learning === true && fdb.value.entries.some((e) => e.dev === d.name && e.mac === '00:00:00:00:00:00'),
-    );
     const file = ({ node, evidence, path }: FileRef): FileRef => ({ node, evidence, path });
-    const peers = overlayPeers(source);
-    const devices = new Set(peers.map((p) => p.dev));
-    const others = routes4.value.routes.flatMap((r) => (r.via === undefined || devices.has(r.dev ?? '') ? [] : r.via));
+    const { addresses } = wants;
+    const tables = overlayTables(source);
+    const used = new Set(tables.peers.map(([dev]) => dev));
     return {
+      ...tables,
+      homeless: homeless(source).flatMap(({ dev, local, line, endLine }) => {
+        if (!used.has(dev) || local === null || addresses.missing || !isClosed(addresses)) return [];
+        return [{ dev, local, cites: [cite(links, { line, endLine }), absent(addresses, `the address ${local}`)] }];
+      }),
       files: { route: file(routes4), neighbour: file(neighbours), fdb: file(fdb) },
       vteps: vteps(source).map((v) => ({ ...v, cite: cite(links, v) })),
-      direct: devices.size === 0 ? [] : [...new Set(others)],
-      peers: peers.map((p) => [
-        p.dev,
-        p.subnet,
-        p.gateway,
-        p.routeLine,
-        p.neighbour === null ? null : rowOf(p.neighbour),
-        p.remotes.map((r) => [r.dst, r.line]),
-      ]),
-      leases: announcedLeases(source),
       wholeNeighbours: neighbours.closed,
       wholeFdb: fdb.closed,
-      onDemand: learning === undefined ? null : `${learning.name} learns and floods: entries appear on demand`,
     };
   },
   evaluate(digests) {
@@ -94,17 +82,12 @@ export const rule = defineClusterRule({
     const passes = [];
     const unknown: Undecided[] = [];
     const notApplicable: { nodes: [string]; because: string }[] = [];
-    const ownerOf = new Map<string, Owner[]>();
-    const groups = clusterGroups(ties(digests));
-    const sameCluster = (a: string, b: string) => groups.get(a) === groups.get(b);
+    const ownerOf = new Map<string, Owner<Cited>[]>();
     const leases = new Map<string, Leased[]>();
-    for (const d of digests) {
-      for (const vtep of d.digest.vteps)
-        for (const a of vtep.addresses) ownerOf.set(a, [...(ownerOf.get(a) ?? []), { node: d.node, vtep }]);
-      for (const lease of d.digest.leases)
-        leases.set(lease.vtep, [...(leases.get(lease.vtep) ?? []), { from: d.node, lease }]);
-    }
-    const clusters = Map.groupBy([...ownerOf.values()].flat(), (o) => groups.get(o.node));
+    const groups = clusterGroups(ties(digests, ownerOf, leases));
+    const kin = clusterGroups(looseTies(digests, groups, ownerOf));
+    const clusters = Map.groupBy([...ownerOf.values()].flat(), (o) => kin.get(o.node));
+    const announcedIn = Map.groupBy([...leases.values()].flat(), (l) => groups.get(l.from));
     for (const d of digests) {
       const { peers, onDemand, wholeFdb, wholeNeighbours, files } = d.digest;
       const [first] = peers;
@@ -117,27 +100,29 @@ export const rule = defineClusterRule({
         const wrong = announcedWrong(d.node, vtep, d.digest.leases);
         if (wrong !== null) findings.push(wrong);
       }
+      for (const end of d.digest.homeless) findings.push(homelessEnd(d.node, end));
       let strangers = 0;
       let misled = 0;
       let hidden = 0;
       for (const peer of peers) {
         // the entries of whom a route is wrongly sent to are judged with his own subnet; pod-route-missing-or-wrong names the route
         const base = peer[1].replace(/\/.*/, '');
-        if (base !== peer[2] && ownerOf.get(base)?.some((o) => o.node !== d.node && sameCluster(o.node, d.node))) {
+        if (base !== peer[2] && ownerOf.get(base)?.some((o) => o.node !== d.node && isTied(groups, o.node, d.node))) {
           misled += 1;
           continue;
         }
-        const owner = ownerAmong(
-          ownerOf.get(peer[2]) ?? [],
-          d.node,
-          peer[4]?.[0],
-          peer[5].map(([to]) => to),
-          groups,
-        );
+        const owner = ownerOfPeer(d.node, peer, ownerOf, groups);
         const same = (leases.get(peer[2]) ?? []).filter((l) => groups.get(l.from) === groups.get(d.node));
         const announced = same.flatMap((l) => l.lease.underlay?.value ?? []);
         const fronted = owner !== undefined && peer[5].some(([to]) => isFronted(owner.vtep, to, announced));
-        const wrong = judge(d, peer, owner, fronted) ?? (owner === undefined ? otherThanLeased(d, peer, same) : null);
+        const wrong =
+          judge(
+            d,
+            peer,
+            owner,
+            fronted,
+            owner === undefined ? PROVEN : weightOf(d, owner, isTied(groups, d.node, owner.node)),
+          ) ?? (owner === undefined ? otherThanLeased(d, peer, same) : null);
         if (wrong !== null) findings.push(wrong);
         else if (owner === undefined) strangers += 1;
         else if (fronted) hidden += 1;
@@ -146,8 +131,9 @@ export const rule = defineClusterRule({
       // pod-route-missing-or-wrong judges whether there should be one
       const hops = new Set([...peers.map((p) => p[2]), ...d.digest.direct]);
       const passed = clusters
-        .get(groups.get(d.node))
+        .get(kin.get(d.node))
         ?.find((o) => o.node !== d.node && isUnrouted(d.digest.vteps, o.vtep, hops));
+      const told = announcedIn.get(groups.get(d.node))?.find((l) => isUnroutedLease(d.digest.vteps, l.lease, hops));
       const say = (because: string, evidence: string[]) => unknown.push({ nodes: [d.node], because, evidence });
       if (onDemand !== null) say(onDemand, ['bridge.fdb', 'ip.neigh']);
       else if (!wholeFdb || !wholeNeighbours)
@@ -167,33 +153,21 @@ export const rule = defineClusterRule({
           'ip.route4',
         ]);
       else if (passed !== undefined)
-        say(`no route names the VTEP of ${passed.node}: what is written for it was not looked at`, ['ip.route4']);
+        say(
+          isTied(groups, d.node, passed.node)
+            ? `no route names the VTEP of ${passed.node}: what is written for it was not looked at`
+            : `no route names the VTEP of ${passed.node}, whose MAC no entry here has: that its address is sent to hints at one cluster, and does not prove it`,
+          ['ip.route4', 'k8s.nodes'],
+        );
+      else if (told !== undefined)
+        say(`no route names the VTEP that flannel announces of ${told.lease.name}`, ['ip.route4']);
       else passes.push({ node: d.node, cites: [lineCite(files.route, first[3])] as const });
     }
     return { findings, passes, unknown, notApplicable };
   },
 });
 
-const rowOf = ({ mac, line, passing }: NonNullable<Peer['neighbour']>): NonNullable<PeerRow[4]> =>
-  passing === null ? [mac, line] : [mac, line, passing];
-
-interface Owner {
-  readonly node: string;
-  readonly vtep: Entries['vteps'][number];
-}
-
-/** A lease, and the bundle that has it. */
-interface Leased {
-  readonly from: string;
-  readonly lease: Lease;
-}
-
-const announcedAt = ({ fact, span }: Announced): LineCite => ({
-  kind: 'lines',
-  ...fact,
-  ...span,
-  endLine: span.endLine ?? span.line,
-});
+const announcedAt = ({ fact, span }: Announced): LineCite => placeOf(fact, span);
 
 /** flannel took its device's MAC before systemd-udev changed it: every other node sends to the one that it announced. */
 function announcedWrong(node: string, vtep: Entries['vteps'][number], leases: readonly Lease[]): Finding | null {
@@ -210,54 +184,88 @@ function announcedWrong(node: string, vtep: Entries['vteps'][number], leases: re
   };
 }
 
+/** Measured [V84]: nothing is sent with an address that the node lost, and what others send there, or to its new one, is not answered. */
+function homelessEnd(node: string, { dev, local, cites }: Entries['homeless'][number]): Finding {
+  return {
+    key: `local-address ${dev}`,
+    severity: 'critical',
+    confidence: 'proven',
+    nodes: [node],
+    message: `${dev} on ${node} was made with the address ${local}, which ${node} does not have: it sends nothing, and what other nodes send there is lost`,
+    cites,
+    disprove: `a later collection in which ${node} has ${local}, or ${dev} another address`,
+    remediation: [
+      {
+        step: 'Restart flannel on the node: it makes the device again with the address that the node has now, and announces that. Where the address is the one that the node should have, give it back instead.',
+        run: restartFlannel(node),
+        verify: `ip -d link show ${shellWord(dev)} | grep -o "local [^ ]*"; ip -br addr`,
+        undo: 'none needed: the device is derived from the node’s address',
+      },
+    ],
+  };
+}
+
 /** Entries for a peer without a bundle, beside what flannel announces of it. That they agree does not say what its device has. */
-function otherThanLeased(
-  d: NodeDigest<Entries>,
-  [dev, subnet, gateway, routeLine, neighbour, remotes]: PeerRow,
-  leased: readonly Leased[],
-): Finding | null {
-  const [first, ...others] = leased.map((l) => l.lease);
-  const mac = neighbour?.[0];
-  if (first === undefined || mac == null || neighbour === null) return null;
-  // two collections may have seen the lease before and after it changed
-  if (others.some((o) => o.mac?.value !== first.mac?.value || o.underlay?.value !== first.underlay?.value)) return null;
+function otherThanLeased(d: NodeDigest<Entries>, peer: PeerRow, leased: readonly Leased[]): Finding | null {
+  const [dev, subnet, gateway, routeLine, , remotes] = peer;
+  const unlike = unlikeLease(peer, leased);
+  if (unlike === null) return null;
+  const { lease, entry } = unlike;
   const { files } = d.digest;
-  const [remote] = remotes;
   const make = (key: string, detail: string, said: Announced, cites: readonly Cite[]): Finding => ({
     key: `${key} ${gateway}`,
     severity: 'critical',
     confidence: 'likely',
     nodes: [d.node],
     message: `${d.node} ${detail} (subnet ${subnet} via ${dev})`,
-    cites: [lineCite(files.route, routeLine), lineCite(files.neighbour, neighbour[1]), ...cites, announcedAt(said)],
+    cites: [lineCite(files.route, routeLine), lineCite(files.neighbour, entry), ...cites, announcedAt(said)],
     disprove: 'a later collection in which flannel has written the entry, or the peer’s own bundle',
   });
-  if (first.mac !== null && first.mac.value !== mac) {
-    const detail = `has a wrong neighbour entry for ${first.name}: MAC ${mac}, but ${first.name} announces ${first.mac.value}`;
+  if (unlike.what === 'mac') {
+    const detail = `has a wrong neighbour entry for ${lease.name}: MAC ${unlike.has}, but ${lease.name} announces ${unlike.said.value}`;
     return make(
       'neighbour-mac',
       detail,
-      first.mac,
+      unlike.said,
       remotes.map(([, line]) => lineCite(files.fdb, line)),
     );
   }
-  if (first.underlay === null || remote === undefined || remote[0] === first.underlay.value) return null;
-  const detail = `sends packets for ${first.name} to ${remote[0]}, but ${first.name} announces ${first.underlay.value}`;
-  return make('fdb-remote', detail, first.underlay, [lineCite(files.fdb, remote[1])]);
+  const detail = `sends packets for ${lease.name} to ${unlike.has}, but ${lease.name} announces ${unlike.said.value}`;
+  return make('fdb-remote', detail, unlike.said, [lineCite(files.fdb, unlike.line)]);
 }
 
-/** The pairs of VTEP MAC and underlay address that a node has or knows: two clusters may share a pod range, not these. */
-function* ties(digests: Iterable<NodeDigest<Entries>>): Generator<{ node: string; ties: ClusterTies }> {
-  for (const { node, digest } of digests) {
-    const own = digest.vteps.map((v) => `${v.mac}@${v.local}`);
-    const known = digest.peers.flatMap(([, , , , neighbour, remotes]) =>
-      remotes.map(([dst]) => `${neighbour?.[0]}@${dst}`),
-    );
-    yield { node, ties: { network: null, ties: [...own, ...known] } };
-  }
+/** How much a difference between two bundles says. */
+type Weight = Pick<Finding, 'severity' | 'confidence'> & { readonly doubt: string };
+
+const PROVEN: Weight = { severity: 'critical', confidence: 'proven', doubt: '' };
+const HOUR_MS = 3_600_000;
+
+/** flannel may have made a device again between two bundles; and a copy of a cluster may have the same addresses on its own LAN. */
+function weightOf(d: NodeDigest<Entries>, owner: Owner<Cited>, tied: boolean): Weight {
+  const [mine, theirs] = [timeOf(d.collectedAt), timeOf(owner.collectedAt)];
+  const apart = mine === null || theirs === null ? 0 : Math.abs(mine - theirs);
+  if (apart > 24 * HOUR_MS)
+    return {
+      severity: 'medium',
+      confidence: 'possible',
+      doubt: '; their bundles are more than a day apart: it may have changed between them',
+    };
+  return tied && apart <= HOUR_MS ? PROVEN : { ...PROVEN, confidence: 'likely' };
 }
 
-function judge(d: NodeDigest<Entries>, peer: PeerRow, owner: Owner | undefined, fronted: boolean): Finding | null {
+const weighed = (finding: Finding, { doubt, ...weight }: Weight): Finding => ({
+  ...finding,
+  ...weight,
+  message: `${finding.message}${doubt}`,
+});
+
+function judge(
+  d: NodeDigest<Entries>,
+  peer: PeerRow,
+  owner: Owner<Cited> | undefined,
+  fronted: boolean,
+  weight: Weight,
+): Finding | null {
   const [dev, subnet, gateway, routeLine, neighbour, remotes] = peer;
   const { files, onDemand, wholeFdb, wholeNeighbours, vteps: own } = d.digest;
   const who = owner === undefined ? `the peer behind ${gateway}` : owner.node;
@@ -284,7 +292,7 @@ function judge(d: NodeDigest<Entries>, peer: PeerRow, owner: Owner | undefined, 
     return make('own-mac', `has its own MAC ${mac} as neighbour of ${who}`, entries);
   if (owner !== undefined && owner.vtep.mac !== null && owner.vtep.mac !== mac) {
     const detail = `has a wrong neighbour entry for ${who}: MAC ${mac}, but ${owner.vtep.dev} there has ${owner.vtep.mac}`;
-    return make('neighbour-mac', detail, [...entries, owner.vtep.cite]);
+    return weighed(make('neighbour-mac', detail, [...entries, owner.vtep.cite]), weight);
   }
   if (remotes.length === 0) {
     if (onDemand !== null || !wholeFdb) return null;
@@ -300,10 +308,9 @@ function judge(d: NodeDigest<Entries>, peer: PeerRow, owner: Owner | undefined, 
     );
   const local = owner?.vtep.local ?? null;
   if (local !== null && targets[0] !== local && !fronted && !owner?.vtep.hears.some((a) => a === targets[0])) {
-    return make('fdb-remote', `sends packets for ${who} to ${targets[0]}, but ${who} is at ${local}`, [
-      ...entries,
-      ...(owner === undefined ? [] : [owner.vtep.cite]),
-    ]);
+    const cites = owner === undefined ? entries : [...entries, owner.vtep.cite];
+    const detail = `sends packets for ${who} to ${targets[0]}, but ${who} is at ${local}`;
+    return weighed(make('fdb-remote', detail, cites), weight);
   }
   if (neighbour[2] === undefined || onDemand !== null) return null;
   // measured: it delivers, and the kernel asks the peer again and again; once it is flushed, nobody hears the question for everybody

@@ -1,7 +1,15 @@
 import { isNonEmpty } from '../../src/core/span.ts';
 import { acceptAnswers } from '../../src/derive/accept-range.ts';
 import { attachedBridges } from '../../src/derive/devices.ts';
-import { outward, POD_KINDS, POD_PROBES, podFlows, unaskedPeers, undecidedWay } from '../../src/derive/pods.ts';
+import {
+  outward,
+  POD_KINDS,
+  POD_PROBES,
+  podFlows,
+  unaskedPeers,
+  unaskedWays,
+  undecidedWay,
+} from '../../src/derive/pods.ts';
 import { spared, WHO_LIVES } from '../../src/derive/single-addresses.ts';
 import {
   askForward,
@@ -52,6 +60,8 @@ export const rule = defineNodeRule({
     const tally = new NodeTally(node.id);
     const unasked = unaskedPeers(source);
     if (unasked !== null) tally.unknown(unasked, ['flannel.subnet-env']);
+    const hidden = unaskedWays(source, flows);
+    if (hidden !== null) tally.unknown(hidden, [facts.routes4.evidence]);
     let asked = 0;
     for (const flow of flows) {
       for (const probe of POD_PROBES) {

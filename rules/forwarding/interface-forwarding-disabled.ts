@@ -1,10 +1,12 @@
 import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
 import { attachedBridges } from '../../src/derive/devices.ts';
-import { ingressDevices } from '../../src/derive/pods.ts';
+import { ingressDevices, type SideDevice, sideDevices } from '../../src/derive/ingress.ts';
+import { type LiveSource, outward, POD_KINDS, podNetworks } from '../../src/derive/pods.ts';
 import { sysctl } from '../../src/derive/settings.ts';
 import type { Fact } from '../../src/facts/index.ts';
-import type { Finding, LineCite } from '../../src/rule/index.ts';
+import { HOOK_WANTS, hookNode, routesThrough } from '../../src/net/index.ts';
+import type { Finding, LineCite, Undecided } from '../../src/rule/index.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
@@ -31,7 +33,7 @@ export const rule = defineNodeRule({
   ],
   references: [REF.ipSysctl],
   needs: ['sysctl', 'addresses'],
-  wants: ['links', 'bridges', 'sysfs', 'dockerNetworks', 'routes4', 'flannelEnv'],
+  wants: [...HOOK_WANTS.filter((k) => k !== 'sysctl'), ...POD_KINDS, 'routes4'],
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, facts, source }) {
     const ingress = ingressDevices(source);
@@ -45,43 +47,39 @@ export const rule = defineNodeRule({
     const off: Finding[] = [];
     const on: LineCite[] = [];
     const open: string[] = [];
+    const flagOf = (dev: string) => sysctl(facts.sysctl, `net/ipv4/conf/${dev}/forwarding`);
     for (const { dev, what, fact, span } of ingress) {
-      const flag = sysctl(facts.sysctl, `net/ipv4/conf/${dev}/forwarding`);
+      const flag = flagOf(dev);
       if (flag === undefined) open.push(dev);
       else if (flag.value !== '0') on.push(cite(facts.sysctl, flag));
-      else {
-        const key = `net.ipv4.conf.${dev.replaceAll('.', '/')}.forwarding`;
-        off.push({
-          key: dev,
-          severity: 'high',
-          confidence: 'proven',
-          nodes: [node.id],
-          message: `Forwarding is off on ${dev} (${what}) of ${node.id} although the node forwards: packets that arrive on ${dev} for containers or other nodes are dropped`,
-          cites: [cite(facts.sysctl, flag), cite(fact as Fact<'addresses'>, span)],
-          remediation: [
-            {
-              step: `Turn forwarding on for ${dev}.`,
-              run: `sysctl -w ${shellWord(`${key}=1`)}`,
-              verify: `sysctl ${shellWord(key)}`,
-              undo: `sysctl -w ${shellWord(`${key}=0`)}`,
-            },
-            {
-              step: 'Persist it in sysctl.d plus a udev or networkd rule, because the device appears later than sysctl.d is applied.',
-            },
-          ],
-          disprove: `no routed traffic ever arrives on ${dev}`,
-        });
-      }
+      else off.push(finding(node.id, dev, what, [cite(facts.sysctl, flag), cite(fact as Fact<'addresses'>, span)]));
     }
     const global = sysctl(facts.sysctl, 'net/ipv4/ip_forward');
     if (global?.value === '0' && on.length === 0)
       return notApplicable('ip_forward is 0: ip-forward-disabled speaks', [cite(facts.sysctl, global)]);
     // writing ip_forward resets every device, so the one switch says nothing of the devices
-    const gaps = open.map((dev) => ({
-      nodes: [node.id] as const,
-      because: `conf.${dev}.forwarding was not collected`,
-      evidence: ['sys.sysctl'],
-    }));
+    const gaps = open.map(
+      (dev): Undecided => ({
+        nodes: [node.id],
+        because: `conf.${dev}.forwarding was not collected`,
+        evidence: ['sys.sysctl'],
+      }),
+    );
+    for (const side of sideDevices(source)) {
+      const flag = flagOf(side.dev);
+      if (flag !== undefined && flag.value !== '0') continue;
+      const used = usersOf(source, side.dev);
+      const at = cite(side.fact as Fact<'addresses'>, side.span);
+      if (flag !== undefined && used.length > 0)
+        off.push(finding(node.id, side.dev, `uplink of ${used.join(', ')}`, [cite(facts.sysctl, flag), at]));
+      else if (used.length > 0) open.push(side.dev);
+      else
+        gaps.push({
+          nodes: [node.id],
+          because: untold(side, flag === undefined),
+          evidence: side.networks.length === 0 ? ['ip.route4'] : ['ct.table'],
+        });
+    }
     if (isNonEmpty(off)) return findings(off, gaps);
     const [firstOn, ...rest] = on;
     if (open.length > 0 || firstOn === undefined) {
@@ -89,6 +87,44 @@ export const rule = defineNodeRule({
         'sys.sysctl',
       ]);
     }
-    return pass(firstOn, ...rest);
+    return isNonEmpty(gaps) ? { kind: 'unknown', unknown: gaps } : pass(firstOn, ...rest);
   },
 });
+
+/** Container bridges whose packets to the outside routing sends by the device: policy rules may choose it by their source. */
+const usersOf = (source: LiveSource & Parameters<typeof hookNode>[0], dev: string): readonly string[] => {
+  const host = hookNode(source);
+  return podNetworks(source)
+    .filter((net) => routesThrough(host, outward(net)).some((r) => r.dev === dev))
+    .map((net) => net.bridge.name);
+};
+
+/** It may be closed to containers on purpose, as the device of a management network is. */
+const untold = ({ dev, networks }: SideDevice, missing: boolean): string =>
+  `whether containers talk by ${dev} (${networks.slice(0, 3).join(', ') || 'its routes were not collected whole'}) is not known: ${
+    missing ? `conf.${dev}.forwarding was not collected` : 'it does not forward'
+  }, and without forwarding answers from there and connections to published ports are dropped`;
+
+function finding(node: string, dev: string, what: string, cites: Finding['cites']): Finding {
+  const key = `net.ipv4.conf.${dev.replaceAll('.', '/')}.forwarding`;
+  return {
+    key: dev,
+    severity: 'high',
+    confidence: 'proven',
+    nodes: [node],
+    message: `Forwarding is off on ${dev} (${what}) of ${node} although the node forwards: packets that arrive on ${dev} for containers or other nodes are dropped`,
+    cites,
+    remediation: [
+      {
+        step: `Turn forwarding on for ${dev}.`,
+        run: `sysctl -w ${shellWord(`${key}=1`)}`,
+        verify: `sysctl ${shellWord(key)}`,
+        undo: `sysctl -w ${shellWord(`${key}=0`)}`,
+      },
+      {
+        step: 'Persist it in sysctl.d plus a udev or networkd rule, because the device appears later than sysctl.d is applied.',
+      },
+    ],
+    disprove: `no routed traffic ever arrives on ${dev}`,
+  };
+}

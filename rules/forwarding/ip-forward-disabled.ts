@@ -1,5 +1,5 @@
-import { attachedBridges, containerOverlays, podDevices } from '../../src/derive/devices.ts';
-import { ingressDevices } from '../../src/derive/pods.ts';
+import { attachedBridges, ip4Overlays, podDevices } from '../../src/derive/devices.ts';
+import { ingressDevices } from '../../src/derive/ingress.ts';
 import { sysctl } from '../../src/derive/settings.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -37,7 +37,7 @@ export const rule = defineNodeRule({
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, facts, source }) {
     const { bridges, doubt } = attachedBridges(source);
-    const overlays = containerOverlays(source);
+    const overlays = ip4Overlays(source);
     const pods = podDevices(source);
     const first = bridges[0] ?? overlays[0] ?? pods[0];
     if (first === undefined) {

@@ -1,27 +1,18 @@
 import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
-import type { HostDevice, Source } from '../../src/derive/devices.ts';
-import { isFlannel, isUp } from '../../src/derive/devices.ts';
+import type { Source } from '../../src/derive/devices.ts';
+import { isFlannel } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
+import { mssClamp } from '../../src/derive/mss-clamp.ts';
 import { largestPod } from '../../src/derive/pod-mtu.ts';
 import { remakeFlannelDevice } from '../../src/derive/tunnel-remedy.ts';
+import { type RouteOf, type Way, waysOf } from '../../src/derive/tunnel-ways.ts';
 import type { At, Tunnel } from '../../src/derive/tunnels.ts';
-import { deviceNamed, inUse, TUNNEL_KINDS, tunnelsOf } from '../../src/derive/tunnels.ts';
+import { inUse, TUNNEL_KINDS, tunnelsOf } from '../../src/derive/tunnels.ts';
 import { buildNode, loneRoute, type NetNode, routeTo } from '../../src/net/index.ts';
 import type { Cite, Finding, Undecided } from '../../src/rule/index.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
-
-/** A way that a tunnel's packets leave by, and how large they may be on it. */
-interface Way extends HostDevice {
-  readonly mtu: number;
-  /** Set by the route, below the device's. */
-  readonly ofRoute: boolean;
-  /** The tunnel or routing names the device. */
-  readonly sure: boolean;
-  readonly cites: readonly Cite[];
-  readonly peers: readonly string[];
-}
 
 const ROUTING = ['addresses', 'links', 'linksJson', 'routes4', 'rules4', 'routes6', 'rules6', 'sysctl'] as const;
 
@@ -57,11 +48,14 @@ export const rule = defineNodeRule({
     'sysfs',
     'dockerNetworks',
     'k3sArgs',
+    'iptables',
+    'iptablesNft',
+    'iptablesLegacy',
   ],
   explains: ['mtu-differs-across-nodes'],
   evaluate({ node, wants, source }) {
     const { tunnels, passed } = tunnelsOf(source);
-    const host = buildNode(source, ROUTING);
+    const routeOf = routing(buildNode(source, ROUTING));
     const usage = inUse(tunnels);
     const bad: Finding[] = [];
     const good: Cite[] = [];
@@ -78,7 +72,7 @@ export const rule = defineNodeRule({
         ask(`the MTU of ${name} is not told`, [tunnel.fact.evidence]);
         continue;
       }
-      const { ways, gap } = waysOf(source, host, tunnel);
+      const { ways, gap } = waysOf(source, tunnel, routeOf);
       const narrow = ways.filter((w) => w.mtu - tunnel.overhead < mtu);
       if (narrow.length > 0 && usage.get(tunnel) === null)
         ask(`${name} does not fit, but which of the node’s flannel devices is in use is not known`, ['ip.route4']);
@@ -91,7 +85,10 @@ export const rule = defineNodeRule({
         );
       else if (gap !== null) ask(`whether ${name} fits: ${gap.because}`, gap.evidence);
       else if (narrow.length === 0)
-        good.push(cite(tunnel.fact, tunnel.device), ...ways.flatMap((w) => [cite(w.fact, w.device), ...w.cites]));
+        good.push(
+          cite(tunnel.fact, tunnel.device),
+          ...ways.flatMap((w) => [cite(w.fact, w.device), ...w.cites.map(citeAt)]),
+        );
     }
     const told = unlikeLease(node.id, source, tunnels, usage);
     if (told?.kind === 'finding') bad.push(told.finding);
@@ -116,70 +113,33 @@ export const rule = defineNodeRule({
   },
 });
 
-/**
- * The kernel routes the outer packet by its destination, whatever device the tunnel was made on [tunnel.ts of src/net]; where routing does not
- * tell, that device stands in.
- */
-function waysOf(
-  source: Source<'links' | 'addresses'>,
-  host: NetNode,
-  tunnel: Tunnel,
-): { readonly ways: readonly Way[]; readonly gap: Pick<Undecided, 'because' | 'evidence'> | null } {
-  const found = new Map<string, Way & { peers: string[] }>();
-  const lost: string[] = [];
-  const devices = new Map<string, HostDevice | undefined>();
-  const named = (name: string) => {
-    if (!devices.has(name)) devices.set(name, deviceNamed(source, name));
-    return devices.get(name);
-  };
-  // most peers share one route
+/** Asks the host's routing; most peers share one route. */
+function routing(host: NetNode): RouteOf {
   const answers = new Map<object, ReturnType<typeof routeTo>>();
-  const routeOf = (address: string) => {
+  return (address) => {
     const lone = loneRoute(host, address);
-    if (lone === null) return routeTo(host, address);
-    if (!answers.has(lone)) answers.set(lone, routeTo(host, address));
-    return answers.get(lone) ?? null;
+    if (lone !== null && !answers.has(lone)) answers.set(lone, routeTo(host, address));
+    const route = lone === null ? routeTo(host, address) : (answers.get(lone) ?? null);
+    return route === null ? null : { ...route, cites: route.cites.map((c) => ({ fact: c.fact, span: c })) };
   };
-  for (const { address, fact, span } of tunnel.remotes) {
-    const route = routeOf(address);
-    const out = route === null ? undefined : named(route.dev);
-    if (route === null || out?.device.mtu === undefined || out.device.name === tunnel.device.name) {
-      lost.push(address);
-      continue;
-    }
-    const mtu = Math.min(route.mtu ?? out.device.mtu, out.device.mtu);
-    const key = `${route.dev} ${mtu}`;
-    const known = found.get(key);
-    if (known !== undefined) known.peers.push(address);
-    else {
-      const cites = [...route.cites.map((c) => cite(c.fact, c)), cite(fact, span)];
-      found.set(key, { ...out, mtu, ofRoute: mtu < out.device.mtu, sure: true, cites, peers: [address] });
-    }
-  }
-  const ways: Way[] = [...found.values()];
-  if (lost.length === 0 && ways.length > 0) return { ways, gap: null };
-  const { lower } = tunnel;
-  if (lower?.device.mtu !== undefined && isUp(lower.device)) {
-    const { mtu } = lower.device;
-    const why = lower.because.map(citeAt);
-    if (!found.has(`${lower.device.name} ${mtu}`))
-      ways.push({ ...lower, mtu, ofRoute: false, cites: why, peers: lost });
-    return { ways, gap: null };
-  }
-  const because =
-    lower !== null
-      ? `${lower.device.name} under it is down, or its MTU is not told`
-      : lost.length === 0
-        ? tunnel.why
-        : `${tunnel.why}, and by which device its packets to ${lost[0]} leave is not known`;
-  return { ways, gap: { because, evidence: ['ip.link', 'ip.addr', 'ip.route4', 'ip.rule4'] } };
 }
 
 const citeAt = ({ fact, span }: At): Cite => cite(fact, span);
 
 function tooLarge(
   node: string,
-  source: Source<'links' | 'addresses' | 'flannelEnv' | 'bridges' | 'sysfs' | 'dockerNetworks' | 'k3sArgs'>,
+  source: Source<
+    | 'links'
+    | 'addresses'
+    | 'flannelEnv'
+    | 'bridges'
+    | 'sysfs'
+    | 'dockerNetworks'
+    | 'k3sArgs'
+    | 'iptables'
+    | 'iptablesNft'
+    | 'iptablesLegacy'
+  >,
   tunnel: Tunnel,
   mtu: number,
   way: Way,
@@ -188,25 +148,32 @@ function tooLarge(
   const room = way.mtu - tunnel.overhead;
   const pods = largestPod(source);
   const spared = pods !== null && pods.mtu <= room;
+  const clamp = spared ? null : mssClamp(source, name);
+  // IPv4 and TCP headers
+  const clamped = clamp !== null && clamp.mss + 40 <= room;
   const latent = tunnel.used === false;
   const ofPods = isFlannel(name) || /^(flannel\d|vxlan(-v6)?\.calico$)/.test(name);
   const peers = way.peers.length;
   const whom = peers === 0 || peers === tunnel.remotes.length ? '' : ` to ${peers} of ${tunnel.remotes.length} peers`;
   const under = way.ofRoute
     ? `the route${whom} by ${way.device.name} allows ${way.mtu}`
-    : `its packets${whom} leave by ${way.device.name} with MTU ${way.mtu}`;
+    : `its packets${whom} leave by ${way.bridge === undefined ? '' : `${way.bridge} and its port `}${way.device.name} with MTU ${way.mtu}`;
   const fate =
-    vxlan?.df === 'set'
-      ? 'larger ones do not leave'
-      : tunnel.make === 'ipip' || tunnel.family === 6
-        ? // the kernel makes no fragments of a tunnel's IPv6 packets
-          'senders of larger ones have to be told by ICMP, and hang where that is filtered'
-        : 'larger ones leave as fragments, and are lost wherever fragments are filtered';
+    way.bridge !== undefined
+      ? 'larger ones are dropped there without a word'
+      : vxlan?.df === 'set'
+        ? 'larger ones do not leave'
+        : tunnel.make === 'ipip' || tunnel.family === 6
+          ? // the kernel makes no fragments of a tunnel's IPv6 packets
+            'senders of larger ones have to be told by ICMP, and hang where that is filtered'
+          : 'larger ones leave as fragments, and are lost wherever fragments are filtered';
   const but = spared
     ? `; pods there have at most ${pods.mtu}, so only the node’s own packets to pods are too large`
-    : latent
-      ? '; no route leaves by it yet'
-      : '';
+    : clamped
+      ? `; TCP of pods is held to segments of ${clamp.mss}, so that it is spared: larger UDP and ICMP, and what the node itself sends, are not`
+      : latent
+        ? '; no route leaves by it yet'
+        : '';
   const old = `ip link set ${shellWord(name)} mtu ${mtu}`;
   const peer = '<IP of a pod on another node>';
   const verify = /-v6/.test(name) ? `ping -6 -M do -s ${room - 48} ${peer}` : `ping -M do -s ${room - 28} ${peer}`;
@@ -216,15 +183,20 @@ function tooLarge(
   return {
     key: `${name} over ${way.device.name}${way.ofRoute ? ` by a route with ${way.mtu}` : ''}`,
     // nothing leaves by it where all peers are reached directly
-    severity: latent ? 'low' : spared || !ofPods || tunnel.make === 'ipip' || master !== undefined ? 'medium' : 'high',
+    severity: latent
+      ? 'low'
+      : spared || clamped || !ofPods || tunnel.make === 'ipip' || master !== undefined
+        ? 'medium'
+        : 'high',
     confidence: way.sure ? 'proven' : 'likely',
     nodes: [node],
     message: `${name} on ${node} has MTU ${mtu}, but ${under}: that leaves room for ${room}, ${fate}${but}`,
     cites: [
       cite(tunnel.fact, tunnel.device),
       cite(way.fact, way.device),
-      ...way.cites,
+      ...way.cites.map(citeAt),
       ...(spared ? [cite(pods.fact, pods.device)] : []),
+      ...(clamped ? [cite(clamp.fact, clamp.span)] : []),
     ],
     ...(latent ? { latent: true } : {}),
     remediation: [

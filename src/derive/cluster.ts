@@ -1,7 +1,7 @@
 import { formatPrefix, type Prefix, parsePrefix, prefixCovers } from '../core/address.ts';
 import type { LinkDevice } from '../facts/index.ts';
 import type { Source } from './devices.ts';
-import { uplinks } from './devices.ts';
+import { isFlannel, uplinks } from './devices.ts';
 import { flannelLease } from './flannel.ts';
 import { perSource } from './per-source.ts';
 
@@ -22,12 +22,15 @@ export const clusterTies = perSource(
     let seen = false;
     const links = source.get('links');
     const fdb = source.get('fdb');
-    if (!fdb.missing && !links.missing) {
-      const vxlans = new Set(links.value.devices.filter((d) => d.kind === 'vxlan').map((d) => d.name));
+    if (!fdb.missing) {
+      // without details of devices flannel's are known by their names
+      const details = links.missing ? [] : links.value.devices;
+      const vxlans = new Set(details.filter((d) => d.kind === 'vxlan').map((d) => d.name));
+      const isVxlan = (dev: string) => (links.missing ? isFlannel(dev) : vxlans.has(dev));
       seen ||= vxlans.size > 0;
-      for (const d of links.value.devices)
+      for (const d of details)
         if (d.vxlan?.local !== undefined && d.mac !== undefined) ties.push(`${d.mac}@${d.vxlan.local}`);
-      for (const e of fdb.value.entries) if (e.dst !== undefined && vxlans.has(e.dev)) ties.push(`${e.mac}@${e.dst}`);
+      for (const e of fdb.value.entries) if (e.dst !== undefined && isVxlan(e.dev)) ties.push(`${e.mac}@${e.dst}`);
     }
     const routes = source.get('routes4');
     if (!routes.missing && network !== null) {

@@ -184,6 +184,24 @@ export function containerOverlays(source: Source<'addresses' | 'links'>): readon
   );
 }
 
+/**
+ * Of those the ones for IPv4. Of several flannel devices only those that routes lead into, where routes tell: flanneld leaves the device of another
+ * VNI behind.
+ */
+export function ip4Overlays(source: Source<'addresses' | 'links' | 'routes4'>): readonly HostDevice[] {
+  const all = containerOverlays(source).filter(({ device }) => !/-v6\b/.test(device.name));
+  const routes = source.get('routes4');
+  if (all.length < 2 || routes.missing || !routes.closed) return all;
+  // its own address is a route of the table local
+  const leads = new Set(
+    routes.value.routes
+      .filter((r) => r.type === 'unicast')
+      .flatMap((r) => [r.dev, ...r.nexthops.map((hop) => hop.dev)]),
+  );
+  const used = all.filter(({ device }) => !isFlannel(device.name) || leads.has(device.name));
+  return used.some(({ device }) => isFlannel(device.name)) ? used : all;
+}
+
 export const isFlannel = (device: string) => /^flannel[.-]/.test(device);
 const OTHER_OVERLAYS = /^(cilium_vxlan|vxlan\.calico|vxlan-v6\.calico|vxlan-6784|antrea-)/;
 

@@ -1,5 +1,6 @@
-import { isGlobal, isUnicast, parseIp } from '../core/address.ts';
+import { isGlobal, isUnicast, parseIp, parseIp4 } from '../core/address.ts';
 import type { Source } from './devices.ts';
+import type { Lease } from './k8s-leases.ts';
 import { perSource } from './per-source.ts';
 
 /** A node's own end of a vxlan overlay. */
@@ -61,12 +62,40 @@ export function vteps(source: Source<'links' | 'addresses'>): Vtep[] {
   });
 }
 
+/**
+ * Ends whose own IPv4 underlay address the node does not have, by a whole list of its addresses: it was renumbered under them. The device below has
+ * to be in the list with an address, so that a part of `ip addr`, or `ip -6 addr`, is not taken for all.
+ */
+export function homeless(source: Source<'links' | 'addresses'>): readonly Vtep[] {
+  const [links, addresses] = [source.get('links'), source.get('addresses')];
+  if (links.missing || addresses.missing || !addresses.closed) return [];
+  const listed = new Set(
+    addresses.value.devices.filter((d) => d.addresses.some((a) => a.family === 4)).map((d) => d.name),
+  );
+  const under = new Map(links.value.devices.map((d) => [d.name, d.vxlan?.dev]));
+  return vteps(source).filter(
+    ({ dev, local, hears }) =>
+      local !== null && parseIp4(local) !== null && !hears.includes(local) && listed.has(under.get(dev) ?? ''),
+  );
+}
+
 /** A peer that none of a node's next hops is: not by the overlay and not, as with DirectRouting, by an address of its own. */
 export function isUnrouted(own: readonly Vtep[], peer: Vtep, hops: ReadonlySet<string>): boolean {
   const same = own.filter((v) => v.dev === peer.dev);
   // of one and the same lease: neither can have a route to the other
   if (same.length === 0 || same.some((v) => v.addresses.some((a) => peer.addresses.includes(a)))) return false;
   return ![...peer.addresses, ...peer.hears, peer.local ?? ''].some((a) => hops.has(a));
+}
+
+/** The same of a node that is known by what flannel announces of it. */
+export function isUnroutedLease(
+  own: readonly Vtep[],
+  { vtep, mac, underlay }: Lease,
+  hops: ReadonlySet<string>,
+): boolean {
+  // without a MAC it is of another backend, or did not join yet
+  if (mac === null || own.some((v) => v.addresses.includes(vtep))) return false;
+  return !hops.has(vtep) && !hops.has(underlay?.value ?? '');
 }
 
 /** Whether `to`, where others send to a tunnel's end, may be of a router in front of its node: announced of it, or a public address where its own is not. */
@@ -78,8 +107,8 @@ export function isFronted({ local, hears }: Vtep, to: string, announced: readonl
 }
 
 /**
- * Whom a peer's gateway address belongs to. Two clusters in one case may use the same pod range: the remote or the MAC tells which node is
- * meant, and where both are wrong only a node that is tied to this one by other entries can be meant.
+ * Whom a peer's gateway address belongs to. Two clusters in one case may use the same pod range, and even the same LAN (a staging copy): a node
+ * that is tied to this one comes first, then the one whose address or MAC is written; where both are wrong only a tied one can be meant.
  */
 export function ownerAmong<O extends { readonly node: string; readonly vtep: Vtep }>(
   all: readonly O[],
@@ -89,12 +118,18 @@ export function ownerAmong<O extends { readonly node: string; readonly vtep: Vte
   groups: ReadonlyMap<string, string | null>,
 ): O | undefined {
   const others = all.filter((o) => o.node !== self);
-  const tied = others.filter((o) => groups.get(o.node) === groups.get(self));
-  return (
-    others.find((o) => o.vtep.local !== null && remotes.includes(o.vtep.local)) ??
-    others.find((o) => o.vtep.mac !== null && o.vtep.mac === mac) ??
-    (tied.length === 1 ? tied[0] : undefined)
-  );
+  const tied = others.filter((o) => isTied(groups, o.node, self));
+  const at = ({ vtep }: O) => vtep.local !== null && remotes.includes(vtep.local);
+  const has = ({ vtep }: O) => vtep.mac !== null && vtep.mac === mac;
+  // of one node there may be bundles of two days, with a MAC each
+  const named = (some: readonly O[]) => some.find((o) => at(o) && has(o)) ?? some.find(at) ?? some.find(has);
+  return named(tied) ?? (tied.length === 1 ? tied[0] : named(others));
+}
+
+/** Whether something that was collected of one of them names the other, or both name a third. */
+export function isTied(groups: ReadonlyMap<string, string | null>, a: string, b: string): boolean {
+  const group = groups.get(a);
+  return group != null && group === groups.get(b);
 }
 
 /** Routes with a gateway over a flannel vxlan device, each with the entries that the kernel would use. */
@@ -127,3 +162,14 @@ export const overlayPeers = perSource((source: Source<'links' | 'routes4' | 'nei
     return [{ dev: r.dev, subnet: r.dst, gateway: r.via, routeLine: r.line, neighbour, remotes }];
   });
 });
+
+/** Where forwarding entries of flannel's vxlan devices send to that no route leads to: what is left of a peer whose route is gone. */
+export function strayRemotes(source: Source<'links' | 'routes4' | 'neighbours' | 'fdb'>): readonly string[] {
+  const fdb = source.get('fdb');
+  if (fdb.missing) return [];
+  const asked = new Set(overlayPeers(source).flatMap((p) => p.remotes.map((r) => r.dst)));
+  const stray = fdb.value.entries.flatMap((e) =>
+    e.dst === undefined || !isOverlay(e.dev) || asked.has(e.dst) ? [] : [e.dst],
+  );
+  return [...new Set(stray)];
+}

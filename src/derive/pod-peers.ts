@@ -34,6 +34,8 @@ export interface PeerInfo {
   readonly underlay: readonly number[];
   /** No address of it is unknown. */
   readonly whole: boolean;
+  /** Its devices are known, and none is flannel's: it takes nothing out of a tunnel. */
+  readonly endless: boolean;
   readonly announced: readonly (Claim & { readonly name: string; readonly underlay: number | null })[];
 }
 
@@ -47,6 +49,7 @@ export interface PodPeer {
   readonly length: number | null;
   readonly underlay: ReadonlySet<number>;
   readonly whole: boolean;
+  readonly endless: boolean;
   /** When it was seen to be there, in ms; null: at no known time. */
   readonly times: readonly (number | null)[];
   /** Another node claims it as well: whose it is, is another rule's question. */
@@ -70,7 +73,9 @@ export const placeOf = (
 });
 
 /** The subnet that flannel leased to a node, by which addresses other nodes reach it, and what it knows of the leases of others. */
-export function podPlaces(source: Source<PodPlaceKinds>): Pick<PeerInfo, 'claim' | 'underlay' | 'whole' | 'announced'> {
+export function podPlaces(
+  source: Source<PodPlaceKinds>,
+): Pick<PeerInfo, 'claim' | 'underlay' | 'whole' | 'endless' | 'announced'> {
   const lease = flannelLease(source);
   const addresses = source.get('addresses');
   const bridges = containerBridges(source);
@@ -109,7 +114,9 @@ export function podPlaces(source: Source<PodPlaceKinds>): Pick<PeerInfo, 'claim'
     if (first === null || said === null) return [];
     return [{ name, first, length, underlay: parseIp4(said.value), at: placeOf(said.fact, said.span) }];
   });
-  return { claim, underlay: [...new Set(underlay)], whole: !addresses.missing && addresses.closed, announced };
+  const whole = !addresses.missing && addresses.closed;
+  const endless = whole && !devices.some((d) => isFlannel(d.name) || /^flannel\d+$/.test(d.name));
+  return { claim, underlay: [...new Set(underlay)], whole, endless, announced };
 }
 
 export const timeOf = (collectedAt: string | null): number | null =>
@@ -119,7 +126,7 @@ export const timeOf = (collectedAt: string | null): number | null =>
 export function podPeers(members: readonly PeerInfo[]): Map<number, PodPeer> {
   const peers = new Map<number, PodPeer>();
   for (const m of members) {
-    const { claim, node, machine, underlay, whole } = m;
+    const { claim, node, machine, underlay, whole, endless } = m;
     if (claim === null) continue;
     const known = peers.get(claim.first);
     const same = known !== undefined && machine !== null && known.machine === machine;
@@ -132,6 +139,7 @@ export function podPeers(members: readonly PeerInfo[]): Map<number, PodPeer> {
       length: claim.length ?? known?.length ?? null,
       underlay: new Set([...underlay, ...(known?.underlay ?? [])]),
       whole: whole && known?.whole !== false,
+      endless: endless && known?.endless !== false,
       times: [...(known?.times ?? []), time],
       disputed: known !== undefined && (known.disputed || !same),
       at: claim.at,
@@ -151,6 +159,7 @@ export function podPeers(members: readonly PeerInfo[]): Map<number, PodPeer> {
           length: a.length,
           underlay: new Set(underlay),
           whole: a.underlay !== null,
+          endless: false,
           times: [time],
           disputed: false,
           at: a.at,

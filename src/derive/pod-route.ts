@@ -7,6 +7,8 @@ export interface PodTarget {
   readonly underlay: ReadonlySet<number>;
   /** No other address of it is one. */
   readonly whole: boolean;
+  /** It has no flannel device, at which a tunnel could end. */
+  readonly endless: boolean;
 }
 
 /** Devices whose other end is not another node, or one that no evidence shows. */
@@ -97,9 +99,16 @@ function judgeHop(
     because,
     evidence: [evidence],
   });
-  if (ONE_DEVICE.test(dev)) return { kind: 'right', piece };
   const vxlan = VXLAN.test(dev);
-  if (vxlan && via === target.first) return { kind: 'right', piece };
+  const byTunnel = (): PodRoute =>
+    target.endless
+      ? open(
+          `the route to ${prefixOf(piece)} leads into ${dev}, and the node that has the subnet has no flannel device`,
+          'flannel.net-conf',
+        )
+      : { kind: 'right', piece };
+  if (ONE_DEVICE.test(dev)) return byTunnel();
+  if (vxlan && via === target.first) return byTunnel();
   if (!vxlan && via !== null && target.underlay.has(via) && !bridges.includes(dev)) return { kind: 'right', piece };
   // flannel before 0.9 asked its own program for each address
   if (vxlan && via === null) return open(`a route without next hop sends ${prefixOf(piece)} over ${dev}`, 'ip.neigh');

@@ -67,7 +67,7 @@ export interface PodNode extends PeerInfo {
 }
 
 export function podNode({ node, collectedAt, machineIdSha256, bootId, digest }: PodMember): PodNode {
-  const { claim, underlay, whole, announced, backend, none, map, range } = digest;
+  const { claim, underlay, whole, endless, announced, backend, none, map, range } = digest;
   // host-gw without its configuration: routes for very subnets have a next hop outside of them
   const direct = map?.ways.some(
     (w) =>
@@ -80,6 +80,7 @@ export function podNode({ node, collectedAt, machineIdSha256, bootId, digest }: 
     claim: none === null ? claim : null,
     underlay,
     whole,
+    endless,
     announced,
     backend,
     direct: direct === true,

@@ -1,9 +1,8 @@
 import type { Prefix } from '../core/address.ts';
 import { addressAt, formatIp, formatPrefix, parsePrefix, prefixContains, prefixCovers } from '../core/address.ts';
-import type { Span } from '../core/span.ts';
 import type { Fact, FactKind, Route } from '../facts/index.ts';
 import type { ContainerBridge, DeviceKinds, Source } from './devices.ts';
-import { attachedBridges, containerOverlays, isUp, podDevices, uplinks } from './devices.ts';
+import { attachedBridges, podDevices, uplinks } from './devices.ts';
 import { flannelLease } from './flannel.ts';
 import { perSource } from './per-source.ts';
 
@@ -120,7 +119,7 @@ export const peerRoutes = perSource(
 );
 
 /** The same of flannel's backends wireguard and udp, whose devices carry IP without a next hop: one route may be for all nodes. */
-const pointedRoutes = perSource((source: Source<'routes4' | 'flannelEnv'>): ReturnType<typeof peerRoutes> => {
+export const pointedRoutes = perSource((source: Source<'routes4' | 'flannelEnv'>): ReturnType<typeof peerRoutes> => {
   const routes = source.get('routes4');
   const lease = flannelLease(source);
   const cluster = lease?.network?.prefix ?? null;
@@ -138,46 +137,6 @@ const pointedRoutes = perSource((source: Source<'routes4' | 'flannelEnv'>): Retu
   });
 });
 
-/** A device that packets of containers arrive on, to be forwarded: its forwarding flag decides. */
-export interface Ingress {
-  readonly dev: string;
-  readonly what: string;
-  readonly fact: Fact<'addresses'> | Fact<'links'> | Fact<'routes4'>;
-  readonly span: Span;
-}
-
-/**
- * Container bridges, overlay devices, devices of single pods, and the uplinks that answers come back by: that of the default route and those to other nodes' pods.
- * Not a device to some other network (nothing of the containers arrives there), or what is down.
- */
-export const ingressDevices = perSource((source: Source<PodKinds>): readonly Ingress[] => {
-  const found = new Map<string, Ingress>();
-  const add = (ingress: Ingress) => {
-    if (!found.has(ingress.dev)) found.set(ingress.dev, ingress);
-  };
-  for (const { name, fact, device } of attachedBridges(source).bridges)
-    add({ dev: name, what: 'container bridge', fact, span: device });
-  for (const { device, fact } of containerOverlays(source))
-    add({ dev: device.name, what: 'overlay device', fact, span: device });
-  for (const { device, fact, pod } of podDevices(source))
-    add({ dev: device.name, what: `device of the pod ${pod}`, fact, span: device });
-  const routes = source.get('routes4');
-  if (!routes.missing) {
-    for (const { dev, route } of pointedRoutes(source)) add({ dev, what: 'overlay device', fact: routes, span: route });
-    // Calico's, where routes to other nodes' pods lead into them
-    const tunnel = routes.value.routes.find((r) => r.via !== undefined && r.dev === 'tunl0');
-    if (tunnel !== undefined) add({ dev: 'tunl0', what: 'overlay device', fact: routes, span: tunnel });
-    const [first] = uplinks(source);
-    if (first?.why === 'default route')
-      add({ dev: first.dev, what: `uplink (${first.why})`, fact: routes, span: first });
-    for (const { dev, route } of peerRoutes(source))
-      add({ dev, what: `uplink (route to ${route.dst})`, fact: routes, span: route });
-  }
-  const addresses = source.get('addresses');
-  const down = new Set(addresses.missing ? [] : addresses.value.devices.filter((d) => !isUp(d)).map((d) => d.name));
-  return [...found.values()].filter((i) => !down.has(i.dev));
-});
-
 /** Why flows between nodes are missing in podFlows although flannel is here; else null. */
 export function unaskedPeers(source: Source<PodKinds>): string | null {
   const routes = source.get('routes4');
@@ -186,6 +145,16 @@ export function unaskedPeers(source: Source<PodKinds>): string | null {
   const peer = routes.value.routes.find((r) => r.table === 'main' && /^flannel/.test(r.dev ?? ''));
   if (peer === undefined) return null;
   return `whether FORWARD lets through what pods of other nodes send (by ${peer.dev}): flannel’s subnet.env ${lease.because}`;
+}
+
+/** Why flows that should be in podFlows are not: the line of the route that they take may be among those that did not come; else null. */
+export function unaskedWays(source: LiveSource, flows: readonly PodFlow[]): string | null {
+  const routes = source.get('routes4');
+  if (routes.missing || routes.closed) return null;
+  const asked = new Set(flows.filter((f) => f.dst === OUTSIDE).map((f) => f.net.bridge.name));
+  const net = podNetworks(source).find((n) => !asked.has(n.bridge.name));
+  if (net === undefined) return null;
+  return `whether FORWARD lets containers on ${net.bridge.name} out: the node’s routes were not collected whole, and no default route is among them`;
 }
 
 /** Of a flow that routing did not decide: what would. */

@@ -40,8 +40,58 @@ const services = (...ips: string[]) => `*nat
 ${ips.map((ip, i) => `-A KUBE-SERVICES -d ${ip}/32 -p tcp -m comment --comment "${i === 0 ? 'default/kubernetes:https' : 'kube-system/kube-dns:dns-tcp'} cluster IP" -m tcp --dport ${i === 0 ? 443 : 53} -j KUBE-SVC-A\n`).join('')}COMMIT
 `;
 
+/** Docker's network ingress, as a manager of a swarm lists it. */
+const ingress = (subnet: string, attached = true, more: object = {}) => ({
+  ...network('ingress', subnet),
+  Scope: 'swarm',
+  Driver: 'overlay',
+  Ingress: true,
+  Containers: attached
+    ? {
+        'ingress-sbox': {
+          Name: 'ingress-endpoint',
+          EndpointID: 'e',
+          MacAddress: '02:42:0a:00:00:02',
+          IPv4Address: subnet.replace(/0\//, '2/'),
+          IPv6Address: '',
+        },
+      }
+    : {},
+  Options: { 'com.docker.network.driver.overlay.vxlanid_list': '4096' },
+  ...more,
+});
+const lan = `${route}unicast 10.1.2.0/24 dev eth0 proto kernel scope link src 10.1.2.3 \n`;
+
 testRule(rule, {
   finds: {
+    'swarm’s ingress over the LAN of the node': {
+      nodes: nodes({ 'host/ip/route4.txt': lan, 'docker/network-inspect.json': inspect(ingress('10.1.2.0/24')) }),
+      expect: [
+        {
+          key: 'docker network ingress / node network eth0 10.1.2.0/24',
+          severity: 'high',
+          confidence: 'proven',
+          message:
+            /overlay network ingress \(10\.1\.2\.0\/24\) lies over 10\.1\.2\.0\/24 on eth0 of a: published ports do not answer clients/,
+          cites: ['"Subnet": "10.1.2.0/24"', '10.1.2.0/24 dev eth0'],
+        },
+      ],
+    },
+    'an overlay network in a part of the LAN, to which nothing is attached yet': {
+      nodes: nodes({
+        'host/ip/route4.txt': `${route}unicast 10.0.0.0/8 dev eth0 proto kernel scope link src 10.1.2.3 \n`,
+        'docker/network-inspect.json': inspect({ ...ingress('10.0.1.0/24', false), Name: 'apps' }),
+      }),
+      expect: [
+        {
+          key: 'docker network apps / node network eth0 10.0.0.0/8',
+          severity: 'medium',
+          confidence: 'likely',
+          message: /nothing here is attached to it yet/,
+          cites: ['"Subnet": "10.0.1.0/24"', '10.0.0.0/8 dev eth0'],
+        },
+      ],
+    },
     'docker0 and cni0 on one lease (kubernetes/57 of the incidents)': {
       nodes: nodes({
         'host/ip/addr.txt': `${addr}${bridge(3, 'docker0', '10.244.1.1/24')}${bridge(4, 'cni0', '10.244.1.1/24')}`,
@@ -94,6 +144,18 @@ testRule(rule, {
     },
   },
   passes: {
+    'swarm’s ingress apart from the LAN; a wide route by a router says nothing of who is in its range': {
+      nodes: nodes({
+        'host/ip/route4.txt': `${lan}unicast 10.0.0.0/8 via 10.1.2.1 dev eth0 proto static scope global \n`,
+        'docker/network-inspect.json': inspect(ingress('10.0.0.0/24')),
+      }),
+    },
+    'an internal overlay network: its containers are to reach nobody else': {
+      nodes: nodes({
+        'host/ip/route4.txt': lan,
+        'docker/network-inspect.json': inspect({ ...ingress('10.1.2.0/24'), Name: 'apps', Internal: true }),
+      }),
+    },
     'the range of k3s begins at an odd /16, and ends with it': {
       nodes: nodes({
         'files/run/flannel/subnet.env': lease.replaceAll('10.244.', '10.42.'),
@@ -133,6 +195,14 @@ testRule(rule, {
   },
   notApplicable: { 'no container network at all': { nodes: nodes({}) } },
   unknown: {
+    'swarm’s ingress, and the routes were cut off': {
+      nodes: nodes({
+        'host/ip/route4.txt': { status: 'truncated', text: route },
+        'docker/network-inspect.json': inspect(ingress('10.1.2.0/24')),
+      }),
+      because:
+        /^whether docker’s overlay network ingress lies over a network of the node is not known: its routes were not/,
+    },
     'few services were seen: their range may be as wide as an API server takes, from the address of its own service on':
       {
         nodes: nodes({

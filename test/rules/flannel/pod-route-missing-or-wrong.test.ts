@@ -502,6 +502,12 @@ testRule(rule, {
     'a virtual node beside it': { nodes: { a: node(1, { peers: [], files: api(1, null) }) } },
   },
   unknown: {
+    'a node with a tunnel among nodes without one: what goes into it, nobody takes out': {
+      nodes: { a: node(1), b: direct(2), c: direct(3) },
+      answers: { b: 'pass', c: 'pass' },
+      because:
+        /the route to 10\.244\.2\.0\/24 leads into flannel\.1, and the node that has the subnet has no flannel device/,
+    },
     'the text ends in the name of a device': {
       nodes: {
         a: node(1, { routes: (t) => route(2)(t).concat('unicast 10.244.2.0/24 via 10.244.2.0 dev flan') }),

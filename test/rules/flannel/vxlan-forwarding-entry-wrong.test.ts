@@ -5,6 +5,16 @@ import { testRule } from '../../support/rule-table.ts';
 const b = overlayNode({ n: 2, peers: [1] });
 const a = (change: Partial<Parameters<typeof overlayNode>[0]>) => overlayNode({ n: 1, peers: [2], ...change });
 
+/** The same node with other VTEP MACs, its own and those it knows: of a copy of the cluster, or after its device was made again. */
+const remade = ({ files }: ReturnType<typeof overlayNode>) => ({
+  files: Object.fromEntries(
+    Object.entries(files).map(([path, text]) => [
+      path,
+      typeof text === 'string' ? text.replaceAll(/0e:00:00:00:00:/g, '0e:00:00:00:aa:') : text,
+    ]),
+  ),
+});
+
 /** As `kubectl get nodes -o json` prints what flannel wrote there. */
 const api = (...nodes: { n: number; mac?: string; ip?: string }[]) => ({
   'k8s/nodes.json': `${JSON.stringify(
@@ -64,6 +74,59 @@ testRule(rule, {
         },
       ],
       answers: { b: 'pass' },
+    },
+    'a changed MAC of a node that knows nobody: only its address says whom the entries are for': {
+      nodes: {
+        a: a({ peers: [3] }),
+        b: remade(overlayNode({ n: 2, peers: [] })),
+        c: overlayNode({ n: 3, peers: [1, 2] }),
+      },
+      expect: [
+        {
+          key: 'neighbour-mac 10.244.2.0',
+          nodes: ['c', 'b'],
+          confidence: 'likely',
+          message: /MAC 0e:00:00:00:00:02, but flannel\.1 there has 0e:00:00:00:aa:02/,
+          cites: ['via 10.244.2.0', 'lladdr 0e:00:00:00:00:02', 'dst 192.168.50.12', '3: flannel.1'],
+        },
+      ],
+      answers: { a: 'unknown', b: 'findings' },
+    },
+    'a changed MAC, by bundles of two days': {
+      nodes: {
+        a: a({}),
+        b: { ...remade(overlayNode({ n: 2, peers: [] })), info: { collectedAt: '2026-11-20T10:00:00.000Z' } },
+      },
+      expect: [
+        {
+          key: 'neighbour-mac 10.244.2.0',
+          severity: 'medium',
+          confidence: 'possible',
+          message: /0e:00:00:00:aa:02 .*; their bundles are more than a day apart/,
+          cites: ['via 10.244.2.0', 'lladdr 0e:00:00:00:00:02', 'dst 192.168.50.12', '3: flannel.1'],
+        },
+      ],
+    },
+    'the node was renumbered under its device (V84)': {
+      nodes: {
+        a: a({}),
+        b: {
+          files: {
+            ...b.files,
+            'host/ip/addr.txt': `${b.files['host/ip/addr.txt']}`.replaceAll('192.168.50.12/', '192.168.50.33/'),
+          },
+        },
+      },
+      expect: [
+        {
+          key: 'local-address flannel.1',
+          nodes: ['b'],
+          confidence: 'proven',
+          message: /flannel\.1 on b was made with the address 192\.168\.50\.12, which b does not have/,
+          cites: ['3: flannel.1', 'absent: the address 192.168.50.12'],
+        },
+      ],
+      answers: { a: 'pass' },
     },
     'no forwarding entry (S07a)': {
       nodes: { a: a({ fdb: () => '' }), b },
@@ -146,6 +209,17 @@ testRule(rule, {
     },
   },
   passes: {
+    'only a part of the addresses came': {
+      nodes: {
+        a: a({}),
+        b: {
+          files: {
+            ...b.files,
+            'host/ip/addr.txt': `${b.files['host/ip/addr.txt']}`.replace(/^2: eth0[\s\S]*?(?=^3:)/m, ''),
+          },
+        },
+      },
+    },
     'another address of the same node: a tunnel’s socket hears each (flanneld --public-ip)': {
       nodes: {
         a: a({ fdb: (_, l) => l.replace('192.168.50.12', '10.9.8.12') }),
@@ -164,6 +238,13 @@ testRule(rule, {
     'entries match the peer and what it announces': { nodes: { a: a({ files: api({ n: 1 }, { n: 2 }) }), b } },
     'the bundle of the peer says more than what it announced': {
       nodes: { a: a({ files: api({ n: 1 }, { n: 2, ip: '192.168.50.77' }) }), b },
+    },
+    'a copy of the cluster, the same addresses on another LAN: each has its own peers': {
+      nodes: { x2: remade(b), x1: remade(a({})), a: a({}), b },
+    },
+    'a node twice, before and after its device was made again: the one that entries are of is the peer': {
+      nodes: { a: a({}), old: remade(overlayNode({ n: 2, peers: [] })), b },
+      answers: { old: 'not-applicable' },
     },
     'DirectRouting: one peer by the overlay, one on the same wire': {
       nodes: {
@@ -241,6 +322,31 @@ testRule(rule, {
       nodes: { a: a({}), b: overlayNode({ n: 2, peers: [1, 3] }), c: overlayNode({ n: 3, peers: [1, 2] }) },
       answers: { b: 'pass', c: 'pass' },
       because: /^no route names the VTEP of c: what is written for it was not looked at$/,
+    },
+    'an entry is left of a node that no route leads to, and its MAC changed': {
+      nodes: {
+        a: a({
+          peers: [3],
+          fdb: (_, line) => `0e:00:00:00:00:02 dev flannel.1 dst 192.168.50.12 self permanent\n${line}`,
+        }),
+        b: remade(overlayNode({ n: 2, peers: [] })),
+        c: overlayNode({ n: 3, peers: [1] }),
+      },
+      answers: { b: 'not-applicable', c: 'unknown' },
+      because: /^no route names the VTEP of b, whose MAC no entry here has: /,
+    },
+    'flannel announces a node that no route leads to, and that was not collected': {
+      nodes: { a: a({ files: api({ n: 1 }, { n: 2 }, { n: 3 }) }), b },
+      because: /^no route names the VTEP that flannel announces of worker-3/,
+    },
+    'what flannel announces tells that a node without a route is one of the cluster': {
+      nodes: {
+        a: a({ peers: [3], files: api({ n: 1 }, { n: 2, mac: '0e:00:00:00:aa:02' }, { n: 3 }) }),
+        b: remade(overlayNode({ n: 2, peers: [] })),
+        c: overlayNode({ n: 3, peers: [1] }),
+      },
+      answers: { b: 'not-applicable', c: 'unknown' },
+      because: /^no route names the VTEP of b: /,
     },
     'peer not collected': { nodes: { a: a({}) }, because: /have no bundle here that shows their vxlan device/ },
     'forwarding table cut': {

@@ -175,6 +175,20 @@ testRule(rule, {
     },
   },
   unknown: {
+    'the routes were cut off before the default route': {
+      nodes: {
+        a: {
+          files: {
+            ...podNode().files,
+            'host/ip/route4.txt': {
+              status: 'truncated',
+              text: 'unicast 10.244.2.0/24 via 10.244.2.0 dev flannel.1 proto boot scope global onlink \n',
+            },
+          },
+        },
+      },
+      because: /whether FORWARD lets containers on cni0 out: the node’s routes were not collected whole/,
+    },
     'flannel’s lease was not collected: which addresses other nodes’ pods have is not known': {
       nodes: { a: podNodeWithout('files/run/flannel/subnet.env') },
       because: /what pods of other nodes send \(by flannel\.1\): flannel’s subnet\.env not collected/,

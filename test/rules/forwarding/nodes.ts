@@ -114,6 +114,10 @@ export const SIX_ONLY: NodeFiles = {
     link/ether 0a:58:0a:f4:01:01 brd ff:ff:ff:ff:ff:ff
     inet6 fd00:10:244:1::1/64 scope global 
        valid_lft forever preferred_lft forever
+3: flannel-v6.1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1430 qdisc noqueue state UNKNOWN group default 
+    link/ether 0e:00:00:00:06:01 brd ff:ff:ff:ff:ff:ff
+    inet6 fd00:10:244:1::/128 scope global 
+       valid_lft forever preferred_lft forever
 5: veth1@if2: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1450 qdisc noqueue master cni0 state UP group default qlen 1000
     link/ether 02:00:00:00:01:01 brd ff:ff:ff:ff:ff:ff link-netnsid 1
 `,

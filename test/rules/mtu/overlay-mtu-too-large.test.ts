@@ -79,8 +79,57 @@ const calicoTables = {
   [FDB]: '66:aa:bb:cc:dd:02 dev vxlan.calico dst 192.168.50.12 self permanent\n',
 };
 
+const clampTo = (how: string, where = '') => ({
+  'host/fw/iptables-save.txt': `*mangle\n:FORWARD ACCEPT [0:0]\n[0:0] -A FORWARD ${where}-p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS ${how}\nCOMMIT\n`,
+});
+/** The NIC is a port of br0, which holds the address; measured: a port drops what is larger than its own MTU. */
+const bridged = (port: number, more = '') =>
+  withFiles(
+    only(
+      eth(1500, 'br0', 'bridge forward_delay 1500 hello_time 200'),
+      eth(port, 'enp1s0').replace('2: ', '3: ').replace(' state UP', ' master br0 state UP'),
+      more,
+      vxlan('flannel.1', 1450, 'id 1 local 192.168.50.11 dev br0'),
+    ),
+    main('10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink '),
+  );
+
 testRule(rule, {
   finds: {
+    'the NIC below a bridge that keeps its own MTU': {
+      nodes: { a: bridged(1400) },
+      expect: [
+        {
+          key: 'flannel.1 over enp1s0',
+          severity: 'high',
+          message:
+            /leave by br0 and its port enp1s0 with MTU 1400: that leaves room for 1350, larger ones are dropped there without a word$/,
+          cites: ['flannel.1', 'enp1s0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1400'],
+        },
+      ],
+    },
+    'TCP of pods is held to what fits': {
+      nodes: { a: withFiles(shrunk, clampTo('--set-mss 1300')) },
+      expect: [
+        {
+          severity: 'medium',
+          message: /TCP of pods is held to segments of 1300/,
+          cites: ['flannel.1', ' mtu 1400 ', '192.168.50.0/24', 'dst 192.168.50.12', '--set-mss 1300'],
+        },
+      ],
+    },
+    'a clamp to the path MTU takes that of the overlay (measured), and one with -o holds the other side': {
+      nodes: {
+        a: withFiles(shrunk, clampTo('--clamp-mss-to-pmtu')),
+        b: withFiles(shrunk, clampTo('--set-mss 1300', '-o flannel.1 ')),
+      },
+      expect: ['a', 'b'].map((n) => ({
+        severity: 'high' as const,
+        nodes: [n],
+        message: /filtered$/,
+        cites: ['flannel.1', ' mtu 1400 ', '192.168.50.0/24', 'dst 192.168.50.12'],
+      })),
+    },
     'Calico’s, without details, over a NIC of OpenStack': {
       nodes: { a: { files: { [ADDR]: calico('vxlan.calico', 1450, 1450), ...calicoTables } } },
       expect: [
@@ -260,6 +309,11 @@ testRule(rule, {
     },
   },
   passes: {
+    'a bridge over a NIC that takes as much, and a guest’s device with less': {
+      nodes: {
+        a: bridged(1500, eth(1400, 'vnet0').replace('2: ', '4: ').replace(' state UP', ' master br0 state UP')),
+      },
+    },
     'left of vxlan, and FLANNEL_MTU is host-gw’s': {
       nodes: {
         a: withFiles(mtuNode(a, { env: 1500 }), {
@@ -342,6 +396,29 @@ testRule(rule, {
     },
   },
   unknown: {
+    'a card of a bond has less than the bond': {
+      nodes: {
+        a: only(
+          eth(1500, 'bond0', 'bond mode active-backup'),
+          eth(1500, 'eth0').replace('2: ', '3: ').replace(' state UP', ' master bond0 state UP'),
+          eth(1400, 'eth1').replace('2: ', '4: ').replace(' state UP', ' master bond0 state UP'),
+          vxlan('flannel.1', 1450, 'id 1 dev bond0'),
+        ),
+      },
+      because: /eth1 of bond0 has MTU 1400: whether its packets leave by that/,
+    },
+    'wireguard whose peers are not told, and a route with less': {
+      nodes: {
+        a: withFiles(only(eth(1500), wg(1420)), {
+          ...iface,
+          ...main(
+            'default via 192.168.50.1 dev eth0 proto static mtu 1400',
+            '10.244.0.0/16 dev flannel-wg scope link ',
+          ),
+        }),
+      },
+      because: /the route to 0\.0\.0\.0\/0 by eth0 allows 1400, and whether peers are behind it is not told/,
+    },
     'no lower device, no address, no peers': {
       nodes: { a: only(eth(1500), vxlan('vx-001001-abcde', 1450, 'id 4097')) },
       because: /nothing collected names its lower device/,
