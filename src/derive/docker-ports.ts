@@ -79,11 +79,12 @@ function servicePort(port: number, rulesets: readonly Saved[]): Told | 'none' | 
 
 /** What a port that no -H names is for. `rulesets` are looked at only for one that nothing else explains. */
 export function portUse(source: Ports, rulesets: () => readonly Saved[], swarms: boolean): (port: number) => PortUse {
-  const other = otherPorts(source);
-  const kept = keptPorts(source);
-  const info = source.get('dockerInfo');
-  const state = info.missing ? undefined : setting(info.value, 'Swarm.LocalNodeState')?.value;
+  let other: Set<number> | undefined;
   return (port) => {
+    other ??= otherPorts(source);
+    const kept = keptPorts(source);
+    const info = source.get('dockerInfo');
+    const state = info.missing ? undefined : setting(info.value, 'Swarm.LocalNodeState')?.value;
     if (other.has(port)) return { use: 'other' };
     if (kept?.has(port) === true) return { use: 'published', told: null };
     if (kept === null) {
