@@ -1,6 +1,8 @@
 import { isNonEmpty } from '../../src/core/span.ts';
 import type { Fault } from '../../src/derive/daemon-json.ts';
-import { daemonJsonFaults, dockerMajor, openVariables } from '../../src/derive/daemon-json.ts';
+import { daemonJsonFaults, dockerMajor } from '../../src/derive/daemon-json.ts';
+import { openVariables } from '../../src/derive/daemon-json-flags.ts';
+import { openCluster } from '../../src/derive/daemon-json-together.ts';
 import type { Cite, Undecided } from '../../src/rule/index.ts';
 import {
   absent,
@@ -66,6 +68,8 @@ export const rule = defineNodeRule({
         because: `what ${variables} of docker’s unit stands for was not collected: settings given twice were not all checked`,
         evidence: ['docker.cmdline', 'docker.sysconfig', 'docker.default'],
       });
+    const store = openCluster(source, daemonJson.value, version?.major ?? null);
+    if (store !== null) gaps.push({ nodes: [node.id], because: store, evidence: ['log.docker'] });
     const list = faults.map((fault) => {
       const cites: Cite[] = fault.at.map(({ fact, span }) => cite(fact, span));
       const [first, ...rest] = cites;

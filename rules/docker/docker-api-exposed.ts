@@ -1,17 +1,11 @@
 import { isNonEmpty } from '../../src/core/span.ts';
 import { DOCKER_DAEMON_KINDS, rootless } from '../../src/derive/docker-daemon.ts';
-import {
-  activatedHosts,
-  configuredHosts,
-  keptPorts,
-  otherPorts,
-  tcpHost,
-  tlsVerify,
-} from '../../src/derive/docker-hosts.ts';
+import { activatedHosts, configuredHosts, openHosts, tcpHost, tlsVerify } from '../../src/derive/docker-hosts.ts';
+import { portUse } from '../../src/derive/docker-ports.ts';
 import { type OpenSocket, type SocketAnswer, type SocketHolder, socketAnswer } from '../../src/derive/docker-socket.ts';
 import { foreignMount, shutSocket, withoutHostPath, withoutMount } from '../../src/derive/docker-socket-remedy.ts';
 import { OUTSIDE } from '../../src/derive/pods.ts';
-import { askInput, type Decider, formatAddr, HOOK_KINDS, hookNode, routeTo } from '../../src/net/index.ts';
+import { HOOK_KINDS, hookNode, shieldOf } from '../../src/net/index.ts';
 import type { Cite, Finding, NodeVerdict, NodeView, Undecided } from '../../src/rule/index.ts';
 import {
   absent,
@@ -28,6 +22,7 @@ import { REF } from '../../src/rule/references.ts';
 const WANTS = [
   'sockets',
   ...DOCKER_DAEMON_KINDS,
+  'dockerDefault',
   'dockerSocket',
   'dockerSocketMounts',
   'dockerContainers',
@@ -76,37 +71,42 @@ function onTcp({ node, wants, source }: View): NodeVerdict {
   const found: Finding[] = [];
   const cites: Cite[] = [];
   const seen = new Set<number>();
-  const other = otherPorts(source);
   const asked = new Set(configuredHosts(source).map(({ value }) => tcpHost(value)?.port));
-  const kept = keptPorts(source);
   const activated = new Set(activatedHosts(source).map(({ value }) => tcpHost(value)?.port));
   const open: Undecided[] = [];
   const published: Cite[] = [];
   if (!sockets.missing) {
-    for (const l of sockets.value.listeners) {
-      if (l.proto !== 'tcp') continue;
+    const tcp = sockets.value.listeners.filter((l) => l.proto === 'tcp');
+    const swarms = tcp.some((l) => l.port === 7946 && isDaemon(l));
+    const useOf = portUse(source, () => hookNode(source).host.rules(4).rulesets, swarms);
+    for (const l of tcp) {
       const held = asked.has(l.port) && activated.has(l.port) && l.processes.some((p) => p.name === 'systemd');
-      if (!held && !l.processes.some((p) => DAEMON.test(p.name))) continue;
-      if (swarmPort(l.port) || other.has(l.port)) continue;
+      if (!held && !isDaemon(l)) continue;
+      const use = asked.has(l.port) ? null : useOf(l.port);
+      if (use?.use === 'other') continue;
       seen.add(l.port);
-      if (!asked.has(l.port) && kept?.has(l.port) === true) {
-        published.push(cite(sockets, l));
+      if (use?.use === 'published') {
+        published.push(cite(sockets, l), ...(use.told === null ? [] : [cite(use.told.fact, use.told.span)]));
         continue;
       }
-      if (!asked.has(l.port) && kept === null) {
-        const because = `whether dockerd has port ${l.port} for its API: with userland-proxy off it also keeps the ports that containers publish, and which those are was not collected`;
-        open.push({ nodes: [node.id], because, evidence: ['docker.containers'] });
+      if (use?.use === 'unknown') {
+        open.push({ nodes: [node.id], because: use.because, evidence: use.evidence });
         continue;
       }
       // on a port that nobody asked for (socket activation, a setting of a later version) it need not be the API
       const sure = l.port === 2375 || l.port === 2376 || asked.has(l.port);
       add(`${l.address}:${l.port}`, l.address, [cite(sockets, l)], true, sure ? 'proven' : 'likely');
     }
-    // without root, ss cannot name processes: a bare 2375 is then the only sign
-    for (const l of sockets.value.listeners) {
-      if (l.proto !== 'tcp' || l.port !== 2375 || seen.has(2375) || l.processes.length > 0) continue;
+    for (const l of tcp) {
+      const [by] = l.processes;
+      if (l.port !== 2375 || seen.has(2375) || (by !== undefined && asked.has(2375))) continue;
       seen.add(2375);
-      add(`${l.address}:2375`, l.address, [cite(sockets, l)], true, 'possible');
+      // without root, ss cannot name processes: a bare 2375 is then the only sign
+      if (by === undefined) add(`${l.address}:2375`, l.address, [cite(sockets, l)], true, 'possible');
+      else {
+        const because = `${by.name} listens on port 2375, which Docker’s API has without TLS by custom: whether it leads there (as socat and proxies of the socket do) was not collected`;
+        open.push({ nodes: [node.id], because, evidence: [] });
+      }
     }
   }
   for (const { value, fact, span } of configuredHosts(source)) {
@@ -114,6 +114,9 @@ function onTcp({ node, wants, source }: View): NodeVerdict {
     if (host === null) continue;
     const at = cite(fact, span);
     const { address, port } = host;
+    const there = sockets.missing || !isClosed(sockets) || sockets.value.listeners.some((l) => l.port === port);
+    // in the namespace of a rootless dockerd nobody else gets to it, unless rootlesskit passes the port on
+    if (!there && rootless(source) !== null) continue;
     if (seen.has(port)) {
       const known = found.find((f) => f.key.endsWith(`:${port}`));
       if (known !== undefined) found[found.indexOf(known)] = { ...known, cites: [...known.cites, at] };
@@ -122,6 +125,8 @@ function onTcp({ node, wants, source }: View): NodeVerdict {
     seen.add(port);
     add(`${address}:${port}`, address, [at], false);
   }
+  const unread = openHosts(source);
+  if (unread !== null) open.push({ nodes: [node.id], ...unread });
   if (isNonEmpty(found)) return findings(found, open);
   if (isNonEmpty(open)) return { kind: 'unknown', unknown: open };
   if (sockets.missing && dockerdArgs.missing && daemonJson.missing)
@@ -151,9 +156,10 @@ function onTcp({ node, wants, source }: View): NodeVerdict {
       cites.push(...at, verified);
       return;
     }
-    const local = /^(127\.|\[?::1\]?$|localhost$)/.test(address);
+    const local = /^\[?(127\.|::ffff:127\.|::1\]?$|localhost$)/.test(address);
     const how = observed ? 'listens' : 'is configured to listen';
-    const shield = local ? null : shielded(where);
+    const port = Number(/(\d+)$/.exec(where)?.[1]);
+    const shield = local ? null : shieldOf(hookNode(source), OUTSIDE, port, address.includes(':'));
     const extra = daemonJson.missing ? [] : [tlsAbsence()].filter((c): c is Cite => c !== null);
     found.push({
       key: where,
@@ -167,31 +173,14 @@ function onTcp({ node, wants, source }: View): NodeVerdict {
     });
   }
 
-  /** What drops a new connection from another machine, wherever it comes in by the default route's device; null: nothing, or not known. */
-  function shielded(where: string): Decider | null {
-    const host = hookNode(source);
-    const out = routeTo(host, OUTSIDE);
-    const port = Number(/(\d+)$/.exec(where)?.[1]);
-    if (out === null || !Number.isInteger(port)) return null;
-    const own = host.host.devices.byName.get(out.dev)?.addresses.find((a) => typeof a.addr === 'number');
-    if (own === undefined) return null;
-    const near = out.via === null ? OUTSIDE : formatAddr(out.via);
-    const answers = [OUTSIDE, near].map((src) =>
-      askInput(host, { src, dst: formatAddr(own.addr), proto: 'tcp', dport: port, iif: out.dev }),
-    );
-    return answers.every((a) => a.verdict === 'drop') ? (answers[0]?.deciders[0] ?? null) : null;
-  }
-
   function tlsAbsence(): Cite | null {
     return daemonJson.missing || !isClosed(daemonJson) ? null : absent(daemonJson, '"tlsverify": true');
   }
 }
 
 /** Red Hat's Docker 1.13 has a suffix, older ones no d. */
-const DAEMON = /^docker(d|d?-current|d?-latest)?$/;
-
-/** 2377 (swarm management) and 7946 (gossip) belong to dockerd too, with their own mutual TLS. */
-const swarmPort = (port: number) => port === 2377 || port === 7946;
+const isDaemon = ({ processes }: { readonly processes: readonly { readonly name: string }[] }) =>
+  processes.some((p) => /^docker(d|d?-current|d?-latest)?$/.test(p.name));
 
 /** Nothing passes beside an open question: a bundle without the socket's evidence leaves the rule unknown, and the question says what was in order. */
 function together(view: View, tcp: NodeVerdict, socket: SocketAnswer | null): NodeVerdict {

@@ -2,9 +2,11 @@ import { isNonEmpty, type NonEmpty } from '../../src/core/span.ts';
 import { iptablesOf } from '../../src/derive/accept-range.ts';
 import { DOCKER_DAEMON_KINDS, writesRules } from '../../src/derive/docker-daemon.ts';
 import { publishedPorts } from '../../src/derive/docker-networks.ts';
+import { byOriginalPort, type HostPortRule, hostPortRules, isGuarded } from '../../src/derive/docker-user-ports.ts';
+import { OUTSIDE } from '../../src/derive/pods.ts';
 import { reachedInIptables } from '../../src/derive/reachable.ts';
-import type { Fact, FactKind, IptChain, IptRule } from '../../src/facts/index.ts';
-import { HOOK_KINDS, hookNode, RULESET_KINDS } from '../../src/net/index.ts';
+import type { Fact, FactKind, IptChain, IptRule, MissingFact } from '../../src/facts/index.ts';
+import { HOOK_KINDS, hookNode, RULESET_KINDS, routeTo } from '../../src/net/index.ts';
 import type { Cite, Finding, NodeVerdict, Remediation, Undecided } from '../../src/rule/index.ts';
 import { absent, cite, defineNodeRule, findings, isClosed, notApplicable } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -28,7 +30,7 @@ export const rule = defineNodeRule({
   },
   severity: 'high',
   explanation:
-    'A chain does nothing until something jumps to it. A firewall tool that wrote FORWARD anew, a saved ruleset that knows the chain but not the jump, or dockerd restarted with live-restore after a flush leaves DOCKER-USER behind without its jump; a rule in front that accepts everything has the same effect, and so has the RETURN that dockerd puts at the end: what is appended stands behind it. ' +
+    'A chain does nothing until something jumps to it. A firewall tool that wrote FORWARD anew, a saved ruleset that knows the chain but not the jump, or dockerd restarted with live-restore after a flush leaves DOCKER-USER behind without its jump; a rule in front that accepts everything has the same effect, and so has the RETURN that dockerd puts at the end: what is appended stands behind it. A rule that names a published port as the host has it meets no packet either: it has the container’s port by then. ' +
     'Published ports are then open to whomever those rules keep out.',
   remediation: [lead('iptables')],
   references: [REF.dockerFirewall],
@@ -60,7 +62,21 @@ export const rule = defineNodeRule({
         const lost = passedBy(chain, second === undefined ? forward : undefined, jump.line);
         if (isNonEmpty(lost))
           found.push(behind(node.id, backend, fact, chain, lost, { exposed: ports.length > 0, which }));
-        else passed.push(cite(fact, { line: jump.line }));
+        const out = own.filter(keepsOut);
+        const [astray] = hostPortRules(ruleset, out, containerPorts(wants.dockerContainers));
+        if (astray !== undefined)
+          found.push(
+            byHostPort(node.id, backend, fact, astray, isGuarded(astray, out), () => {
+              const device = routeTo(hookNode(source), OUTSIDE)?.dev;
+              return (
+                device !== undefined &&
+                device === astray.from &&
+                !wants.dockerContainers.missing &&
+                isClosed(wants.dockerContainers)
+              );
+            }),
+          );
+        else if (!isNonEmpty(lost)) passed.push(cite(fact, { line: jump.line }));
         continue;
       }
       if (!isClosed(fact)) {
@@ -111,6 +127,46 @@ export const rule = defineNodeRule({
 });
 
 const keepsOut = ({ target }: IptRule) => target !== undefined && !/^(ACCEPT|RETURN|LOG|NFLOG|MARK)$/.test(target.name);
+
+/** Ports on which containers are known to answer. */
+const containerPorts = (fact: Fact<'dockerContainers'> | MissingFact<'dockerContainers'>): ReadonlySet<number> =>
+  new Set(fact.missing ? [] : fact.value.containers.flatMap((c) => c.ports.map((p) => p.containerPort)));
+
+function byHostPort(
+  node: string,
+  backend: string,
+  fact: Fact<FactKind>,
+  astray: HostPortRule,
+  guarded: boolean,
+  isSure: () => boolean,
+): Finding {
+  const { rule, turned, hostPort, containerPort } = astray;
+  const iptables = iptablesOf(fact.evidence);
+  const own = rule.text.replace(/^-A /, '');
+  const instead = byOriginalPort(astray);
+  return {
+    key: `${backend} port`,
+    severity: guarded ? 'medium' : 'high',
+    confidence: isSure() ? 'proven' : 'likely',
+    nodes: [node],
+    message: `"${rule.text}" keeps nobody from published port ${hostPort} of ${node}: in FORWARD a packet for it has the container’s port ${containerPort} already`,
+    cites: [cite(fact, { line: rule.line }), cite(fact, { line: turned.line })],
+    remediation: [
+      instead === null
+        ? {
+            step: 'Name the ports that the containers have, or those that packets came for, one rule each: -m conntrack --ctorigdstport PORT --ctdir ORIGINAL.',
+          }
+        : {
+            step: 'Ask for the port that the packet came for, which conntrack remembers.',
+            run: `${iptables} -I DOCKER-USER ${instead} && ${iptables} -D ${own}`,
+            verify: `${iptables} -S DOCKER-USER | grep ctorigdstport`,
+            undo: `${iptables} -I ${own} && ${iptables} -D DOCKER-USER ${instead}`,
+            risk: 'What the rule drops is dropped from then on. Save the rules where they are loaded from.',
+          },
+    ],
+    disprove: 'the rule is for a port that something unpublished in a container has',
+  };
+}
 
 /** A rule that packets should come to, and the one in front that takes all of them. */
 interface PassedBy {

@@ -2,6 +2,7 @@ import type { ProcessArgs } from '../facts/index.ts';
 import { type ContainerdKinds, containerdDriver, OWN_CONTAINERD } from './cgroup-containerd.ts';
 import { type Driver, type DriverAnswer, type DriverChoice, silence } from './cgroup-driver.ts';
 import type { Source } from './devices.ts';
+import type { KubeletNode } from './kubelet-node.ts';
 import { elements, flag, setting, variable } from './settings.ts';
 
 type KubeletKinds = 'kubeletArgs' | 'kubeletConfig' | 'kubeadmFlags' | 'k3sArgs';
@@ -83,11 +84,11 @@ const RUNTIME_UNKNOWN = {
 };
 
 /**
- * The driver of the runtime that the kubelet talks to. Its endpoint names the runtime; where none is named, both docker (dockershim) and
- * containerd may be meant, and only an answer that both give is one.
+ * The driver of the runtime that the kubelet talks to. Its endpoint names the runtime, else what it reported to the API; where neither does,
+ * both docker (dockershim) and containerd may be meant, and only an answer that both give is one.
  */
-export function runtimeDriver(source: Source<RuntimeKinds>): DriverAnswer {
-  const endpoint = runtimeEndpoint(source);
+export function runtimeDriver(source: Source<RuntimeKinds>, node: KubeletNode | null): DriverAnswer {
+  const endpoint = runtimeEndpoint(source) ?? reportedEndpoint(node);
   if (endpoint !== null && /docker/.test(endpoint)) return dockerDriver(source) ?? RUNTIME_UNKNOWN;
   if (endpoint !== null) return containerdDriver(source, endpoint) ?? RUNTIME_UNKNOWN;
   const docker = dockerDriver(source);
@@ -99,9 +100,18 @@ export function runtimeDriver(source: Source<RuntimeKinds>): DriverAnswer {
   return docker !== null && docker.driver === containerd?.driver ? docker : RUNTIME_UNKNOWN;
 }
 
+/** `cri-o` is the runtime of no file that is read here. */
+function reportedEndpoint(node: KubeletNode | null): string | null {
+  const name = node?.runtime?.name;
+  return name === undefined ? null : name === 'containerd' ? OWN_CONTAINERD : name;
+}
+
 /** Docker behind cri-dockerd, not behind the dockershim that kubelets had in them until 1.23. */
-export function behindCriDockerd(source: Source<'kubeletArgs' | 'kubeadmFlags' | 'kubeletConfig'>): boolean {
-  return /cri-?docker/.test(runtimeEndpoint(source) ?? '');
+export function behindCriDockerd(
+  source: Source<'kubeletArgs' | 'kubeadmFlags' | 'kubeletConfig'>,
+  node: KubeletNode | null,
+): boolean {
+  return (node !== null && node.minor >= 24) || /cri-?docker/.test(runtimeEndpoint(source) ?? '');
 }
 
 function dockerDriver(source: Source<RuntimeKinds>): DriverChoice | null {
@@ -153,40 +163,4 @@ function runtimeEndpoint(source: Source<'kubeletArgs' | 'kubeadmFlags' | 'kubele
   if (kubeadm.missing) return null;
   const value = variable(kubeadm.value, 'KUBELET_KUBEADM_ARGS')?.value ?? '';
   return /--container-runtime-endpoint[= ]([^\s"]+)/.exec(value)?.[1] ?? null;
-}
-
-/** Flags that a kubelet of 1.27 or later refuses to start with: this one is older, and cannot ask the runtime for its driver. */
-const REMOVED_FLAGS = ['container-runtime', 'network-plugin', 'cni-bin-dir', 'docker-endpoint'];
-
-/** An old kubelet, which no runtime tells a driver. */
-export function isOldKubelet(source: Source<'kubeletArgs'>): boolean {
-  const args = source.get('kubeletArgs');
-  return !args.missing && flag(args.value, ...REMOVED_FLAGS) !== undefined;
-}
-
-const FOLLOWS =
-  'kubelet 1.31 and later follows it, an older one does not, and the kubelet’s version is not in the bundle';
-
-/**
- * Why the kubelet may take the driver from the runtime in spite of its own setting (RuntimeConfig of the CRI: kubelet 1.31, or 1.28 with
- * the gate, and containerd 2, CRI-O 1.28 or cri-dockerd), else null. A bundle does not say the kubelet's version.
- */
-export function mayFollowRuntime(
-  source: Source<'criInfo' | 'kubeletArgs' | 'containerdConfig' | 'kubeadmFlags' | 'kubeletConfig'>,
-  runtime: DriverChoice,
-): string | null {
-  if (isOldKubelet(source)) return null;
-  if (runtime.name === 'docker')
-    return behindCriDockerd(source) ? `cri-dockerd reports docker’s driver over the CRI: ${FOLLOWS}` : null;
-  const info = source.get('criInfo');
-  const told =
-    !info.missing &&
-    info.value.settings.some((s) => /(^|\.)cgroupDriver$/i.test(s.path) && /runtimeConfig|linux/i.test(s.path));
-  const containerd = source.get('containerdConfig');
-  const second = !containerd.missing && Number(setting(containerd.value, 'version')?.value ?? 0) >= 3;
-  if (!told && !second) return null;
-  const how = told
-    ? 'the runtime reports its driver over the CRI'
-    : 'this is containerd 2, which reports its driver over the CRI';
-  return `${how}: ${FOLLOWS}`;
 }

@@ -10,16 +10,16 @@ export const KNOWN_KEYS: ReadonlyMap<string, Type> = new Map<string, Type>([
   ...list(
     'string',
     `api-cors-header bip bip6 bridge cgroup-parent containerd containerd-namespace
-    cluster-store cluster-advertise config-file cpu-rt-period-str data-root default-cgroupns-mode default-gateway
+    cluster-store cluster-advertise config-file data-root default-cgroupns-mode default-gateway
     default-gateway-v6 default-ipc-mode default-runtime default-shm-size exec-root firewall-backend fixed-cidr fixed-cidr-v6 graph group
-    http-proxy https-proxy no-proxy host-gateway-ip init-path ip log-driver log-format log-level metrics-addr oom-score mtu-str
+    http-proxy https-proxy no-proxy host-gateway-ip init-path ip log-driver log-format log-level metrics-addr
     deprecated-key-path pidfile seccomp-profile storage-driver swarm-default-advertise-addr tlscacert tlscert tlskey userland-proxy-path userns-remap min-api-version
     bridge-accept-fwmark containerd-plugins-namespace`,
   ),
   ...list(
     'boolean',
-    `allow-direct-routing allow-nondistributable cri-containerd debug disable-legacy-registry enable-ipv6 experimental icc init ip-forward ip-forward-no-drop ip-masq
-    ip6tables iptables ipv6 live-restore no-new-privileges rootless selinux-enabled tls tlsverify userland-proxy raw-logs validate`,
+    `allow-direct-routing cri-containerd debug disable-legacy-registry experimental icc init ip-forward ip-forward-no-drop ip-masq
+    ip6tables iptables ipv6 live-restore no-new-privileges rootless selinux-enabled tls tlsverify userland-proxy raw-logs`,
   ),
   ...list(
     'number',
@@ -28,14 +28,17 @@ export const KNOWN_KEYS: ReadonlyMap<string, Type> = new Map<string, Type>([
   ),
   ...list(
     'array',
-    `allow-nondistributable-artifacts authorization-plugins cdi-spec-dirs default-address-pools default-ulimit dns dns-opts dns-search exec-opts
+    `allow-nondistributable-artifacts authorization-plugins cdi-spec-dirs default-address-pools dns dns-opts dns-search exec-opts
     host-gateway-ips hosts insecure-registries labels node-generic-resources registry-mirrors storage-opts`,
   ),
   ...list(
     'object',
     'builder cluster-store-opts default-network-opts default-ulimits features log-opts nri-opts proxies runtimes',
   ),
-  ['oom-score-adjust', 'number'],
+  ['config-file', 'any'],
+  ['help', 'any'],
+  ['version', 'any'],
+  ['validate', 'any'],
 ]);
 
 /** Docker's major version that first took a key; keys of 1.13 and most of those between it and 20 are left out. */
@@ -47,6 +50,11 @@ export const SINCE: ReadonlyMap<string, number> = new Map([
   ['default-cgroupns-mode', 20],
   ['host-gateway-ip', 20],
   ['max-download-attempts', 20],
+  ['swarm-raft-election-tick', 23],
+  ['swarm-raft-heartbeat-tick', 23],
+  ['validate', 23],
+  ['feature', 23],
+  ['default-network-opt', 24],
   ['http-proxy', 23],
   ['https-proxy', 23],
   ['no-proxy', 23],
@@ -57,7 +65,9 @@ export const SINCE: ReadonlyMap<string, number> = new Map([
   ['bip6', 27],
   ['ip-forward-no-drop', 28],
   ['allow-direct-routing', 28],
+  ['nri-opts', 29],
   ['host-gateway-ips', 28],
+  ['bridge-accept-fwmark', 28],
   ['firewall-backend', 29],
   ['min-api-version', 29],
 ]);
@@ -72,12 +82,10 @@ export const REMOVED_KEYS: ReadonlyMap<string, number> = new Map([
   ['oom-score-adjust', 26],
 ]);
 
-/** dockerd's flags whose key in the file has another name (mostly a plural): dockerd accepts and ignores them there. */
+/** dockerd's flags whose key in the file has another name (mostly a plural): dockerd accepts and ignores them there, beside the flag too. */
 export const FLAG_NAMES: ReadonlySet<string> = new Set(
-  `add-runtime allow-nondistributable-artifact authorization-plugin cluster-store-opt default-address-pool default-ulimit default-network-opt dns-opt exec-opt feature
-  host insecure-registry label log-opt node-generic-resource oom-score-adjust registry-mirror runtime storage-opt`.split(
-    /\s+/,
-  ),
+  `add-runtime authorization-plugin cluster-store-opt default-address-pool default-ulimit default-network-opt dns-opt exec-opt feature
+  host insecure-registry label log-opt node-generic-resource registry-mirror storage-opt`.split(/\s+/),
 );
 
 /** Docker's newest major version whose settings are in these lists: a later one may know more. */
@@ -91,6 +99,7 @@ export const SHORT_FLAGS: ReadonlyMap<string, string> = new Map([
   ['group', 'G'],
   ['hosts', 'H'],
   ['log-level', 'l'],
+  ['pidfile', 'p'],
   ['storage-driver', 's'],
 ]);
 
@@ -106,20 +115,11 @@ export const STORAGE_DRIVERS: ReadonlySet<string> = new Set(
   'overlay2 overlay aufs btrfs devicemapper vfs zfs fuse-overlayfs'.split(' '),
 );
 
-/** What the options of a storage driver begin with; another driver refuses them. */
-export const STORAGE_OPTIONS: ReadonlyMap<string, string> = new Map([
-  ['overlay2', 'overlay2.'],
-  ['devicemapper', 'dm.'],
-  ['btrfs', 'btrfs.'],
-  ['zfs', 'zfs.'],
-]);
-
-const COMMON_LOG_OPTIONS =
-  'env env-regex labels labels-regex tag mode max-buffer-size cache-disabled cache-max-file cache-max-size cache-compress';
-
-/** Options of the log drivers that are part of dockerd and whose list is short: any other is refused. */
-export const LOG_OPTIONS: ReadonlyMap<string, ReadonlySet<string>> = new Map([
-  ['json-file', new Set(`${COMMON_LOG_OPTIONS} max-size max-file compress`.split(' '))],
-  ['journald', new Set(COMMON_LOG_OPTIONS.split(' '))],
-  ['local', new Set(`${COMMON_LOG_OPTIONS} max-size max-file compress`.split(' '))],
+/** The options of storage drivers, in small letters, before containerd's snapshotters came (29); a driver refuses any other. */
+export const STORAGE_OPTIONS: ReadonlyMap<string, RegExp> = new Map([
+  ['overlay2', /^overlay2\.(override_kernel_check|size)$/],
+  ['devicemapper', /^dm\./],
+  ['btrfs', /^btrfs\.min_space$/],
+  ['zfs', /^zfs\.fsname$/],
+  ['vfs', /^size$/],
 ]);

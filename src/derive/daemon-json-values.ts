@@ -1,55 +1,62 @@
 import type { JsonSettings, Setting } from '../facts/index.ts';
 import type { At, Fault } from './daemon-json.ts';
 import { KNOWN_KEYS, REMOVED_DRIVERS, STORAGE_DRIVERS, STORAGE_OPTIONS } from './daemon-json-keys.ts';
+import { textOf } from './daemon-json-names.ts';
 import { elements, setting } from './settings.ts';
 
-/** Values of the right type that dockerd refuses all the same; each was measured on dockerd 20.10.24. */
-export function daemonJsonValueFaults(value: JsonSettings, at: At, major: number | null): Fault[] {
+/** Values of the right type that dockerd refuses all the same; each was measured on dockerd 20.10.24. `bare`: it has no default bridge. */
+export function daemonJsonValueFaults(value: JsonSettings, at: At, major: number | null, bare: boolean): Fault[] {
   const faults: Fault[] = [];
   const refuse = (key: string, s: Setting, reason: string) => faults.push({ key, reason, at: at(s), sure: true });
-  for (const e of elements(value, 'exec-opts')) {
-    if (typeof e.value === 'string' && /^native\.cgroupdriver=(?!systemd$|cgroupfs$)/.test(e.value))
-      refuse('cgroupdriver', e, `${e.value} names no cgroup driver`);
-  }
-  for (const e of elements(value, 'dns-search')) {
-    if (typeof e.value === 'string' && /[\s,;]/.test(e.value.trim()))
-      refuse(`dns ${e.path}`, e, `"${e.value}" of "dns-search" is no domain`);
-  }
-  for (const e of elements(value, 'labels')) {
-    if (typeof e.value === 'string' && !/^[^=]+=/.test(e.value))
-      refuse('label', e, `label "${e.value}" is not key=value`);
-    const twin = elements(value, 'labels').find((o) => o.value !== e.value && labelKey(o) === labelKey(e));
-    if (twin !== undefined && twin.path < e.path)
-      refuse('label', e, `label "${labelKey(e)}" stands twice with different values`);
+  const driven = elements(value, 'exec-opts').find((e) => DRIVER.test(`${e.value}`));
+  const choice = DRIVER.exec(`${driven?.value}`)?.[1]?.trim() ?? '';
+  // the first one counts
+  if (driven !== undefined && !/^(systemd|cgroupfs|)$/.test(choice))
+    refuse('cgroupdriver', driven, `${driven.value} names no cgroup driver`);
+  const parent = setting(value, 'cgroup-parent');
+  if (choice === 'systemd' && typeof parent?.value === 'string' && parent.value !== '' && !SLICE.test(parent.value))
+    refuse(
+      'cgroup-parent',
+      parent,
+      `"cgroup-parent" ${parent.value} is no slice, which the cgroup driver systemd needs`,
+    );
+  const labels = elements(value, 'labels').flatMap((e) => (textOf(e) === null ? [] : [{ e, label: textOf(e) ?? '' }]));
+  for (const { e, label } of labels) {
+    const key = label.split('=')[0] ?? '';
+    if (!label.includes('=')) refuse('label', e, `label "${label}" is not key=value`);
+    else if (major !== null && major >= 20 && /^(com\.docker|io\.docker|org\.dockerproject)\./.test(key))
+      refuse('label', e, `label "${label}" is in a namespace that is reserved for Docker`);
+    const twin = labels.find((o) => o.label !== label && o.label.split('=')[0] === key);
+    if (twin !== undefined && twin.e.path < e.path)
+      refuse('label', e, `label "${key}" stands twice with different values`);
   }
   for (const s of value.settings) {
-    if (s.path.includes('.') || typeof s.value !== 'number' || KNOWN_KEYS.get(s.path) !== 'number') continue;
-    const least = s.path === 'max-download-attempts' ? 1 : NOT_NEGATIVE.has(s.path) ? 0 : null;
-    if (!Number.isInteger(s.value) || (least !== null && s.value < least)) {
+    if (typeof s.value !== 'number' || !isWhole(s.path)) continue;
+    const limit = s.path === 'max-download-attempts' ? 1 : NOT_NEGATIVE.has(s.path) ? 0 : null;
+    // nothing has the MTU of the default bridge where there is none
+    const least = bare && s.path === 'mtu' ? null : limit;
+    if (!isInt64(s.written ?? `${s.value}`) || (least !== null && s.value < least)) {
       const from = least === null ? '' : ` from ${least}`;
-      refuse(`number ${s.path}`, s, `"${s.path}" must be a whole number${from}, it is ${s.value}`);
+      refuse(`number ${s.path}`, s, `"${s.path}" must be a whole number${from}, it is ${s.written ?? s.value}`);
     }
   }
-  for (const e of elements(value, 'registry-mirrors')) {
-    const why = typeof e.value === 'string' ? notMirror(e.value) : null;
-    if (why !== null) refuse('mirror', e, `registry mirror "${String(e.value)}" ${why}`);
+  for (const e of elements(value, 'node-generic-resources')) {
+    const resource = textOf(e);
+    if (resource !== null && !/^[^=,]*=(?!-\d)[^=,]*$/.test(resource))
+      refuse('resource', e, `generic resource "${resource}" is not name=value`);
   }
-  for (const e of elements(value, 'insecure-registries')) {
-    const why = typeof e.value === 'string' ? notRegistry(e.value) : null;
-    if (why !== null) refuse('registry', e, `insecure registry "${String(e.value)}" ${why}`);
-  }
+  const size = setting(value, 'default-shm-size');
+  if (size?.type === 'null') refuse('value default-shm-size', size, '"default-shm-size" must not be null');
+  if (major !== null && major < 23) faults.push(...collectorFaults(value, at));
   for (const [name, pattern] of PATTERNS) {
     const s = setting(value, name);
-    if (typeof s?.value === 'string' && s.value !== '' && !pattern.test(s.value))
+    if (typeof s?.value === 'string' && (s.value !== '' || name === 'default-shm-size') && !pattern.test(s.value))
       refuse(`value ${name}`, s, `"${name}" must not be "${s.value}"`);
   }
-  const icc = setting(value, 'icc');
-  if (icc?.value === false && setting(value, 'iptables')?.value === false)
-    refuse('icc', icc, '"icc": false needs iptables, which "iptables": false forbids');
   const reserved = setting(value, 'runtimes.runc');
   if (reserved !== undefined) refuse('runtime runc', reserved, 'the runtime name "runc" is reserved');
   const runtime = setting(value, 'default-runtime');
-  if (typeof runtime?.value === 'string' && !knownRuntime(value, runtime.value))
+  if (typeof runtime?.value === 'string' && !knownRuntime(value, runtime.value, major))
     faults.push({
       key: 'default-runtime',
       reason: `the default runtime "${runtime.value}" is not among the file's runtimes (--add-runtime may name it)`,
@@ -75,44 +82,61 @@ export function daemonJsonValueFaults(value: JsonSettings, at: At, major: number
     !/[/:]/.test(name)
   )
     refuse('storage-driver', driver, `"${name}" is no storage driver of Docker ${major}`);
-  for (const e of major !== null && major < 29 && STORAGE_DRIVERS.has(name) ? elements(value, 'storage-opts') : []) {
-    const owner = [...STORAGE_OPTIONS].find(([, start]) => `${e.value}`.startsWith(start))?.[0];
-    if (owner !== undefined && owner !== name)
-      refuse(`storage-opt ${e.path}`, e, `storage option "${String(e.value)}" is not one of ${name}`);
+  const options = STORAGE_OPTIONS.get(name);
+  for (const e of elements(value, 'storage-opts')) {
+    const option = textOf(e);
+    if (option === null) continue;
+    if (!option.includes('=')) refuse(`storage-opt ${e.path}`, e, `storage option "${option}" is not key=value`);
+    else if (major !== null && major < 29 && options?.test(option.split('=')[0]?.trim().toLowerCase() ?? '') === false)
+      refuse(`storage-opt ${e.path}`, e, `storage option "${option}" is not one of ${name}`);
   }
   return faults;
 }
 
-/** runc, containerd's shims (io.containerd...), or one of the file's own; names may come from the command line too, so only a bare name counts. */
-function knownRuntime(value: JsonSettings, name: string): boolean {
-  return /^(runc|io\..*|)$/.test(name) || value.settings.some((s) => s.path.startsWith(`runtimes.${name}`));
+/** Sizes and filters of the builder's garbage collector. */
+function collectorFaults(value: JsonSettings, at: At): Fault[] {
+  const off = value.settings.some((s) => /^builder\.gc\.enabled$/i.test(s.path) && s.value === false);
+  return value.settings.flatMap((s): Fault[] => {
+    if (typeof s.value !== 'string') return [];
+    const size = /^builder\.gc\.(defaultKeepStorage|policy\.\d+\.keepStorage)$/i.test(s.path);
+    const filter = /^builder\.gc\.policy\.\d+\.filter\.\d+$/i.test(s.path);
+    const wrong = (size && !off && s.value !== '' && !SIZE.test(s.value)) || (filter && !s.value.includes('='));
+    const reason = `"${s.path}" must be ${size ? 'a size' : 'key=value'}, it is "${s.value}"`;
+    return wrong ? [{ key: `builder ${s.path}`, reason, at: at(s), sure: true }] : [];
+  });
 }
 
-const labelKey = (label: Setting) => `${label.value}`.split('=')[0];
+/** runc, containerd's shims (io.containerd..., all of them from 23 on), or one of the file's own. */
+function knownRuntime(value: JsonSettings, name: string, major: number | null): boolean {
+  const stock =
+    major !== null && major < 23 ? /^(runc|io\.containerd\.(runc\.v2|runtime\.v1\.linux)|)$/ : /^(runc|io\..*|)$/;
+  return stock.test(name) || setting(value, `runtimes.${name}`) !== undefined;
+}
+
+const DRIVER = /^\s*native\.cgroupdriver\s*=(.*)$/is;
+/** docker/docker's own check: the name ends so. */
+const SLICE = /\.slice$/;
+
+const isWhole = (path: string) =>
+  KNOWN_KEYS.get(path) === 'number' ||
+  /^default-address-pools\.\d+\.size$/i.test(path) ||
+  /^default-ulimits\.[^.]+\.(hard|soft)$/i.test(path);
+
+/** As Go reads an integer: no point, no exponent, 64 bits. */
+function isInt64(written: string): boolean {
+  if (!/^-?\d{1,19}$/.test(written)) return false;
+  const n = BigInt(written);
+  return n >= -(2n ** 63n) && n < 2n ** 63n;
+}
 
 const NOT_NEGATIVE = new Set(['max-concurrent-downloads', 'max-concurrent-uploads', 'mtu']);
 
+/** As go-units reads one. */
+export const SIZE = /^\d+(\.\d+)? ?([kmgtp]i?b?|b)?$/i;
+
 const PATTERNS: readonly (readonly [name: string, pattern: RegExp])[] = [
   ['log-level', /^(trace|debug|info|warn|warning|error|fatal|panic)$/i],
-  ['default-shm-size', /^\d+(\.\d+)? ?([kmgtp]i?b?|b)?$/i],
+  ['default-shm-size', SIZE],
   ['default-ipc-mode', /^(private|shareable)$/],
   ['default-cgroupns-mode', /^(private|host)$/],
 ];
-
-/** Why dockerd refuses a mirror, else null. */
-function notMirror(url: string): string | null {
-  const parts = /^https?:\/\/([^/?#]*)(\/[^?#]*)?([?#].*)?$/i.exec(url);
-  if (parts === null) return 'is no http or https URL';
-  if (parts[1]?.includes('@')) return 'has a user name';
-  return (parts[2] ?? '/') === '/' && parts[3] === undefined ? null : 'has more behind the host';
-}
-
-/** Why dockerd refuses an insecure registry, else null: it takes http:// off, and then wants a host, a port, or a network. */
-function notRegistry(written: string): string | null {
-  const host = written.replace(/^https?:\/\//i, '');
-  if (host.includes('://')) return 'has another scheme';
-  const port = /^[^:[\]]*:([^:]+)$/.exec(host)?.[1];
-  return port === undefined || (/^\d+$/.test(port) && Number(port) <= 65535)
-    ? null
-    : `has no port number behind its colon`;
-}

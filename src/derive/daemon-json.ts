@@ -1,19 +1,15 @@
 import type { Span } from '../core/span.ts';
 import type { Fact, FactKind, JsonSettings, Setting } from '../facts/index.ts';
-import {
-  FLAG_NAMES,
-  KNOWN_KEYS,
-  LOG_OPTIONS,
-  NEWEST_KNOWN,
-  REMOVED_KEYS,
-  SHORT_FLAGS,
-  SINCE,
-} from './daemon-json-keys.ts';
+import { commandLineKnown, commandLineValue, flagNames, onCommandLine } from './daemon-json-flags.ts';
+import { FLAG_NAMES, KNOWN_KEYS, NEWEST_KNOWN, REMOVED_KEYS, SINCE } from './daemon-json-keys.ts';
+import { daemonJsonLogFaults } from './daemon-json-logs.ts';
+import { daemonJsonNameFaults } from './daemon-json-names.ts';
 import { daemonJsonNetworkFaults } from './daemon-json-networks.ts';
 import { daemonJsonShapeFaults } from './daemon-json-shapes.ts';
+import { bridgeAndBip, clusterFaults, withoutIptables } from './daemon-json-together.ts';
 import { daemonJsonValueFaults } from './daemon-json-values.ts';
 import type { Source } from './devices.ts';
-import { flag, setting } from './settings.ts';
+import { setting } from './settings.ts';
 
 export type At = (...spans: Span[]) => Fault['at'];
 
@@ -44,11 +40,13 @@ export function dockerMajor(
 export function daemonJsonFaults(source: Source<Kinds>, major: number | null): Fault[] {
   const file = source.get('daemonJson');
   if (file.missing) return [];
-  const { value } = file;
+  const value = latest(file.value);
   const at = (...spans: Span[]) => spans.map((span) => ({ fact: file as Fact<FactKind>, span }));
   const faults: Fault[] = [];
   const broken = notJson(value, major, at);
   if (broken !== null) return broken === 'empty' ? [] : [broken];
+  // all of it is unset then
+  if (value.rootType === 'null') return [];
   if (value.rootType !== 'object')
     return [
       {
@@ -65,12 +63,13 @@ export function daemonJsonFaults(source: Source<Kinds>, major: number | null): F
     const known = KNOWN_KEYS.get(s.path);
     const since = SINCE.get(s.path);
     const removed = REMOVED_KEYS.get(s.path);
+    // of an object that is none of its settings it looks at the names inside, and takes what is one of its own
+    if (s.type === 'object' && !isKnown(s.path, major)) {
+      if (childrenOf(value, s.path).every((name) => isKnown(name, major))) continue;
+    }
     if (known === undefined) {
       // dockerd takes the names of its flags for known and ignores them: no effect, but it starts
-      if (FLAG_NAMES.has(s.path)) continue;
-      // of an object that is none of its settings it looks at the names inside, and takes what is one of its own
-      const inside = s.type === 'object' ? childrenOf(value, s.path) : null;
-      if (inside?.every((name) => KNOWN_KEYS.has(name) || FLAG_NAMES.has(name))) continue;
+      if (FLAG_NAMES.has(s.path) && isKnown(s.path, major)) continue;
       faults.push({
         key: `unknown ${s.path}`,
         reason: `"${s.path}" is not a setting of dockerd`,
@@ -101,76 +100,78 @@ export function daemonJsonFaults(source: Source<Kinds>, major: number | null): F
       });
     }
   }
+  const bare = setting(value, 'bridge')?.value === 'none' || onCommandLine(source, flagNames('bridge')) !== undefined;
   faults.push(
     ...daemonJsonShapeFaults(value, at),
     ...doubled(source, file),
-    ...daemonJsonValueFaults(value, at, major),
-    ...daemonJsonNetworkFaults(value, at, major),
-    ...logOptions(source, value, at, major),
+    ...daemonJsonValueFaults(value, at, major, bare),
+    ...daemonJsonNameFaults(value, at, major),
+    ...daemonJsonNetworkFaults(value, at, major, bare),
+    ...withoutIptables(source, value, at, major),
+    ...bridgeAndBip(source, value, at, major),
+    ...clusterFaults(source, value, at, major),
+    ...(logDriverKnown(source, value)
+      ? daemonJsonLogFaults(value, at, major, commandLineValue(source, 'log-driver'))
+      : []),
     ...withoutNetwork6(source, value, at, major),
     ...swarm(source, value, at),
   );
   return faults;
 }
 
-const topLevel = (value: JsonSettings): readonly Setting[] => value.settings.filter((s) => !s.path.includes('.'));
+/** A name may have a point in it; of what lies deeper the name in front of the first point is there as well. */
+function topLevel(value: JsonSettings): readonly Setting[] {
+  const heads = new Set(value.settings.flatMap((s) => (s.path.includes('.') ? [] : [s.path])));
+  return value.settings.filter((s) => !s.path.includes('.') || !heads.has(s.path.slice(0, s.path.indexOf('.'))));
+}
+
+/** Of a name that stands twice at the top the last one counts (a type that is wrong is refused in the first as well). */
+function latest(value: JsonSettings): JsonSettings {
+  const names = new Set(value.duplicateKeys.flatMap((d) => (d.path.includes('.') ? [] : [d.path])));
+  if (names.size === 0) return value;
+  const settings = value.settings.filter((s, i) => {
+    const [name = ''] = s.path.split('.');
+    if (!names.has(name) || !isRightType(value, name)) return true;
+    return value.settings.findLastIndex((o) => o.path === name) <= i;
+  });
+  return { ...value, settings };
+}
+
+/** Objects are merged, and a number that is no integer is refused wherever it stands. */
+const isRightType = (value: JsonSettings, name: string) =>
+  KNOWN_KEYS.get(name) !== 'object' &&
+  value.settings.every(
+    (s) =>
+      s.path !== name ||
+      s.type === 'null' ||
+      (s.type === KNOWN_KEYS.get(name) && (s.type !== 'number' || Number.isInteger(s.value))),
+  );
+
+/** dockerd of this version takes the name for that of a setting or of a flag. */
+function isKnown(name: string, major: number | null): boolean {
+  if (!KNOWN_KEYS.has(name) && !FLAG_NAMES.has(name)) return false;
+  return major === null || (major >= (SINCE.get(name) ?? 0) && major < (REMOVED_KEYS.get(name) ?? 1000));
+}
+
+/** Without "log-driver" in the file its options are those of the driver on the command line. */
+const logDriverKnown = (source: Source<Kinds>, value: JsonSettings) =>
+  setting(value, 'log-driver') !== undefined || commandLineKnown(source);
 
 /** dockerd refuses a setting that stands both in the file and on its command line. */
 function doubled(source: Source<Kinds>, file: Fact<'daemonJson'>): Fault[] {
-  const faults: Fault[] = [];
-  for (const s of topLevel(file.value)) {
+  // it looks for them in objects that are none of its settings, too
+  const named = topLevel(file.value).flatMap((s): readonly (readonly [name: string, s: Setting])[] => {
+    if (KNOWN_KEYS.has(s.path)) return [[s.path, s]];
+    return s.type === 'object' ? childrenOf(file.value, s.path).map((name) => [name, s] as const) : [];
+  });
+  return named.flatMap(([name, s]): Fault[] => {
     // measured on 20.10: of all settings that stand twice, dockerd lets only runtimes pass
-    if (s.path === 'runtimes') continue;
-    const other = onCommandLine(source, flagNames(s.path));
-    if (other !== undefined) {
-      faults.push({
-        key: `doubled ${s.path}`,
-        reason: `"${s.path}" is also given on dockerd's command line`,
-        at: [{ fact: file as Fact<FactKind>, span: s }, other],
-        sure: other.fact.kind !== 'dockerDefault',
-      });
-    }
-  }
-  return faults;
-}
-
-type Place = Fault['at'][number];
-
-function startOf(source: Source<'dockerUnit'>) {
-  const unit = source.get('dockerUnit');
-  const start = unit.missing
-    ? undefined
-    : unit.value.entries.findLast((e) => e.section === 'Service' && e.key === 'ExecStart');
-  return unit.missing || start === undefined ? null : { fact: unit as Fact<FactKind>, span: start, text: start.value };
-}
-
-/** Where dockerd has a flag from: the unit that will start it, a variable of that, or the arguments that it was started with. */
-function onCommandLine(source: Source<Kinds>, names: readonly string[]): Place | undefined {
-  const start = startOf(source);
-  const given = (text: string) =>
-    names.some((n) => new RegExp(`(^|\\s)["']?-{1,2}${n.replace(/[^\w-]/g, '')}([=\\s]|$)`).test(text));
-  if (start !== null && given(start.text)) return start;
-  // what a variable of the unit stands for is seen on the running process, else in the file that sets it
-  if (start !== null && !start.text.includes('$')) return undefined;
-  const args = source.get('dockerdArgs');
-  if (!args.missing) {
-    const f = flag(args.value, ...names);
-    return f === undefined ? undefined : { fact: args as Fact<FactKind>, span: f };
-  }
-  const env = source.get('dockerDefault');
-  if (env.missing || start === null) return undefined;
-  const line = env.value.variables.findLast((v) => start.text.includes(`$${v.name}`) && given(v.value));
-  return line === undefined ? undefined : { fact: env as Fact<FactKind>, span: line };
-}
-
-/** Variables of the unit that nothing collected gives a value; null: none. */
-export function openVariables(source: Source<Kinds>): string | null {
-  const start = startOf(source);
-  if (start === null || !source.get('dockerdArgs').missing) return null;
-  const env = source.get('dockerDefault');
-  const names = [...start.text.matchAll(/\$\{?(\w+)/g)].flatMap((m) => (m[1] === 'MAINPID' ? [] : (m[1] ?? [])));
-  const open = names.filter((n) => env.missing || !env.value.variables.some((v) => v.name === n));
-  return open.length === 0 ? null : open.map((n) => `$${n}`).join(', ');
+    const other = name === 'runtimes' || !KNOWN_KEYS.has(name) ? undefined : onCommandLine(source, flagNames(name));
+    if (other === undefined) return [];
+    const reason = `"${name}" is also given on dockerd's command line`;
+    const place = [{ fact: file as Fact<FactKind>, span: s }, other];
+    return [{ key: `doubled ${name}`, reason, at: place, sure: other.fact.kind !== 'dockerDefault' }];
+  });
 }
 
 const childrenOf = (value: JsonSettings, path: string) =>
@@ -179,48 +180,25 @@ const childrenOf = (value: JsonSettings, path: string) =>
     return name === '' || name.includes('.') ? [] : [name];
   });
 
-/** Options that the log driver does not have. Measured on 20.10 for json-file, also by default, and journald. */
-function logOptions(source: Source<Kinds>, value: JsonSettings, at: At, major: number | null): Fault[] {
-  const written = setting(value, 'log-driver');
-  if (written === undefined && (onCommandLine(source, ['log-driver']) !== undefined || !commandLineKnown(source)))
-    return [];
-  const driver = `${written?.value || 'json-file'}`;
-  const known = LOG_OPTIONS.get(driver);
-  return value.settings.flatMap((s) => {
-    const option = /^log-opts\.([^.]+)$/.exec(s.path)?.[1];
-    if (option === undefined || known === undefined || known.has(option)) return [];
-    const sure = major !== null && major <= NEWEST_KNOWN;
-    const place = written === undefined ? at(s) : at(s, written);
-    const reason = `log driver ${driver} has no option "${option}"`;
-    return [{ key: `log-opt ${option}`, reason, at: place, sure, ...(sure ? {} : { severity: 'medium' as const }) }];
-  });
-}
-
-const commandLineKnown = (source: Source<Kinds>) =>
-  !source.get('dockerdArgs').missing || (startOf(source) !== null && openVariables(source) === null);
-
 /** Until Docker 27 the default bridge had no IPv6 network but one that was named. */
 function withoutNetwork6(source: Source<Kinds>, value: JsonSettings, at: At, major: number | null): Fault[] {
   const on = setting(value, 'ipv6');
   if (on?.value !== true || major === null || major >= 27 || !commandLineKnown(source)) return [];
   const given = ['fixed-cidr-v6', 'bridge', 'bip6'].some(
-    (name) => setting(value, name) !== undefined || onCommandLine(source, flagNames(name)) !== undefined,
+    (name) =>
+      ![undefined, null, ''].includes(setting(value, name)?.value as null) ||
+      onCommandLine(source, flagNames(name)) !== undefined,
   );
   const reason = '"ipv6" is on and "fixed-cidr-v6" is missing';
   return given ? [] : [{ key: 'ipv6', reason, at: at(on), sure: true }];
 }
 
-/** The names that a setting's flag may have on the command line: most lists are in the singular there. */
-function flagNames(path: string): string[] {
-  const short = SHORT_FLAGS.get(path);
-  return [path, path.replace(/ies$/, 'y').replace(/s$/, ''), ...(short === undefined ? [] : [short])];
-}
-
 /** A text that dockerd's JSON reader stops at. Measured: 20.10 takes what follows the object, and refuses an empty file; 23 the other way round. */
 function notJson(value: JsonSettings, major: number | null, at: At): Fault | 'empty' | null {
-  const [first, ...more] = value.errors.filter((e) => e.message !== 'byte order mark');
+  const errors = value.errors.filter((e) => e.message !== 'byte order mark');
+  const [first] = errors;
   if (first === undefined) return null;
-  const behind = value.rootType === 'object' && more.length === 0 && first.message === 'EndOfFileExpected';
+  const behind = /^(object|null)$/.test(value.rootType) && errors.every((e) => e.message === 'EndOfFileExpected');
   const lenient = behind ? 'old' : value.rootType === 'none' && value.settings.length === 0 ? 'new' : null;
   const fine = lenient !== null && major !== null && (lenient === 'old') === major < 23;
   if (fine) return behind ? null : 'empty';

@@ -157,5 +157,8 @@ export interface K8sNodes {
     /** Annotations `flannel.alpha.coreos.com/...`, each with its own place. */
     readonly vtepMac?: Span & { readonly value: string };
     readonly publicIp?: Span & { readonly value: string };
+    /** `status.nodeInfo`: what the kubelet last said of itself, as `v1.31.4` and `containerd://1.7.24`. */
+    readonly kubeletVersion?: Span & { readonly value: string };
+    readonly runtimeVersion?: Span & { readonly value: string };
   })[];
 }

@@ -7,6 +7,8 @@ export interface Setting extends Span {
   /** Scalars as JavaScript values; containers as 'object' or 'array' in `type` with value null. */
   readonly value: string | number | boolean | null;
   readonly type: 'string' | 'number' | 'boolean' | 'null' | 'object' | 'array';
+  /** Of a JSON file: a number as it is written, where JavaScript would write it in another way (`10.0`, `1e1`, `99999999999999999999`). */
+  readonly written?: string;
 }
 
 export interface Settings {

@@ -2,7 +2,6 @@ export { formatAddr } from './addr.ts';
 export {
   askEgress,
   askForward,
-  askInput,
   type Decider,
   decidedBy,
   loneRoute,
@@ -19,4 +18,5 @@ export { isPolicy, type Lost, lostEnd, lostKey, probe } from './probe.ts';
 export { type Lesson, learnPart, type Pod, reach, reachOf, surveyOf } from './reach.ts';
 export { type TraceResult, trace } from './result.ts';
 export { routeMap } from './route-map.ts';
+export { shieldOf } from './shield.ts';
 export type { TraceRequest } from './trace.ts';

@@ -9,7 +9,7 @@ const MAX_SETTINGS = 20_000;
 export function readJsonSettings(text: string): Parsed<JsonSettings> {
   const tree = readJsonTree(text);
   if (typeof tree === 'string') return { ok: false, why: tree };
-  const { settings, duplicateKeys, skipped } = flatten(tree, MAX_SETTINGS);
+  const { settings, duplicateKeys, skipped } = flatten(tree, MAX_SETTINGS, text);
   const value = { settings, errors: tree.errors, duplicateKeys, bom: tree.bom, rootType: tree.root?.type ?? 'none' };
   return { ok: true, value, skipped };
 }
@@ -24,7 +24,7 @@ export function readJsonFacts(text: string): Parsed<Settings> {
 }
 
 export const parsers = [
-  defineParser({ fact: 'daemonJson', evidence: ['docker.daemon-json'], version: 1, parse: readJsonSettings }),
-  defineParser({ fact: 'flannelNetConf', evidence: ['flannel.net-conf'], version: 1, parse: readJsonSettings }),
+  defineParser({ fact: 'daemonJson', evidence: ['docker.daemon-json'], version: 2, parse: readJsonSettings }),
+  defineParser({ fact: 'flannelNetConf', evidence: ['flannel.net-conf'], version: 2, parse: readJsonSettings }),
   defineParser({ fact: 'criInfo', evidence: ['cri.info'], version: 1, parse: readJsonFacts }),
 ];

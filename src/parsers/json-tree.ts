@@ -73,10 +73,11 @@ export function skippedErrors(tree: JsonTree): Skipped[] {
   return tree.errors.map((e) => ({ line: e.line, why: `JSON: ${e.message}` }));
 }
 
-/** All values below `root` as settings, in file order, containers before their content; `full` when the cap cut it. */
+/** All values below `root` as settings, in file order, containers before their content. `source`: the text, to keep numbers as they are written. */
 export function flatten(
   tree: JsonTree,
   cap: number,
+  source?: string,
 ): { settings: Setting[]; duplicateKeys: JsonSettings['duplicateKeys']; skipped: Skipped[] } {
   const settings: Setting[] = [];
   const duplicateKeys: (Span & { path: string })[] = [];
@@ -93,7 +94,10 @@ export function flatten(
     const container = node.type === 'object' || node.type === 'array';
     const type = node.type === 'property' ? 'object' : node.type;
     const value = container ? null : (node.value as Setting['value']);
-    if (path !== '' || !container) settings.push({ ...tree.index.span(place.offset, place.length), path, value, type });
+    const raw = type === 'number' && source !== undefined ? source.slice(node.offset, node.offset + node.length) : null;
+    const written = raw === null || raw === String(value) ? {} : { written: raw };
+    if (path !== '' || !container)
+      settings.push({ ...tree.index.span(place.offset, place.length), path, value, type, ...written });
     const below = path === '' ? '' : `${path}.`;
     if (node.type === 'array') {
       for (const [i, child] of (node.children ?? []).entries()) {

@@ -21,13 +21,16 @@ function readNode(tree: JsonTree, node: Node): K8sNode | null {
   const value: unknown = getNodeValue(node);
   const name = text(get(value, 'metadata', 'name'));
   if (get(value, 'kind') !== 'Node' || name === undefined) return null;
-  const annotation = (key: string, read: (value: string) => string | undefined) => {
-    const place = findNodeAtLocation(node, ['metadata', 'annotations', `flannel.alpha.coreos.com/${key}`]);
+  const at = (path: string[], read: (value: string) => string | undefined) => {
+    const place = findNodeAtLocation(node, path);
     const found = typeof place?.value === 'string' ? read(place.value) : undefined;
     if (place === undefined || found === undefined) return undefined;
     const span: Span = tree.index.span(place.offset, place.length);
     return { ...span, value: found };
   };
+  const annotation = (key: string, read: (value: string) => string | undefined) =>
+    at(['metadata', 'annotations', `flannel.alpha.coreos.com/${key}`], read);
+  const said = (key: string) => at(['status', 'nodeInfo', key], text);
   const single = text(get(value, 'spec', 'podCIDR'));
   const several = list(get(value, 'spec', 'podCIDRs')).flatMap((cidr) => text(cidr) ?? []);
   return present({
@@ -36,6 +39,8 @@ function readNode(tree: JsonTree, node: Node): K8sNode | null {
     podCidrs: several.length > 0 || single === undefined ? several : [single],
     vtepMac: annotation('backend-data', vtepMac),
     publicIp: annotation('public-ip', text),
+    kubeletVersion: said('kubeletVersion'),
+    runtimeVersion: said('containerRuntimeVersion'),
   }) as K8sNode;
 }
 
@@ -58,5 +63,5 @@ function readNodes(source: string): Parsed<K8sNodes> {
 
 /** `kubectl get nodes -o json` and `kubectl get node NAME -o json`; places by offset. */
 export const parsers = [
-  defineParser({ fact: 'k8sNodes', evidence: ['k8s.nodes', 'k8s.node'], version: 1, parse: readNodes }),
+  defineParser({ fact: 'k8sNodes', evidence: ['k8s.nodes', 'k8s.node'], version: 2, parse: readNodes }),
 ];

@@ -4,14 +4,18 @@ import type { ProcessArgs } from '../facts/settings.ts';
 type Process = ProcessArgs['processes'][number];
 type Arg = Process['argv'][number];
 
-/** `--name=value`, `--name value`, `-H value`, flannel's `-iface=x`. A name before the next flag, or at the end, is a switch. */
+/** `--name=value`, `--name value`, `-H value`, `-Hfd://`, flannel's `-iface=x`. A name before the next flag, or at the end, is a switch. */
 function readFlags(argv: readonly Arg[]): Process['flags'] {
   const flags: Process['flags'][number][] = [];
   for (let i = 1; i < argv.length; i += 1) {
     const arg = argv[i]!;
     if (arg.text === '--') break;
     const m = /^--?([A-Za-z][\w.-]*)(?:=(.*))?$/s.exec(arg.text);
-    if (m === null) continue;
+    if (m === null) {
+      const joined = /^-([A-Za-z])((?:tcp|unix|fd):\/\/.*)$/s.exec(arg.text);
+      if (joined !== null) flags.push({ line: arg.line, name: joined[1]!, value: joined[2]! });
+      continue;
+    }
     const next = argv[i + 1];
     if (m[2] !== undefined) flags.push({ line: arg.line, name: m[1]!, value: m[2] });
     else if (next === undefined || /^-[^\d]/.test(next.text))
@@ -95,7 +99,7 @@ function readArgs(text: string): Parsed<ProcessArgs> {
 }
 
 export const parsers = [
-  defineParser({ fact: 'dockerdArgs', evidence: ['docker.cmdline'], version: 1, parse: readArgs }),
+  defineParser({ fact: 'dockerdArgs', evidence: ['docker.cmdline'], version: 2, parse: readArgs }),
   defineParser({ fact: 'kubeletArgs', evidence: ['kubelet.cmdline'], version: 1, parse: readArgs }),
   defineParser({ fact: 'kubeProxyArgs', evidence: ['kubelet.cmdline-kube-proxy'], version: 1, parse: readArgs }),
   defineParser({

@@ -199,6 +199,11 @@ describe('process arguments in one line', () => {
     expect(flags(`${text}\n`)).toEqual([dockerd]);
   });
 
+  test('a letter and its value in one word', () => {
+    const text = '/usr/bin/dockerd\0-Hfd://\0--tlsverify\0-Htcp://0.0.0.0:2376\0';
+    expect(flags(text)).toEqual([dockerd]);
+  });
+
   test('with spaces, as people and ps write it', () => {
     const line = '/usr/bin/dockerd -H fd:// --tlsverify -H tcp://0.0.0.0:2376';
     expect(flags(`${line}\n`)).toEqual([dockerd]);

@@ -41,6 +41,31 @@ describe('nodes of the Kubernetes API', () => {
     ]);
   });
 
+  test('what the kubelet said of itself, each with its line', () => {
+    const nodeInfo = {
+      architecture: 'amd64',
+      containerRuntimeVersion: 'containerd://1.7.24',
+      kernelVersion: '6.1.0-28-amd64',
+      kubeProxyVersion: 'v1.31.4',
+      kubeletVersion: 'v1.31.4',
+      osImage: 'Debian GNU/Linux 12 (bookworm)',
+    };
+    const text = print({ ...node('n', {}), status: { nodeInfo } });
+    const [n] = parse('k8sNodes', text).nodes;
+    expect(n).toMatchObject({
+      kubeletVersion: { value: 'v1.31.4' },
+      runtimeVersion: { value: 'containerd://1.7.24' },
+    });
+    expect(lineOf(text, n?.kubeletVersion?.line ?? 0)).toContain('"kubeletVersion": "v1.31.4"');
+    expect(lineOf(text, n?.runtimeVersion?.line ?? 0)).toContain('"containerRuntimeVersion"');
+    const odd = print({
+      ...node('n', {}),
+      status: { nodeInfo: { kubeletVersion: 1.31, containerRuntimeVersion: '' } },
+    });
+    expect(parse('k8sNodes', odd).nodes[0]).not.toHaveProperty('kubeletVersion');
+    expect(parse('k8sNodes', odd).nodes[0]).not.toHaveProperty('runtimeVersion');
+  });
+
   test.each([
     ['null of the host-gw backend', 'null'],
     ['no JSON', '{"VtepMAC":'],

@@ -3,6 +3,7 @@ import { rule } from '../../../rules/docker/daemon-json-unusable.ts';
 import { ACCEPTED_DAEMON_JSON, BROKEN_DAEMON_JSON } from '../../support/lab/docker-faults.ts';
 import type { Files } from '../../support/rule-table.ts';
 import { judge, testRule } from '../../support/rule-table.ts';
+import { MEASURED as MORE } from './daemon-json-measured.ts';
 
 const version = (v: string) => `${JSON.stringify({ Client: { Version: v }, Server: { Version: v } })}\n`;
 const unit = (exec: string) =>
@@ -280,6 +281,33 @@ const MEASURED: readonly (readonly [json: string, flags: string, starts: boolean
   ['{"exec-opts":{"native.cgroupdriver":"systemd"}}', '', false],
 ];
 
+describe('dockerd 20.10.24 of Debian is right', () => {
+  it.each(MORE)('%s %s', (json, flags, starts) => {
+    const files = {
+      'docker/version.json': version('20.10.24+dfsg1'),
+      'systemd/docker.txt': unit(`/usr/sbin/dockerd ${flags}`),
+      ...down,
+    };
+    const result = judge([rule], node(json, files));
+    expect(result.findings.map((f) => f.message)).toHaveLength(starts ? 0 : Math.max(1, result.findings.length));
+    if (starts) expect(result.matrix[rule.id]?.['n']).toBe('pass');
+  });
+  it('a cluster store is asked before Docker 23, and whether it answers is not in a bundle', () => {
+    const answer = (json: string, v: string) => {
+      const files = { 'docker/version.json': version(v), 'systemd/docker.txt': unit('/usr/sbin/dockerd') };
+      const { findings, unknown } = judge([rule], node(json, files));
+      return [...findings.map((f) => f.group), ...unknown.map((u) => u.because.slice(0, 42))];
+    };
+    const consul = '{"cluster-store": "consul://127.0.0.1:8500"}';
+    const open = ['whether dockerd comes up with "cluster-store"'.slice(0, 42)];
+    expect(answer(consul, '20.10.24')).toEqual(open);
+    expect(answer(consul, '20.10.24+dfsg1')).toEqual(['cluster']);
+    expect(answer(consul.replace('consul', 'zk'), '20.10.24+dfsg1')).toEqual(open);
+    expect(answer(consul.replace('consul', 'nosuch'), '19.03.15')).toEqual(['cluster']);
+    expect(answer(consul, '24.0.7')).toEqual(['removed cluster-store']);
+  });
+});
+
 describe('dockerd 20.10.24 is right', () => {
   it.each(MEASURED)('%s %s', (json, flags, starts) => {
     const files = { 'systemd/docker.txt': unit(`/usr/sbin/dockerd ${flags}`), ...down };
@@ -324,8 +352,13 @@ describe('dockerd 20.10.24 is right', () => {
   });
   it('options of a log driver are judged where the driver is known', () => {
     const options = '{"log-opts": {"max-size": "10m"}}';
-    const files = { 'systemd/docker.txt': unit('/usr/bin/dockerd --log-driver=journald') };
-    expect(judge([rule], node(options, files)).findings).toEqual([]);
+    const found = (exec: string) =>
+      judge([rule], node(options, { 'systemd/docker.txt': unit(exec) })).findings.map((f) => f.group);
+    // measured: journald on the command line has no max-size either
+    expect(found('/usr/bin/dockerd --log-driver=journald')).toEqual(['log-opt max-size']);
+    expect(found('/usr/bin/dockerd --log-driver=local')).toEqual([]);
+    expect(found('/usr/bin/dockerd --log-driver=loki')).toEqual([]);
+    expect(found('/usr/bin/dockerd $OPTIONS')).toEqual([]);
   });
   it('a version later than these lists may know more settings', () => {
     const later = { 'docker/version.json': version('33.0.0'), 'systemd/docker.txt': unit('/usr/sbin/dockerd') };

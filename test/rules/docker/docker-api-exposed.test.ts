@@ -1,3 +1,4 @@
+import { expect } from 'vitest';
 import { rule } from '../../../rules/docker/docker-api-exposed.ts';
 import { firewall, overlayNode } from '../../support/overlay-node.ts';
 import type { Files } from '../../support/rule-table.ts';
@@ -25,6 +26,26 @@ const behind = (...rules: string[]) => ({
     },
   }),
 });
+
+/** With a global address of IPv6, a listener that takes it too, and no rule of ip6tables. */
+const onSix = ({ n }: ReturnType<typeof behind>) => {
+  const addr = `${n.files['host/ip/addr.txt']}`;
+  expect(addr).toMatch(/scope global eth0\n/);
+  return {
+    n: {
+      ...n,
+      files: {
+        ...n.files,
+        'host/ip/addr.txt': addr.replace(
+          /(scope global eth0\n.*\n)/,
+          '$1    inet6 2001:db8:5::1/64 scope global \n       valid_lft forever preferred_lft forever\n',
+        ),
+        'host/sock/ss-listen.txt': ss(ssh, api('*:2375')),
+        'host/fw/ip6tables-save.txt': '',
+      },
+    },
+  };
+};
 
 const ID = 'ab'.repeat(32);
 const OTHER = 'cd'.repeat(32);
@@ -124,6 +145,10 @@ testRule(rule, {
     },
     'a firewall that lets the port in hides nothing': {
       nodes: behind('-A INPUT -p tcp -m tcp --dport 2375 -j ACCEPT'),
+      expect: [{ severity: 'critical', cites: ['dockerd'] }],
+    },
+    'and hides nothing on IPv6': {
+      nodes: onSix(behind()),
       expect: [{ severity: 'critical', cites: ['dockerd'] }],
     },
     'loopback only: any local user': {

@@ -68,6 +68,22 @@ testRule(rule, {
         },
       ],
     },
+    'a published port by the host’s number, which DNAT has changed by then (tried on the kernel)': {
+      nodes: node(GUARDED.replace(OWN, '-A DOCKER-USER -i eth0 -p tcp -m tcp --dport 9001 -j DROP'), published),
+      expect: [
+        {
+          key: 'nft port',
+          severity: 'high',
+          confidence: 'proven',
+          message: /--dport 9001 -j DROP" keeps nobody from published port 9001 of a: .* port 9000 already/,
+          cites: ['-A DOCKER-USER -i eth0 -p tcp -m tcp --dport 9001', '--to-destination 172.17.0.2:9000'],
+        },
+      ],
+    },
+    'another rule keeps others off that port': {
+      nodes: node(GUARDED.replace(OWN, `$&\n[0:0] -A DOCKER-USER -p tcp -m tcp --dport 9001 -j DROP`)),
+      expect: [{ severity: 'medium', confidence: 'likely', cites: ['--dport 9001', ':9000'] }],
+    },
     'FORWARD accepts all that it is for before it leads there': {
       nodes: node(GUARDED.replace(JUMP, `[0:0] -A FORWARD -i eth0 -m comment --comment lan -j ACCEPT\n${JUMP}`)),
       expect: [{ key: 'nft behind', severity: 'medium', cites: [OWN, '-A FORWARD -i eth0'] }],
@@ -165,4 +181,26 @@ it('docker-user-ineffective: what stands behind RETURN is not moved one by one',
     run: 'iptables -D DOCKER-USER -j RETURN && iptables -A DOCKER-USER -j RETURN',
     undo: 'iptables -D DOCKER-USER -j RETURN && iptables -I DOCKER-USER 1 -j RETURN',
   });
+});
+
+it('docker-user-ineffective: the rule by the port that the packet came for', () => {
+  const step = (text: string) => {
+    const [found] = judge(
+      [rule],
+      node(
+        GUARDED.replace(OWN, () => text),
+        published,
+      ),
+    ).findings;
+    return found?.remediation?.[0];
+  };
+  const own = 'DOCKER-USER -i eth0 -p tcp -m tcp --dport 9001 -j DROP';
+  const instead = 'DOCKER-USER -i eth0 -p tcp -m conntrack --ctorigdstport 9001 --ctdir ORIGINAL -j DROP';
+  expect(step(`-A ${own}`)).toMatchObject({
+    run: `iptables -I ${instead} && iptables -D ${own}`,
+    undo: `iptables -I ${own} && iptables -D ${instead}`,
+  });
+  // a list of ports is for multiport alone, and a shell would read the comment
+  expect(step('-A DOCKER-USER -p tcp -m multiport --dports 9001,9002 -j DROP')?.run).toBeUndefined();
+  expect(step('-A DOCKER-USER -p tcp -m tcp --dport 9001 -m comment --comment "$(id)" -j DROP')?.run).toBeUndefined();
 });

@@ -19,10 +19,83 @@ const onContainerd = (toml: string, ...more: string[]) => ({
   'files/var/lib/kubelet/config.yaml': config('systemd'),
   'files/etc/containerd/config.toml': toml,
 });
+const CONTAINERD_2 =
+  "version = 3\n[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]\n  SystemdCgroup = false\n";
+/** What the API has of node n, as `kubectl get node n -o json` prints it. */
+const api = (kubeletVersion: string, containerRuntimeVersion = 'containerd://1.7.24', name = 'n') => {
+  const nodeInfo = { containerRuntimeVersion, kubeletVersion, kubeProxyVersion: kubeletVersion };
+  return {
+    'k8s/node.json': `${JSON.stringify({ kind: 'Node', metadata: { name }, spec: {}, status: { nodeInfo } }, null, 4)}\n`,
+  };
+};
+const gate = (on: boolean, name = 'KubeletCgroupDriverFromCRI') => ({
+  'files/var/lib/kubelet/config.yaml': `${config('systemd')}featureGates:\n  ${name}: ${on}\n`,
+});
+const dockerd = {
+  'cmdline/kubelet.txt': args('--container-runtime-endpoint=unix:///var/run/cri-dockerd.sock'),
+  'files/var/lib/kubelet/config.yaml': config('systemd'),
+  'docker/info.json': info('cgroupfs'),
+};
 const node = (files: Files) => ({ n: { files } });
 
 testRule(rule, {
   finds: {
+    'kubelet 1.27 asks nobody': {
+      nodes: node({ ...onContainerd(CONTAINERD_2), ...api('v1.27.16', 'containerd://2.0.1') }),
+      expect: [{ confidence: 'proven', cites: ['cgroupDriver: systemd', 'SystemdCgroup = false', '"v1.27.16"'] }],
+    },
+    'kubelet 1.30 asks only by its gate': {
+      nodes: node({ ...onContainerd(CONTAINERD_2), ...api('v1.30.8', 'containerd://2.0.1') }),
+      expect: [{ confidence: 'proven', cites: ['cgroupDriver: systemd', 'SystemdCgroup = false', '"v1.30.8"'] }],
+    },
+    'the gate is off': {
+      nodes: node({ ...onContainerd(CONTAINERD_2), ...api('v1.32.1', 'containerd://2.0.1'), ...gate(false) }),
+      expect: [
+        {
+          confidence: 'proven',
+          cites: ['cgroupDriver: systemd', 'SystemdCgroup = false', '"v1.32.1"', 'KubeletCgroupDriverFromCRI: false'],
+        },
+      ],
+    },
+    'all gates of beta are off': {
+      nodes: node({
+        ...onContainerd(CONTAINERD_2),
+        ...api('v1.32.1', 'containerd://2.0.1'),
+        ...gate(false, 'AllBeta'),
+      }),
+      expect: [{ cites: ['cgroupDriver: systemd', 'SystemdCgroup = false', '"v1.32.1"', 'AllBeta: false'] }],
+    },
+    'a gate on the command line beats the one in the file': {
+      nodes: node({
+        ...onContainerd(CONTAINERD_2, '--feature-gates=A=true,KubeletCgroupDriverFromCRI=false'),
+        ...gate(true),
+      }),
+      expect: [{ cites: ['cgroupDriver: systemd', 'SystemdCgroup = false', '--feature-gates=A=true,Kubelet'] }],
+    },
+    'containerd 1 does not tell, whatever asks': {
+      nodes: node({ ...onContainerd(containerd(false)), ...api('v1.33.2') }),
+      expect: [
+        { confidence: 'proven', cites: ['cgroupDriver: systemd', 'SystemdCgroup = false', '"containerd://1.7.24"'] },
+      ],
+    },
+    'a kubelet that does not run may be another than the one that reported': {
+      nodes: node({
+        ...onContainerd(containerd(false)),
+        ...api('v1.33.2'),
+        'cmdline/kubelet.txt': { status: 'absent' },
+      }),
+      expect: [{ confidence: 'likely', cites: ['cgroupDriver: systemd', 'SystemdCgroup = false', 'containerd://1.7'] }],
+    },
+    'cri-dockerd and a kubelet that cannot ask it': {
+      nodes: node({ ...dockerd, ...api('v1.26.5', 'docker://20.10.24') }),
+      expect: [{ severity: 'high', confidence: 'proven', cites: ['cgroupDriver: systemd', '"cgroupfs"', '"v1.26.5"'] }],
+    },
+    'kubelet 1.23 has dockershim in it': {
+      nodes: node({ ...dockerd, 'cmdline/kubelet.txt': args(), ...api('v1.23.17', 'docker://20.10.24') }),
+      expect: [
+        { severity: 'critical', confidence: 'proven', cites: ['cgroupDriver: systemd', '"cgroupfs"', '"v1.23.17"'] },
+      ],
+    },
     'crictl info has what containerd runs with': {
       nodes: node({ ...onContainerd(containerd(true)), 'cri/info.json': crictl(false) }),
       expect: [{ severity: 'high', cites: ['cgroupDriver: systemd', '"SystemdCgroup": false'] }],
@@ -109,6 +182,48 @@ testRule(rule, {
     },
   },
   passes: {
+    'kubelet 1.31 takes it from containerd 2': {
+      nodes: node({ ...onContainerd(CONTAINERD_2), ...api('v1.31.4', 'containerd://2.0.1') }),
+    },
+    'containerd 2 with a file of the first one’s format': {
+      nodes: node({ ...onContainerd(containerd(false)), ...api('v1.32.1', 'containerd://2.0.1') }),
+    },
+    'kubelet 1.29 with the gate on': {
+      nodes: node({ ...onContainerd(CONTAINERD_2), ...api('v1.29.3', 'containerd://2.0.1'), ...gate(true) }),
+    },
+    'kubelet 1.29 with all gates of alpha on': {
+      nodes: node({
+        ...onContainerd(CONTAINERD_2),
+        ...api('v1.29.3', 'containerd://2.0.1'),
+        ...gate(true, 'AllAlpha'),
+      }),
+    },
+    'the gate is on: only a kubelet that knows it starts': {
+      nodes: node({ ...onContainerd(CONTAINERD_2), ...gate(true) }),
+    },
+    'from 1.34 on the gate is locked, and drop-in files of the kubelet change nothing': {
+      nodes: node({
+        ...onContainerd(CONTAINERD_2, '--config-dir=/etc/kubernetes/kubelet.conf.d'),
+        ...api('v1.34.0', 'containerd://2.1.4'),
+      }),
+    },
+    'in a list of all nodes its own counts, by --hostname-override': {
+      nodes: node({
+        ...onContainerd(CONTAINERD_2, '--hostname-override=Worker-7'),
+        'k8s/nodes.json': `{"kind": "List", "items": [${api('v1.27.1', 'containerd://1.6.2', 'n')['k8s/node.json']},${
+          api('v1.31.4', 'containerd://2.0.1', 'worker-7')['k8s/node.json']
+        }]}\n`,
+      }),
+    },
+    'docker and containerd differ, and the kubelet reported containerd': {
+      nodes: node({
+        'cmdline/kubelet.txt': args(),
+        'files/var/lib/kubelet/config.yaml': config('systemd'),
+        'docker/info.json': info('cgroupfs'),
+        'files/etc/containerd/config.toml': containerd(true),
+        ...api('v1.28.2'),
+      }),
+    },
     'rke2: crictl info of its own containerd': {
       nodes: node({
         'cmdline/kubelet.txt': args(
@@ -162,6 +277,36 @@ testRule(rule, {
     },
   },
   unknown: {
+    'drop-in files may turn the gate off before 1.34': {
+      nodes: node({
+        ...onContainerd(CONTAINERD_2, '--config-dir=/etc/kubernetes/kubelet.conf.d'),
+        ...api('v1.33.0', 'containerd://2.1.4'),
+      }),
+      because: /--config-dir\) win over its config.yaml/,
+    },
+    'the kubelet’s flags may turn the gate off': {
+      nodes: node({
+        ...onContainerd(CONTAINERD_2),
+        ...api('v1.33.0', 'containerd://2.1.4'),
+        'cmdline/kubelet.txt': { status: 'absent' },
+      }),
+      because: /follows it if its feature gate KubeletCgroupDriverFromCRI is on/,
+    },
+    'the object of another node': {
+      nodes: node({
+        ...onContainerd(CONTAINERD_2),
+        'k8s/nodes.json': `{"kind": "List", "items": [${api('v1.27.1', 'containerd://2.0.1', 'm')['k8s/node.json']}]}\n`,
+      }),
+      because: /kubelet’s version is not in the bundle/,
+    },
+    'a kubelet that asks, and a cri-dockerd of whatever version': {
+      nodes: node({ ...dockerd, ...api('v1.31.4', 'docker://28.0.1') }),
+      because: /asks the runtime for its driver.* cri-dockerd reports docker’s driver over the CRI from 0.3.17 on/,
+    },
+    'docker is there, but the kubelet reported CRI-O': {
+      nodes: node({ ...dockerd, 'cmdline/kubelet.txt': args(), ...api('v1.29.1', 'cri-o://1.29.1') }),
+      because: /runtime’s cgroup driver is not known/,
+    },
     'containerd 1.6 ignores names of version 2 in a file without version, measured': {
       nodes: node(onContainerd(containerd(true).replace('version = 2\n', ''))),
       because: /under a name that files of version 1 do not have/,
