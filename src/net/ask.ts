@@ -207,6 +207,9 @@ export function askEgress(node: NetNode, sample: Sample, nexthop: Addr | null): 
     return { ...openAnswer(first), because: 'the packet is dropped before it is routed', verdict: 'unknown' };
   const lost = ways.filter((w) => w.verdict === 'unknown');
   const passed = ways.filter((w) => w.verdict === 'accept');
+  const [dropped] = ways;
+  if (dropped !== undefined && lost.length === 0 && passed.length === 0)
+    return { ...hookAnswer(ways), because: `it is dropped on its way out (${dropped.because})`, verdict: 'unknown' };
   const translated = passed.filter((w) => w.packet.src !== packet.src || w.packet.ct?.snat === true);
   const deciders = decidersOf(translated.length > 0 ? translated : passed);
   if (lost.length === 0 && translated.length === passed.length && passed.length > 0)
