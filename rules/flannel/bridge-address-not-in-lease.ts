@@ -32,7 +32,12 @@ export const rule = defineNodeRule({
   needs: ['addresses'],
   wants: ['flannelEnv', 'cniConf', 'dockerdArgs', 'k3sArgs', 'links', 'bridges', 'sysfs', 'dockerNetworks'],
   needsAny: ['flannelEnv'],
-  explains: ['bridge-down-or-addressless', 'trace-pod-to-pod', 'trace-pod-to-service-and-external'],
+  explains: [
+    'bridge-down-or-addressless',
+    'overlay-traffic-masqueraded',
+    'trace-pod-to-pod',
+    'trace-pod-to-service-and-external',
+  ],
   evaluate({ node, facts, wants, source }) {
     const lease = flannelLease(source);
     if (lease === null) {
