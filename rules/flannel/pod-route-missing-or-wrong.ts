@@ -185,7 +185,7 @@ function lossFinding(asked: Asked, losses: NonEmpty<Loss>, survey: PodSurvey): F
 interface Told {
   readonly message: string;
   readonly cites: readonly Cite[];
-  readonly change?: Partial<Pick<Finding, 'severity' | 'confidence' | 'latent'>>;
+  readonly change?: Partial<Pick<Finding, 'severity' | 'confidence' | 'about'>>;
 }
 
 function tell({ node, own }: Asked, loss: Loss, survey: PodSurvey, whose: string): Told {
@@ -225,7 +225,8 @@ function astray(route: Loss['route'], loss: Loss, survey: PodSurvey, lead: strin
   return {
     message: `${hop}: that is ${behind.name}, by which packets take a detour as long as it forwards them`,
     cites,
-    change: { severity: 'medium', confidence: 'likely', latent: true },
+    // what ends there, or comes back from there, is its doing; anything else has another cause
+    change: { severity: 'medium', confidence: 'likely', about: [`on ${behind.name} at`, formatIp4(via)] },
   };
 }
 

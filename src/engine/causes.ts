@@ -75,16 +75,17 @@ export function withBrokenPaths(
   });
 }
 
-/** Of a cause that is a single container's: in the symptom's sentence, or on the way of its packet. */
+/** Of a cause of few paths: in the symptom's sentence, or on the way of its packet. */
 function speaksOf({ message, trace }: AnalysisFinding, about: readonly string[] | undefined): boolean {
   if (about === undefined) return true;
   const texts = [message, ...(trace?.hops ?? []).map((h) => h.text)];
-  return about.some((address) => texts.some((text) => wordIn(text, address)));
+  return about.some((word) => texts.some((text) => wordIn(text, word)));
 }
 
 /** 10.244.1.1 is not in a text about 10.244.1.10. */
-function wordIn(text: string, address: string): boolean {
-  return new RegExp(`(?<![\\d.])${address.replaceAll('.', '\\.')}(?!\\.?\\d)`).test(text);
+function wordIn(text: string, word: string): boolean {
+  const literal = word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+  return new RegExp(`(?<![\\d.])${literal}(?!\\.?\\d)`).test(text);
 }
 
 const nodesOf = (members: readonly AnalysisFinding[]) => new Set(members.flatMap((m) => m.nodes)).size;
