@@ -60,6 +60,35 @@ testRule(rule, {
         },
       ],
     },
+    'a rule redirects what pods ask for': {
+      nodes: edited(vxlan!, 'node-b', SAVE, (t) =>
+        t.replace(
+          /^(?:\[\d+:\d+\] )?-A POSTROUTING /m,
+          '-A PREROUTING -i cni0 -p udp -m udp --dport 53 -j DNAT --to-destination 10.244.2.222:53\n$&',
+        ),
+      ),
+      expect: [
+        {
+          message:
+            /by udp: dropped on node-b at .*10\.244\.2\.222.*, redirected by "-A PREROUTING -i cni0 .*-j DNAT --to-destination 10\.244\.2\.222:53"/,
+          cites: ['--to-destination 10.244.2.222:53', 'cni0', 'absent: a neighbour 10.244.2.222 on cni0'],
+        },
+      ],
+    },
+    'a rule uses up the TTL': {
+      nodes: edited(
+        vxlan!,
+        'node-b',
+        SAVE,
+        (t) => `*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i cni0 -j TTL --ttl-set 1\nCOMMIT\n${t}`,
+      ),
+      expect: [
+        {
+          message: /the TTL is used up, set by "-A PREROUTING -i cni0 -j TTL --ttl-set 1"/,
+          cites: ['-j TTL --ttl-set 1', ''],
+        },
+      ],
+    },
     'two causes are two findings': {
       nodes: rawDrop(
         rawDrop(vxlan!, 'node-b', '-A PREROUTING -i flannel.1 -j DROP'),
