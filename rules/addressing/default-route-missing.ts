@@ -1,8 +1,8 @@
 import { parseIp, parsePrefix, prefixContains } from '../../src/core/address.ts';
-import { containerBridges } from '../../src/derive/devices.ts';
+import { containerBridges, isFlannel } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import { flag } from '../../src/derive/settings.ts';
-import type { Fact, Route } from '../../src/facts/index.ts';
+import type { Fact, MissingFact, Route } from '../../src/facts/index.ts';
 import type { LineCite } from '../../src/rule/index.ts';
 import {
   absent,
@@ -63,6 +63,7 @@ export const rule = defineNodeRule({
       kubeletArgs.missing
     )
       return notApplicable('no container network on this node');
+    if (isSixOnly(wants.addresses)) return notApplicable('the node has IPv6 alone to the outside');
     const unicast = routes.filter((r) => r.type === 'unicast');
     const everywhere = unicast.filter((r) => r.dst === '0.0.0.0/0');
     const inMain = everywhere.filter((r) => r.table === 'main');
@@ -128,6 +129,15 @@ export const rule = defineNodeRule({
 /** A route that the kernel passes over while its device has no carrier. */
 const isDead = (r: Route): boolean =>
   r.nexthops.length === 0 ? r.flags.includes('dead') : r.nexthops.every((h) => h.flags.includes('dead'));
+
+/** Of devices that containers do not have: addresses of IPv6, and none of IPv4. */
+function isSixOnly(addresses: Fact<'addresses'> | MissingFact<'addresses'>): boolean {
+  if (addresses.missing) return false;
+  const outer = addresses.value.devices
+    .filter((d) => !isFlannel(d.name) && !/^(lo$|cni|docker|br-|veth|podman|kube-)/.test(d.name))
+    .flatMap((d) => d.addresses.filter((a) => a.scope === 'global'));
+  return outer.length > 0 && outer.every((a) => a.family === 6);
+}
 
 /** IPv4 servers that are not the node itself (a stub of systemd-resolved tells nothing of routes). */
 function nameservers(fact: Fact<'resolvConf'>): readonly { readonly address: string; readonly cite: LineCite }[] {

@@ -65,6 +65,16 @@ testRule(rule, {
     },
   },
   notApplicable: {
+    'IPv6 alone to the outside': {
+      nodes: {
+        a: node('', {
+          'host/ip/addr.txt': (overlayNode({ n: 1, peers: [2] }).files['host/ip/addr.txt'] as string).replace(
+            'inet 192.168.50.11/24 scope global eth0',
+            'inet6 2001:db8::11/64 scope global ',
+          ),
+        }),
+      },
+    },
     'no container network': {
       nodes: {
         a: {

@@ -107,6 +107,11 @@ testRule(rule, {
         }),
       },
     },
+    'Cilium cables the pod, cni0 is left of flannel': {
+      nodes: {
+        a: node({ outer: (t) => t.replace(VETH, VETH.replace(' master cni0', '')).replaceAll('veth1@', 'lxc1a2b3@') }),
+      },
+    },
     'IPv6 alone': {
       nodes: {
         a: node({
