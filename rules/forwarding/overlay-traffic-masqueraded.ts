@@ -63,7 +63,9 @@ export const rule = defineNodeRule({
       for (const probe of POD_PROBES) {
         const answer = ask(flow.src, probe);
         const [decider] = answer.deciders;
-        if (answer.verdict === 'none') tally.passed(answer.deciders.slice(0, 1).map((d) => cite(d.fact, d)));
+        if (answer.redirected === true)
+          tally.unknown(`whether ${flow.name} keep their address: a rule sends ${probe.proto} somewhere else`, []);
+        else if (answer.verdict === 'none') tally.passed(answer.deciders.slice(0, 1).map((d) => cite(d.fact, d)));
         else if (answer.verdict === 'unknown' || decider === undefined)
           tally.unknown(`whether ${flow.name} keep their address: ${answer.because}`, answer.evidence);
         else {

@@ -40,6 +40,8 @@ export interface HookAnswer {
 /** What the first packet becomes in POSTROUTING. */
 export interface NatAnswer extends Omit<HookAnswer, 'verdict'> {
   readonly verdict: 'translated' | 'none' | 'unknown';
+  /** A rule gave it another destination before it was routed: it is not what the sample stands for. */
+  readonly redirected?: boolean;
 }
 
 /** `"-A FORWARD -j DROP"`, `policy DROP of FORWARD`. */
@@ -212,9 +214,11 @@ export function askEgress(node: NetNode, sample: Sample, nexthop: Addr | null): 
     return { ...hookAnswer(ways), because: `it is dropped on its way out (${dropped.because})`, verdict: 'unknown' };
   const translated = passed.filter((w) => w.packet.src !== packet.src || w.packet.ct?.snat === true);
   const deciders = decidersOf(translated.length > 0 ? translated : passed);
+  const redirected = passed.some((w) => w.packet.dst !== packet.dst);
   if (lost.length === 0 && translated.length === passed.length && passed.length > 0)
-    return { verdict: 'translated', because: '', deciders, evidence: [] };
-  if (lost.length === 0 && translated.length === 0) return { verdict: 'none', because: '', deciders, evidence: [] };
+    return { verdict: 'translated', because: '', deciders, evidence: [], redirected };
+  if (lost.length === 0 && translated.length === 0)
+    return { verdict: 'none', because: '', deciders, evidence: [], redirected };
   return { ...openAnswer(ways), verdict: 'unknown' };
 }
 

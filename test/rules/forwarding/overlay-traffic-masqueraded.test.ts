@@ -55,6 +55,17 @@ testRule(rule, {
   },
   notApplicable: { 'docker alone': { nodes: { a: dockerNode(DOCKER_SAVE) } } },
   unknown: {
+    'a rule sends DNS elsewhere, which is no packet to a pod any more': {
+      nodes: {
+        a: podNode((t) =>
+          t.replace(
+            /(:FLANNEL-POSTRTG - \[0:0\]\n)/,
+            '$1[0:0] -A PREROUTING -p udp -m udp --dport 53 -j DNAT --to-destination 192.168.50.222:53\n',
+          ),
+        ),
+      },
+      because: /a rule sends udp somewhere else/,
+    },
     'the other backend was not collected': {
       nodes: { a: legacyUnknown('nat\nfilter\n') },
       because: /whether its pods to those of other nodes keep their address/,
