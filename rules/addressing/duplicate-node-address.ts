@@ -120,7 +120,7 @@ export const rule = defineClusterRule({
         notApplicable.push({
           nodes: [node],
           because: isNonEmpty(cites)
-            ? 'no other node of its network was collected'
+            ? 'no other node of the case is known to be on its network'
             : 'no IPv4 address of an uplink on this node',
         });
     }
