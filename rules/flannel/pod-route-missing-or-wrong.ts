@@ -199,6 +199,11 @@ function tell({ node, own }: Asked, loss: Loss, survey: PodSurvey, whose: string
   const dead = own.dead.find((d) => d.dst === subnet);
   if (dead !== undefined)
     return { message: `${node} passes over its route to ${whose}: its device has no carrier`, cites: [dead.at] };
+  if (own.mainless && own.rulesAt !== null && piece.way.type === 'none')
+    return {
+      message: `${node} does not find its route to ${whose}: no policy rule leads to the main table`,
+      cites: [{ kind: 'absent', ...own.rulesAt, absent: 'a rule that looks up main' }],
+    };
   const absent: Cite = { kind: 'absent', ...own.routesAt, absent: `a route to ${subnet}` };
   const { overlay } = own;
   const message = `${node} has no route to ${whose}: ${taker(route)}`;
