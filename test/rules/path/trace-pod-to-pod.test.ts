@@ -22,6 +22,8 @@ const blocked = (nodes: Nodes, node: string) =>
 const only = (nodes: Nodes, ...ids: string[]): Nodes =>
   Object.fromEntries(Object.entries(nodes).filter(([id]) => ids.includes(id)));
 
+const NO_ARP = (t: string) => t.replace(/^(\d+: cni0: <BROADCAST,)/m, '$1NOARP,');
+
 testRule(rule, {
   finds: {
     'raw drops what comes out of the tunnel': {
@@ -142,6 +144,10 @@ testRule(rule, {
     'one node alone': { nodes: only(vxlan!, 'node-a') },
   },
   unknown: {
+    'ARP is off on a bridge': {
+      nodes: edited(edited(vxlan!, 'node-b', 'host/ip/addr.txt', NO_ARP), 'node-b', 'host/ip/link.txt', NO_ARP),
+      because: /ARP is off on cni0 of node-b \(NOARP\), which neither asks for neighbours nor answers them/,
+    },
     'native tables were not collected': {
       nodes: noNft!,
       because: /native nft tables are not known/,
