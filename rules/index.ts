@@ -2,9 +2,12 @@
 
 import type { AnyRule } from '../src/rule/index.ts';
 import { rule as containerNetworksOverlap } from './addressing/container-networks-overlap.ts';
+import { rule as defaultRouteMissing } from './addressing/default-route-missing.ts';
+import { rule as duplicateNodeAddress } from './addressing/duplicate-node-address.ts';
 import { rule as subnetOverlapsNodeNetwork } from './addressing/subnet-overlaps-node-network.ts';
 import { rule as bridgeDownOrAddressless } from './bridge/bridge-down-or-addressless.ts';
 import { rule as bridgeNetfilterOff } from './bridge/bridge-netfilter-off.ts';
+import { rule as podLinkBroken } from './bridge/pod-link-broken.ts';
 import { rule as bundleIncomplete } from './collection/bundle-incomplete.ts';
 import { rule as peerNotCollected } from './collection/peer-not-collected.ts';
 import { rule as daemonJsonUnusable } from './docker/daemon-json-unusable.ts';
@@ -22,6 +25,8 @@ import { rule as forwardDropsPodTraffic } from './forwarding/forward-drops-pod-t
 import { rule as forwardDropsReplies } from './forwarding/forward-drops-replies.ts';
 import { rule as interfaceForwardingDisabled } from './forwarding/interface-forwarding-disabled.ts';
 import { rule as ipForwardDisabled } from './forwarding/ip-forward-disabled.ts';
+import { rule as overlayTrafficMasqueraded } from './forwarding/overlay-traffic-masqueraded.ts';
+import { rule as snatSourceUnexpected } from './forwarding/snat-source-unexpected.ts';
 import { rule as cgroupDriverMismatch } from './kubelet/cgroup-driver-mismatch.ts';
 import { rule as mtuDiffersAcrossNodes } from './mtu/mtu-differs-across-nodes.ts';
 import { rule as overlayMtuTooLarge } from './mtu/overlay-mtu-too-large.ts';
@@ -30,9 +35,12 @@ import { rule as tracePodToServiceAndExternal } from './path/trace-pod-to-servic
 
 export const RULES: readonly AnyRule[] = [
   containerNetworksOverlap,
+  defaultRouteMissing,
+  duplicateNodeAddress,
   subnetOverlapsNodeNetwork,
   bridgeDownOrAddressless,
   bridgeNetfilterOff,
+  podLinkBroken,
   bundleIncomplete,
   peerNotCollected,
   daemonJsonUnusable,
@@ -50,6 +58,8 @@ export const RULES: readonly AnyRule[] = [
   forwardDropsReplies,
   interfaceForwardingDisabled,
   ipForwardDisabled,
+  overlayTrafficMasqueraded,
+  snatSourceUnexpected,
   cgroupDriverMismatch,
   mtuDiffersAcrossNodes,
   overlayMtuTooLarge,

@@ -65,7 +65,7 @@ export const rule = defineNodeRule({
     'cniConf',
     'flannelEnv',
   ],
-  explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
+  explains: ['egress-masquerade-missing', 'trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, facts, wants, source }) {
     const { addresses } = facts;
     const { links, routes4, dockerNetworks } = wants;

@@ -1,15 +1,22 @@
 import { isNonEmpty, type NonEmpty } from '../../src/core/span.ts';
 import { iptablesOf } from '../../src/derive/accept-range.ts';
-import { containerBridges, containerOverlays, podDevices } from '../../src/derive/devices.ts';
 import { DOCKER_DAEMON_KINDS, firewallBackend, rootless, writesRules } from '../../src/derive/docker-daemon.ts';
 import {
   externalNetworks,
   type ForwardedNetwork,
   forwardedNetworks,
+  mixed,
   publishedPorts,
 } from '../../src/derive/docker-networks.ts';
 import { restartDocker, userRules } from '../../src/derive/docker-remedy.ts';
-import { type DockerRules, type DockerTable, dockerRules, idleChains } from '../../src/derive/docker-rules.ts';
+import {
+  type DockerRules,
+  type DockerTable,
+  dockerRules,
+  idleChains,
+  isWritten,
+  missingOf,
+} from '../../src/derive/docker-rules.ts';
 import { defaultDevice, OUTSIDE, outward, POD_KINDS, POD_PROBES, podNetworks } from '../../src/derive/pods.ts';
 import {
   askEgress,
@@ -143,7 +150,8 @@ const isDockerOption = (name: string) => name.startsWith('com.docker.network.');
 function judge(view: View, { all: networks, runs }: Judged, table: DockerTable, tally: NodeTally): void {
   const { node, source } = view;
   const backend = firewallBackend(source);
-  const rules = dockerRules(source, hookNode(source).host.rules(4).rulesets, table, backend);
+  const { rulesets } = hookNode(source).host.rules(4);
+  const rules = dockerRules(source, rulesets, table, backend);
   const { reached, native, bases, looked } = rules;
   const jumps = reached.filter((r) => r.target === 'DOCKER');
   const covered = (n: ForwardedNetwork) =>
@@ -172,6 +180,14 @@ function judge(view: View, { all: networks, runs }: Judged, table: DockerTable, 
   const proofs = looked.flatMap((fact) => (isClosed(fact) ? [absent(fact, missing.line)] : []));
   const user = backend !== 'nftables' && !reached.some((r) => r.target === 'DOCKER-USER');
   const { decider, ...effect } = table === 'nat' ? withoutNat(view, lost) : withoutFilter(view, lost, user);
+  // dockerd leaves DOCKER-USER as it is: a restart would change nothing
+  if (decider?.place.endsWith(' > DOCKER-USER') === true && lost.every((n) => isWritten(rulesets, n.bridge))) {
+    tally.unknown(
+      `${what}: they are there, but in front of them ${decidedBy(decider)} of DOCKER-USER drops what containers send`,
+      [],
+    );
+    return;
+  }
   const left = reached.slice(0, 1).map((r) => ({ fact: r.fact, span: { line: r.line } }));
   const dropper = decider === null ? [] : [{ fact: decider.fact, span: { line: decider.line } }];
   const places = new Map<string, Cite>();
@@ -185,7 +201,7 @@ function judge(view: View, { all: networks, runs }: Judged, table: DockerTable, 
     confidence: chains.length > 0 && writes.answer === 'yes' && partly === '' ? 'proven' : 'likely',
     nodes: [node.id],
     // what cuts off others' pods may be something else
-    latent: effect.severity === 'medium' || mixed(view, networks),
+    latent: effect.severity === 'medium' || mixed(source, networks),
     message: `Docker runs on ${node.id}, but ${missing.says}: ${effect.says}`,
     cites: [...runs(lost[0]), ...proofs, ...places.values()],
     remediation: [
@@ -195,18 +211,6 @@ function judge(view: View, { all: networks, runs }: Judged, table: DockerTable, 
     ],
     disprove: 'a dockerd that was started with iptables=false, or one that was just starting',
   });
-}
-
-type Backend = ReturnType<typeof firewallBackend>;
-
-/** What there has to be and is not, and what it means for packets. */
-function missingOf(table: DockerTable, backend: Backend, partly: string): { line: string; says: string } {
-  const base = table === 'nat' ? 'nat PREROUTING' : 'FORWARD';
-  const gone = `packets in ${base} no longer come to its rules`;
-  if (backend === 'nftables') return { line: `rules in the ${table} chain of nft table docker-bridges`, says: gone };
-  const jump = `a jump from ${base} to ${table === 'nat' || partly !== '' ? 'DOCKER' : 'Docker’s chains'} that packets`;
-  if (partly !== '') return { line: `${jump} to${partly} come to`, says: `${gone} when they leave by${partly}` };
-  return { line: `${jump} come to`, says: gone };
 }
 
 /** Why Docker's rules may be there although nothing shows them. */
@@ -296,11 +300,4 @@ function withoutNat({ source }: View, lost: readonly ForwardedNetwork[]): Effect
   if (isNonEmpty(says)) return { severity: 'high', says: says.join('; '), decider: null };
   const idle = 'no port is published and containers’ addresses are translated by others, so nothing breaks yet';
   return { severity: 'medium', says: idle, decider: null };
-}
-
-/** Others than Docker have container networks here. */
-function mixed({ source }: View, networks: readonly ForwardedNetwork[]): boolean {
-  const own = new Set(networks.map((n) => n.bridge));
-  const foreign = containerBridges(source).some((b) => b.ports.length > 0 && !own.has(b.name));
-  return foreign || containerOverlays(source).length > 0 || podDevices(source).length > 0;
 }

@@ -5,7 +5,8 @@ import { attachedBridges, isFlannel, overlayDevices } from '../../src/derive/dev
 import { flannelLease } from '../../src/derive/flannel.ts';
 import { restartKubelet } from '../../src/derive/flannel-remedy.ts';
 import { flag } from '../../src/derive/settings.ts';
-import type { LinkDevice } from '../../src/facts/index.ts';
+import type { InterfaceAddress, LinkDevice } from '../../src/facts/index.ts';
+import type { Finding, LineCite } from '../../src/rule/index.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
@@ -32,7 +33,12 @@ export const rule = defineNodeRule({
   needs: ['addresses'],
   wants: ['flannelEnv', 'cniConf', 'dockerdArgs', 'k3sArgs', 'links', 'bridges', 'sysfs', 'dockerNetworks'],
   needsAny: ['flannelEnv'],
-  explains: ['bridge-down-or-addressless', 'trace-pod-to-pod', 'trace-pod-to-service-and-external'],
+  explains: [
+    'bridge-down-or-addressless',
+    'overlay-traffic-masqueraded',
+    'trace-pod-to-pod',
+    'trace-pod-to-service-and-external',
+  ],
   evaluate({ node, facts, wants, source }) {
     const lease = flannelLease(source);
     if (lease === null) {
@@ -76,8 +82,14 @@ export const rule = defineNodeRule({
       return notApplicable(`${wanted} does not exist yet: no pod needs it`, [cite(lease.fact, subnet)]);
     }
     const four = bridge.addresses.filter((a) => a.family === 4);
-    const match = four.find((a) => a.address === subnet.address);
+    const same = four.filter((a) => a.address === subnet.address);
+    const match = same.find((a) => a.prefixLength === subnet.prefix.length);
     if (match !== undefined) return pass(cite(facts.addresses, match), cite(lease.fact, subnet));
+    const [masked] = same;
+    if (masked !== undefined)
+      return findings([
+        otherMask(node.id, bridge.name, masked, cite(facts.addresses, masked), subnet.text, cite(lease.fact, subnet)),
+      ]);
     const [shown] = four;
     if (shown === undefined) {
       if (!facts.addresses.closed)
@@ -124,3 +136,39 @@ export const rule = defineNodeRule({
     ]);
   },
 });
+
+/** The CNI plugin bridge takes a wider or narrower network for another address ("already has an IP address different from"); docker takes it as it is. */
+function otherMask(
+  node: string,
+  name: string,
+  { address, prefixLength }: InterfaceAddress,
+  at: LineCite,
+  leased: string,
+  leaseAt: LineCite,
+): Finding {
+  const effect =
+    name === 'docker0'
+      ? 'docker hands out addresses of that range, which other nodes do not route here'
+      : 'the CNI plugin takes that for another address, and new pods do not start';
+  const [device, has] = [shellWord(name), `${address}/${prefixLength}`];
+  return {
+    key: `${name} mask`,
+    severity: 'high',
+    confidence: 'likely',
+    nodes: [node],
+    message: `${name} on ${node} has ${has} but flannel leased ${leased}: ${effect}`,
+    cites: [at, leaseAt],
+    disprove: 'a CNI configuration that gives this bridge its own subnet on purpose',
+    remediation: [
+      name === 'docker0'
+        ? { step: `Let docker take its --bip from subnet.env (${leased}) and restart it.` }
+        : {
+            step: 'Give the bridge the leased network: the new address first, so that it never has none.',
+            run: `ip addr add ${leased} brd + dev ${device} && ip addr del ${has} dev ${device}`,
+            verify: `ip -4 addr show ${device} | grep -w ${shellWord(leased)}`,
+            undo: `ip addr add ${has} dev ${device}; ip addr del ${leased} dev ${device}`,
+            risk: 'none known',
+          },
+    ],
+  };
+}

@@ -35,6 +35,8 @@ interface Clash {
 
 const DAY_MS = 86_400_000;
 
+const isDockers = (bridge: string): boolean => /^(docker0|br-[0-9a-f]{12})$/.test(bridge);
+
 export const rule = defineClusterRule({
   id: 'pod-cidr-duplicate',
   title: { bad: 'Two nodes own the same pod subnet', good: 'Every node has a pod subnet of its own' },
@@ -81,13 +83,17 @@ export const rule = defineClusterRule({
     }
     for (const bridge of containerBridges(source)) {
       for (const p of bridge.prefixes) {
-        if (prefixCovers(network.prefix, p.prefix))
-          claims.push({
-            prefix: formatPrefix(p.prefix),
-            from: bridge.name,
-            conf: fixedSubnet(bridge.name),
-            cite: cite(bridge.fact, p),
-          });
+        const conf = fixedSubnet(bridge.name);
+        const own = lease.subnet?.prefix;
+        // a wrong mask around the lease: flannel’s CNI plugin hands out the lease’s addresses all the same, docker those of the bridge
+        const mask =
+          conf === null &&
+          own !== undefined &&
+          !isDockers(bridge.name) &&
+          p.prefix.length < own.length &&
+          prefixCovers(p.prefix, own);
+        if (prefixCovers(network.prefix, p.prefix) && !mask)
+          claims.push({ prefix: formatPrefix(p.prefix), from: bridge.name, conf, cite: cite(bridge.fact, p) });
       }
     }
     return { ...ties, claims, own: ownMarks(source, network.prefix), unread: null };

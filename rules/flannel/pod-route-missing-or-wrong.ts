@@ -185,7 +185,7 @@ function lossFinding(asked: Asked, losses: NonEmpty<Loss>, survey: PodSurvey): F
 interface Told {
   readonly message: string;
   readonly cites: readonly Cite[];
-  readonly change?: Partial<Pick<Finding, 'severity' | 'confidence' | 'latent'>>;
+  readonly change?: Partial<Pick<Finding, 'severity' | 'confidence' | 'about'>>;
 }
 
 function tell({ node, own }: Asked, loss: Loss, survey: PodSurvey, whose: string): Told {
@@ -199,6 +199,11 @@ function tell({ node, own }: Asked, loss: Loss, survey: PodSurvey, whose: string
   const dead = own.dead.find((d) => d.dst === subnet);
   if (dead !== undefined)
     return { message: `${node} passes over its route to ${whose}: its device has no carrier`, cites: [dead.at] };
+  if (own.mainless && own.rulesAt !== null && piece.way.type === 'none')
+    return {
+      message: `${node} does not find its route to ${whose}: no policy rule leads to the main table`,
+      cites: [{ kind: 'absent', ...own.rulesAt, absent: 'a rule that looks up main' }],
+    };
   const absent: Cite = { kind: 'absent', ...own.routesAt, absent: `a route to ${subnet}` };
   const { overlay } = own;
   const message = `${node} has no route to ${whose}: ${taker(route)}`;
@@ -225,7 +230,8 @@ function astray(route: Loss['route'], loss: Loss, survey: PodSurvey, lead: strin
   return {
     message: `${hop}: that is ${behind.name}, by which packets take a detour as long as it forwards them`,
     cites,
-    change: { severity: 'medium', confidence: 'likely', latent: true },
+    // what ends there, or comes back from there, is its doing; anything else has another cause
+    change: { severity: 'medium', confidence: 'likely', about: [`on ${behind.name} at`, formatIp4(via)] },
   };
 }
 

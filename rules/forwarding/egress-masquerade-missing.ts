@@ -1,6 +1,7 @@
 import { formatPrefix, isGlobal, parseIp, parsePrefix, prefixCovers } from '../../src/core/address.ts';
 import { shellWord } from '../../src/core/shell.ts';
-import { isNonEmpty } from '../../src/core/span.ts';
+import { isNonEmpty, type NonEmpty } from '../../src/core/span.ts';
+import { iptablesOf } from '../../src/derive/accept-range.ts';
 import { attachedBridges, type Source } from '../../src/derive/devices.ts';
 import { DOCKER_DAEMON_KINDS, type Told, unmasqueraded, writesRules } from '../../src/derive/docker-daemon.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
@@ -17,6 +18,7 @@ import {
 import { spared, WHO_LIVES } from '../../src/derive/single-addresses.ts';
 import {
   askEgress,
+  type Decider,
   formatAddr,
   HOOK_WANTS,
   hookNode,
@@ -24,7 +26,7 @@ import {
   RULESET_KINDS,
   routesThrough,
 } from '../../src/net/index.ts';
-import type { Cite, Finding, Undecided } from '../../src/rule/index.ts';
+import type { Cite, Finding, Remediation, Undecided } from '../../src/rule/index.ts';
 import { absent, cite, defineClusterRule, isClosed } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
@@ -235,6 +237,22 @@ function untranslated(
   const cluster = net.clustered ? flannelLease(source)?.network?.prefix : undefined;
   const inside = cluster === undefined ? '' : ` ! -d ${formatPrefix(cluster)}`;
   const run = `iptables -t nat -I POSTROUTING -s ${subnet}${inside} ! -o ${shellWord(name)} -j MASQUERADE`;
+  // what raw keeps untracked passes no nat table: the owner's rules may well be there
+  const exempt = bare.flatMap((b) => b.deciders).find((d) => /notrack/i.test(d.text));
+  if (exempt !== undefined) ends.delete(`${exempt.fact.path} ${exempt.line}`);
+  const why =
+    told !== null
+      ? ', and docker is told to write no rules'
+      : exempt !== undefined
+        ? `: "${exempt.text}" keeps their connections untracked, and nothing translates those`
+        : '';
+  const shown: NonEmpty<Cite> = [
+    cite(net.bridge.fact, { line: net.line }),
+    ...out.cites.map((c) => cite(c.fact, c)),
+    ...proof,
+    ...ends.values(),
+    ...(told === null ? [] : [cite(told.fact, told.span)]),
+  ];
   return {
     key: `${name} ${subnet}${protos}`,
     severity: all ? 'high' : 'medium',
@@ -242,26 +260,36 @@ function untranslated(
     // who tells docker to write none may have meant it, with a router that knows the way back
     confidence: net.live && told === null ? 'proven' : 'likely',
     nodes: [node],
-    message: `Containers of ${name} (${subnet}) leave ${node} with their private address${protos}: no SNAT covers them on the way out by ${out.dev}${told === null ? '' : ', and docker is told to write no rules'}`,
-    cites: [
-      cite(net.bridge.fact, { line: net.line }),
-      ...out.cites.map((c) => cite(c.fact, c)),
-      ...proof,
-      ...ends.values(),
-      ...(told === null ? [] : [cite(told.fact, told.span)]),
-    ],
-    remediation: [
-      {
-        step:
-          told === null
-            ? `Let the owner write its rules again: ${rewrites(name)}. By hand:`
-            : `Remove ${told.fact.kind === 'daemonJson' ? '"iptables": false from /etc/docker/daemon.json' : '--iptables=false from dockerd’s options'} and restart docker, or keep rules of your own:`,
-        run,
-        verify: `iptables-save -t nat | grep -- '-s ${subnet}'`,
-        undo: run.replace(' -I ', ' -D '),
-        risk: 'none known',
-      },
-    ],
+    message: `Containers of ${name} (${subnet}) leave ${node} with their private address${protos}: no SNAT covers them on the way out by ${out.dev}${why}`,
+    cites: exempt === undefined ? shown : [cite(exempt.fact, exempt), ...shown],
+    remediation: [exempt === undefined ? rewrite() : track(exempt)],
     disprove: 'a router outside that has a route back to the subnet by this node',
+  };
+
+  function rewrite(): Remediation {
+    return {
+      step:
+        told === null
+          ? `Let the owner write its rules again: ${rewrites(name)}. By hand:`
+          : `Remove ${told.fact.kind === 'daemonJson' ? '"iptables": false from /etc/docker/daemon.json' : '--iptables=false from dockerd’s options'} and restart docker, or keep rules of your own:`,
+      run,
+      verify: `iptables-save -t nat | grep -- '-s ${subnet}'`,
+      undo: run.replace(' -I ', ' -D '),
+      risk: 'none known',
+    };
+  }
+}
+
+/** The connections that a rule of raw exempts are tracked again. */
+function track({ fact, place, text }: Decider): Remediation {
+  const step = 'Delete the rule that exempts them from connection tracking, or narrow it to what needs no translation.';
+  if (!text.startsWith('-A ')) return { step: `${step} It is in ${place}.` };
+  const raw = `${iptablesOf(fact.evidence)} -t raw`;
+  return {
+    step,
+    run: `${raw} -D ${text.slice('-A '.length)}`,
+    verify: 'conntrack -L -s <container IP>   # its connections are listed, with an address of the node in the reply',
+    undo: `${raw} ${text}`,
+    risk: 'Connections of that kind take room in the table of connections again.',
   };
 }

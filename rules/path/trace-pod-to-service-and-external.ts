@@ -3,6 +3,7 @@ import { isNonEmpty } from '../../src/core/span.ts';
 import { byNode, clusterMembers, isSampled, MOST_NODES } from '../../src/derive/path-sample.ts';
 import { type PathServices, pathServices } from '../../src/derive/path-services.ts';
 import { type Asker, type Wish, wishesOf } from '../../src/derive/path-wishes.ts';
+import { OUTSIDE } from '../../src/derive/pods.ts';
 import { fleetOf, type Lost, lostEnd, lostKey, type NetCluster, probe } from '../../src/net/index.ts';
 import { citeTraced, definePathRule } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -73,6 +74,9 @@ const nameOf = ({ name, backends }: PathServices['vips'][number]): string => `${
 
 function follow(tally: Tally, fleet: NetCluster, wish: Wish, why: Map<string, string>): void {
   const probed = probe(fleet, wish.request, wish.ends);
+  const stranger = wish.kind === 'port' && wish.request.from === OUTSIDE;
+  // a rule may well keep strangers out; that no rule lets anybody in is what docker never leaves behind
+  if (stranger && !(probed.kind === 'lost' && probed.hop.text.startsWith(':FORWARD '))) return;
   if (probed.kind === 'reached') tally.reached(wish.nodes, probed.cites.map(citeTraced));
   else if (probed.kind === 'unknown') {
     // what others do with a packet that left as it should is their evidence; a service that leaves untranslated should not

@@ -1,5 +1,5 @@
 import type { Fact, LinkDevice } from '../facts/index.ts';
-import { containerBridges, type DeviceKinds, type Source } from './devices.ts';
+import { containerBridges, containerOverlays, type DeviceKinds, podDevices, type Source } from './devices.ts';
 import { setting } from './settings.ts';
 
 /** A bridge network that leads out of the node: the node forwards its IPv4 packets, by rules that dockerd writes. */
@@ -51,4 +51,11 @@ export function publishedPorts(source: Source<'dockerContainers' | 'dockerInfo'>
   const running = containers.value.containers.filter((c) => c.state === 'running');
   const ports = running.flatMap((c) => c.ports.flatMap((p) => (p.hostPort ? [`${p.hostPort}/${p.proto}`] : [])));
   return { ports: [...new Set(ports)], whole: containers.closed && !swarm };
+}
+
+/** Others than Docker have container networks here. */
+export function mixed(source: Source<DeviceKinds | 'routes4'>, networks: readonly ForwardedNetwork[]): boolean {
+  const own = new Set(networks.map((n) => n.bridge));
+  const foreign = containerBridges(source).some((b) => b.ports.length > 0 && !own.has(b.name));
+  return foreign || containerOverlays(source).length > 0 || podDevices(source).length > 0;
 }

@@ -149,3 +149,25 @@ export function idleChains({
   const because = `they come to those in ${from.fact.path}, but nothing leads to its chains in ${path}, which iptables writes to now`;
   return { because, evidence: [evidence] };
 }
+
+/** What there has to be and is not, and what it means for packets. */
+export function missingOf(
+  table: DockerTable,
+  backend: 'iptables' | 'nftables' | null,
+  partly: string,
+): { line: string; says: string } {
+  const base = table === 'nat' ? 'nat PREROUTING' : 'FORWARD';
+  const gone = `packets in ${base} no longer come to its rules`;
+  if (backend === 'nftables') return { line: `rules in the ${table} chain of nft table docker-bridges`, says: gone };
+  const jump = `a jump from ${base} to ${table === 'nat' || partly !== '' ? 'DOCKER' : 'Docker’s chains'} that packets`;
+  if (partly !== '') return { line: `${jump} to${partly} come to`, says: `${gone} when they leave by${partly}` };
+  return { line: `${jump} come to`, says: gone };
+}
+
+/** Does FORWARD hold the jump to Docker's rules for what leaves by this bridge, whether or not packets come to it? */
+export function isWritten(rulesets: readonly Saved[], bridge: string): boolean {
+  return rulesets.some(({ ruleset }) => {
+    const texts = ruleset.tables.get('filter')?.chains.get('FORWARD')?.texts() ?? [];
+    return texts.some((t) => t === '-A FORWARD -j DOCKER-FORWARD' || t === `-A FORWARD -o ${bridge} -j DOCKER`);
+  });
+}

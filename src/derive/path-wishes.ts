@@ -86,7 +86,7 @@ function outsideWishes(own: Asker): readonly Wish[] {
   });
 }
 
-/** From the node itself, from another container of it, and from another node; `far`: from another node only, where others may use it. */
+/** From the node itself, from another container of it, and from another node, or from outside; `far`: from another node only, where others may use it. */
 function portWishes(
   own: Asker,
   published: Asker['published'][number],
@@ -106,6 +106,10 @@ function portWishes(
   if (local) return [itself];
   const client = own.clients.find((c) => !published.own.includes(c.address));
   const beside = client === undefined ? [] : [wish(placeOf(own, client).place, placeOf(own, client).who, own.node)];
-  const away = other === undefined ? [] : [wish(other.node, other.node, other.node)];
+  // where no other node could ask somebody outside does
+  const away =
+    other === undefined
+      ? [wish(OUTSIDE, `${OUTSIDE}, which stands for clients outside,`, own.node)]
+      : [wish(other.node, other.node, other.node)];
   return far && other !== undefined ? away : [itself, ...beside, ...away];
 }

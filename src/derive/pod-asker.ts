@@ -36,6 +36,8 @@ export interface PodAsker {
   readonly doubt: string | null;
   /** Policy rules choose by a mark, which some packets may have. */
   readonly marked: boolean;
+  /** No policy rule leads to the main table, where flannel's routes are. */
+  readonly mainless: boolean;
   readonly routesAt: FileOf;
   readonly rulesAt: FileOf | null;
 }
@@ -76,6 +78,8 @@ export function podAsker(source: AskerSource, routes: Fact<'routes4'>): PodAsker
     bridges: containerBridges(source).map((b) => b.name),
     ...ofRoutes(source, routes, network),
     marked: !rules.missing && rules.value.rules.some((r) => r.fwmark !== undefined),
+    mainless:
+      !rules.missing && rules.closed && !rules.value.rules.some((r) => r.action === 'lookup' && r.table === 'main'),
     routesAt: fileOf(routes),
     rulesAt: rules.missing ? null : fileOf(rules),
   };

@@ -1,4 +1,4 @@
-import { formatIp4 } from '../core/address.ts';
+import { formatIp4, parsePrefix } from '../core/address.ts';
 import { prefixOf } from '../core/route-map.ts';
 import { shellWord } from '../core/shell.ts';
 import type { NonEmpty } from '../core/span.ts';
@@ -8,13 +8,60 @@ import type { Step } from './step.ts';
 
 type RouteStep = Omit<Step, 'risk'> & Partial<Pick<Step, 'risk'>>;
 
+/** What takes the packets before flannel's route is asked: a policy rule, or a route for a part of the subnet. flanneld touches neither. */
+function foreignStep({ node, own }: Asked, { peer, subnet, route }: Loss): RouteStep | null {
+  const { piece } = route;
+  const { way } = piece;
+  const probe = formatIp4(peer.first + 10);
+  const range = own.range === null ? null : parsePrefix(own.range.own);
+  const [bridge] = own.bridges;
+  const from =
+    range === null || bridge === undefined
+      ? ''
+      : ` from ${formatIp4(Number(range.base) + 10)} iif ${shellWord(bridge)}`;
+  const verify = `ip route get ${probe}${from}`;
+  if (own.mainless && way.type === 'none')
+    return {
+      step: `Let ${node} look up the main table again, and find out who deleted the rule.`,
+      run: 'ip rule add pref 32766 lookup main',
+      verify,
+      undo: 'ip rule del pref 32766 lookup main',
+    };
+  if (way.rule !== undefined && own.range !== null)
+    return {
+      step: `A policy rule on ${node} decides before the main table is asked, where flannel has its routes: let the pod range be looked up there first, and make it last where the other rule was made (NetworkManager, networkd, a VPN client).`,
+      run: `ip rule add pref 1 to ${own.range.network} lookup main`,
+      verify,
+      undo: `ip rule del pref 1 to ${own.range.network} lookup main`,
+      risk: 'Packets to pods no longer take the ways of the other rules.',
+    };
+  if (piece.length <= Number(subnet.split('/')[1]) || !/^(astray|rejected)$/.test(route.kind)) return null;
+  const [hop, second] = way.hops;
+  if (second !== undefined) return null;
+  const to =
+    hop === undefined
+      ? ''
+      : `${typeof hop[1] === 'number' ? ` via ${formatIp4(hop[1])}` : ''} dev ${shellWord(hop[0])}`;
+  const written =
+    way.type === 'unicast' ? `${shellWord(prefixOf(piece))}${to}` : `${way.type} ${shellWord(prefixOf(piece))}`;
+  return {
+    step: `Delete the route for a part of ${subnet} on ${node}, and find out who wrote it: flanneld writes none of that kind.`,
+    run: `ip route del ${written}`,
+    verify,
+    undo: `ip route add ${written}`,
+  };
+}
+
 /** flanneld writes the routes again; a single route of vxlan or host-gw may be written by hand until then. */
 export function podRouteRemedy(
-  { node, own }: Asked,
+  asked: Asked,
   [loss, ...more]: NonEmpty<Loss>,
   { backend, direct }: Pick<PodSurvey, 'backend' | 'direct'>,
 ): readonly RouteStep[] {
+  const { node, own } = asked;
   const { peer, subnet, route } = loss;
+  const foreign = foreignStep(asked, loss);
+  if (foreign !== null) return [foreign];
   const verify = `ip route get ${formatIp4(peer.first + 10)}`;
   const restarted: RouteStep = {
     step: `Restart flanneld on ${node}: it writes the routes of every lease again.`,

@@ -18,7 +18,7 @@ export function rankCauses(findings: readonly AnalysisFinding[], rules: readonly
       if (cause === symptom || cause.rule === symptom.rule || cause.latent === true) continue;
       if (!explains.get(cause.rule)?.includes(symptom.rule)) continue;
       const places = symptom.blame ?? symptom.nodes;
-      if (!cause.nodes.some((n) => places.includes(n))) continue;
+      if (!cause.nodes.some((n) => places.includes(n)) || !speaksOf(symptom, cause.about)) continue;
       symptomOf.set(symptom.id, [...(symptomOf.get(symptom.id) ?? []), cause.id]);
     }
   }
@@ -73,6 +73,19 @@ export function withBrokenPaths(
     const trace = shown.get(f.id);
     return trace === undefined ? f : { ...f, trace };
   });
+}
+
+/** Of a cause of few paths: in the symptom's sentence, or on the way of its packet. */
+function speaksOf({ message, trace }: AnalysisFinding, about: readonly string[] | undefined): boolean {
+  if (about === undefined) return true;
+  const texts = [message, ...(trace?.hops ?? []).map((h) => h.text)];
+  return about.some((word) => texts.some((text) => wordIn(text, word)));
+}
+
+/** 10.244.1.1 is not in a text about 10.244.1.10. */
+function wordIn(text: string, word: string): boolean {
+  const literal = word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+  return new RegExp(`(?<![\\d.])${literal}(?!\\.?\\d)`).test(text);
 }
 
 const nodesOf = (members: readonly AnalysisFinding[]) => new Set(members.flatMap((m) => m.nodes)).size;

@@ -40,6 +40,8 @@ export interface HookAnswer {
 /** What the first packet becomes in POSTROUTING. */
 export interface NatAnswer extends Omit<HookAnswer, 'verdict'> {
   readonly verdict: 'translated' | 'none' | 'unknown';
+  /** A rule gave it another destination before it was routed: it is not what the sample stands for. */
+  readonly redirected?: boolean;
 }
 
 /** `"-A FORWARD -j DROP"`, `policy DROP of FORWARD`. */
@@ -207,11 +209,16 @@ export function askEgress(node: NetNode, sample: Sample, nexthop: Addr | null): 
     return { ...openAnswer(first), because: 'the packet is dropped before it is routed', verdict: 'unknown' };
   const lost = ways.filter((w) => w.verdict === 'unknown');
   const passed = ways.filter((w) => w.verdict === 'accept');
+  const [dropped] = ways;
+  if (dropped !== undefined && lost.length === 0 && passed.length === 0)
+    return { ...hookAnswer(ways), because: `it is dropped on its way out (${dropped.because})`, verdict: 'unknown' };
   const translated = passed.filter((w) => w.packet.src !== packet.src || w.packet.ct?.snat === true);
   const deciders = decidersOf(translated.length > 0 ? translated : passed);
+  const redirected = passed.some((w) => w.packet.dst !== packet.dst);
   if (lost.length === 0 && translated.length === passed.length && passed.length > 0)
-    return { verdict: 'translated', because: '', deciders, evidence: [] };
-  if (lost.length === 0 && translated.length === 0) return { verdict: 'none', because: '', deciders, evidence: [] };
+    return { verdict: 'translated', because: '', deciders, evidence: [], redirected };
+  if (lost.length === 0 && translated.length === 0)
+    return { verdict: 'none', because: '', deciders, evidence: [], redirected };
   return { ...openAnswer(ways), verdict: 'unknown' };
 }
 

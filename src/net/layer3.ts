@@ -1,7 +1,8 @@
 import { type Addr, formatAddr, isLoopback } from './addr.ts';
-import type { Cite } from './doubt.ts';
+import type { Absence, Cite } from './doubt.ts';
 import { throughIpvs } from './ipvs.ts';
 import { describe, ICMP, ICMP6, makePacket, type Packet, packetKey } from './packet.ts';
+import { routeAbsence } from './route-tables.ts';
 import type { RouteAnswer, RouteKey } from './routing.ts';
 import { confirm, end, hooked, type Inner, lost, type Run, restoreDestination, restoreSource } from './run.ts';
 import { forwards, sourceIsValid } from './source.ts';
@@ -136,7 +137,12 @@ export function noRoute(way: Way, space: Space, packet: Packet, answer: RouteAns
     answer.type === 'none'
       ? `no route to ${formatAddr(packet.dst)}`
       : `the route to ${formatAddr(packet.dst)} is ${answer.type}`;
-  return end(way, 'dropped', said, space, packet, 'route', answer.cites);
+  return end(way, 'dropped', said, space, packet, 'route', routeCites(space, packet, answer));
+}
+
+/** What shows that an answer is no way on. */
+export function routeCites(space: Space, packet: Packet, { type, cites }: RouteAnswer): readonly (Cite | Absence)[] {
+  return type === 'none' ? [...cites, ...routeAbsence(space, packet.dst)] : cites;
 }
 
 function checkSource(

@@ -14,6 +14,9 @@ const VLAN_TAG = 4;
 /** What hosts outside can be taken to send. */
 const ETHERNET_MTU = 1500;
 
+/** Kinds that find their neighbours by ARP unless somebody tells them not to (ip link set arp off). */
+const ASKS: ReadonlySet<string> = new Set(['veth', 'bridge', 'bond', 'vlan', 'macvlan']);
+
 export function transmit(
   run: Run,
   way: Way,
@@ -28,7 +31,10 @@ export function transmit(
   if (down !== null) return end(way, 'dropped', down, space, packet, `link ${device.name}`, [device.cite]);
   if (device.kind === 'lo' || device.name === 'lo') return run.receivePacket(way, port, packet, inner, false);
   if (device.noArp || (UNFOLLOWED.has(device.kind) && !isUplink(port))) {
-    const because = `what ${device.name} (${device.kind || 'a device without ARP'}) of ${space.label} does with packets is not followed`;
+    const because =
+      device.noArp && ASKS.has(device.kind)
+        ? `ARP is off on ${device.name} of ${space.label} (NOARP), which neither asks for neighbours nor answers them; what becomes of its packets is not followed`
+        : `what ${device.name} (${device.kind || 'a device without ARP'}) of ${space.label} does with packets is not followed`;
     return lost(way, { because, evidence: [] }, space, packet, `link ${device.name}`);
   }
   const found = neighbours(run, way, port, packet, nexthop);

@@ -49,9 +49,26 @@ function readSocket(match: IptMatch): readonly Test[] | null {
   ];
 }
 
-/** At rest every limit has tokens left: the answer is for a packet now and then. */
-const readLimit: MatchReader = (match) =>
-  match.options.every((o) => (o.flag === '--limit' || o.flag === '--limit-burst') && !o.negated) ? [] : null;
+/** More packets a second than this hardly any flow sends: such a limit is taken for none. */
+const PLENTY = 1000;
+const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
+
+/** Does a limit of so many `per` a time let through what a container sends at work? `5/min`, `1/sec`: 5 and min. */
+export const isPlenty = (rate: number, per: string): boolean => rate / (SECONDS[per[0] ?? ''] ?? 1) >= PLENTY;
+
+export const FEW_PASS = 'only some packets a time match the limit, and how many come is not known';
+
+/**
+ * At rest every limit has tokens left: the answer is for a packet now and then. But where a rule lets through what keeps the limit, what is
+ * beyond it meets the rules that follow.
+ */
+const readLimit: MatchReader = (match, { target }) => {
+  if (!match.options.every((o) => (o.flag === '--limit' || o.flag === '--limit-burst') && !o.negated)) return null;
+  // iptables-extensions(8): 3/hour is the default
+  const [rate = '', per = ''] = (match.options.find((o) => o.flag === '--limit')?.values[0] ?? '3/hour').split('/');
+  const passes = target?.name === 'ACCEPT' || target?.name === 'RETURN';
+  return passes && !isPlenty(Number(rate), per) ? [unanswered(FEW_PASS)] : [];
+};
 
 const state = (name: string): MatchReader => {
   const tests = [unanswered(`match ${name} depends on state that is not in the evidence`)];

@@ -9,6 +9,7 @@ import {
   type Test,
   unknown,
 } from './chain.ts';
+import { FEW_PASS, isPlenty } from './match-state.ts';
 import { readExpr } from './nft-expr.ts';
 import { readLookup } from './nft-lookup.ts';
 import { type NftTable, readMatchStatement } from './nft-match.ts';
@@ -48,6 +49,13 @@ const unknownTest =
 function limitTest(body: unknown): Test | null {
   if (typeof body !== 'object' || body === null) return unknownTest('a named nft limit is not evaluated');
   return get(body, 'inv') === true ? () => 0 : null;
+}
+
+/** A limit of packets that containers at work go beyond. */
+function isTight(body: unknown): boolean {
+  const rate = get(body, 'rate');
+  if (typeof rate !== 'number' || get(body, 'inv') === true || get(body, 'rate_unit') !== undefined) return false;
+  return !isPlenty(rate, String(get(body, 'per') ?? 'second'));
 }
 
 /** Statements that let the packet pass or not, beside comparisons. */
@@ -250,11 +258,12 @@ function readStatement(name: string, body: unknown, scope: NftScope): Act | null
 /** The statements of a rule as tests and acts, in their order. */
 export function readSegments(expr: readonly unknown[], scope: NftScope): readonly Segment[] {
   const segments: Segment[] = [];
+  const passes = expr.some((json) => /^(accept|return)$/.test(entries(json)[0]?.[0] ?? ''));
   let tests: Test[] = [];
   for (const json of expr) {
     const [name = '', body] = entries(json)[0] ?? [];
     if (QUIET.has(name)) continue;
-    const test = readTest(name, body, scope);
+    const test = passes && name === 'limit' && isTight(body) ? unknownTest(FEW_PASS) : readTest(name, body, scope);
     if (test !== undefined) {
       if (test !== null) tests.push(test);
       continue;

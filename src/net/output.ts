@@ -1,6 +1,6 @@
 import { type Addr, formatAddr } from './addr.ts';
 import { throughIpvs } from './ipvs.ts';
-import { familyOf, keyOf, leave, leaveAnswered, noRoute, perAnswer } from './layer3.ts';
+import { familyOf, keyOf, leave, leaveAnswered, noRoute, perAnswer, routeCites } from './layer3.ts';
 import { describe, ICMP6, type Packet, TCP } from './packet.ts';
 import type { RouteAnswer } from './routing.ts';
 import { end, type Inner, lost, type Run } from './run.ts';
@@ -35,7 +35,7 @@ export function send(
     let w = start;
     if (answer.type !== 'local' && answer.type !== 'unicast') {
       const because = `${answer.type === 'none' ? `no route to ${formatAddr(packet.dst)}` : `the route to ${formatAddr(packet.dst)} is ${answer.type}`}: the sender gets "${errorOf(answer.type, packet)}"`;
-      return end(w, 'dropped', because, space, packet, 'route', answer.cites);
+      return end(w, 'dropped', because, space, packet, 'route', routeCites(space, packet, answer));
     }
     const going = { ...packet, ...hopLimit(space, packet, answer) };
     if (source !== null) return output(run, w, space, { ...going, src: source }, inner, answer);

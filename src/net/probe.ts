@@ -73,7 +73,10 @@ function judgeWay(way: TraceWay, result: TraceResult, ends: Ends): Probed {
   if (way.verdict !== 'delivered' && !atSocket) return lostAt('request', way, way, result, ends);
   const arrivedAt = way.arrived?.node ?? last?.node ?? null;
   if (ends.to !== null && arrivedAt !== null && arrivedAt !== ends.to && last !== undefined) {
-    const because = `it arrives on ${arrivedAt}, which has the same address`;
+    const because =
+      turnOf(way, way) === undefined
+        ? `it arrives on ${arrivedAt}, which has the same address`
+        : `it arrives on ${arrivedAt}`;
     return lost('request', { ...way, because }, way, result, [arrivedAt, ends.to]);
   }
   const { reply } = way;
@@ -115,7 +118,24 @@ function lost(
   const cited = end.hops.findLast((h) => h.cites.length > 0) ?? way.hops.findLast((h) => h.cites.length > 0);
   if (hop === undefined || cited === undefined)
     return { kind: 'unknown', because: end.because, evidence: [], outside: false, translated: false };
-  return { kind: 'lost', half, share: null, hop, because: end.because, cites: cited.cites, blame, trace: result };
+  const turn = turnOf(way, end);
+  const because = turn === undefined ? end.because : `${end.because}, ${turn.why} by "${turn.hop.text}"`;
+  const cites = turn === undefined ? cited.cites : [...turn.hop.cites, ...cited.cites];
+  return { kind: 'lost', half, share: null, hop, because, cites, blame, trace: result };
+}
+
+/** Chains whose purpose is to give services and published ports their real destination. */
+const SERVES = /> (KUBE-SEP-|KUBE-SVC-|DOCKER$|CNI-DN-|NETAVARK-DN-)|docker-bridges|kube-proxy|cni_hostport/;
+
+/**
+ * A rule that made of the request what its sender did not ask for, and so may be the very reason why it, or its answer, ends; or the one that
+ * took the TTL away.
+ */
+function turnOf(way: TraceHalf, end: TraceHalf): { readonly hop: TraceHop; readonly why: string } | undefined {
+  const hop = way.hops.findLast((h) => (h.action === 'dnat' || h.action === 'redirect') && !SERVES.test(h.place));
+  if (hop !== undefined && hop.place !== 'ipvs') return { hop, why: 'redirected' };
+  const ttl = end.hops.at(-1)?.place === 'ttl' ? end.hops.findLast((h) => h.action === 'ttl') : undefined;
+  return ttl === undefined ? undefined : { hop: ttl, why: 'set' };
 }
 
 /** Which fault it is, whatever addresses the packet had. */

@@ -1,5 +1,6 @@
 import type { Fact } from '../facts/index.ts';
-import type { Reason } from './doubt.ts';
+import { type Addr, formatAddr } from './addr.ts';
+import type { Absence, Reason } from './doubt.ts';
 import { type FibTable, readTables } from './fib.ts';
 import { factOf } from './instance.ts';
 import { localTable } from './local-table.ts';
@@ -56,4 +57,12 @@ function routesFact({ node, inode }: Space, family: 4 | 6): RoutesFact | null {
     return fact.missing ? null : fact;
   }
   return (family === 4 ? factOf(facts, 'netnsRoutes4', inode) : factOf(facts, 'netnsRoutes6', inode)) ?? null;
+}
+
+/** The list that holds no route to an address. */
+export function routeAbsence(space: Space, dst: Addr): readonly Absence[] {
+  const fact = routesFact(space, typeof dst === 'number' ? 4 : 6);
+  if (fact === null) return [];
+  const { evidence, path } = fact;
+  return [{ node: space.node.id, evidence, path, absent: `a route to ${formatAddr(dst)}` }];
 }

@@ -54,6 +54,8 @@ export interface Finding {
   readonly remediation?: readonly Remediation[];
   /** What is broken on its nodes has another cause, or may have one: it breaks nothing yet, or not all that a symptom speaks of. */
   readonly latent?: boolean;
+  /** Explains only symptoms that speak of one of these (an address, a place): it breaks the paths of one container, or those by one router. */
+  readonly about?: readonly string[];
   /** What collected fact would disprove it. */
   readonly disprove?: string;
   /** A traced packet, when the finding comes from one. */

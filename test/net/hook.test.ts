@@ -53,6 +53,19 @@ describe('a filter hook', () => {
     expect(ways[0]!.doubts[0]!.because).toContain('match recent depends on state');
   });
 
+  it.each([
+    ['-m limit --limit 1/sec -j ACCEPT', 'accept|drop'],
+    ['-m limit --limit 600/min --limit-burst 100 -j RETURN', 'accept|drop'],
+    ['-m limit --limit 5000/sec --limit-burst 5000 -j ACCEPT', 'accept'],
+    ['-m limit --limit 1/sec -j LOG', 'drop'],
+    ['-m limit --limit 1/sec -j DROP', 'drop'],
+  ])('a limit lets some packets through, how many come is not known: %s', (rule, expected) => {
+    const ways = forward(`:A - [0:0]\n-A FORWARD -j A\n-A A ${rule}\n-A A -j DROP`);
+    expect(verdicts(ways)).toBe(expected);
+    if (expected.includes('|'))
+      expect(ways[0]!.doubts[0]!.because).toContain('only some packets a time match the limit');
+  });
+
   it('asks the same question once', () => {
     const space = hostOf({ 'fw.iptables-save': save('filter', '-A FORWARD -m recent --rcheck -j DROP') });
     const [drop, accept] = run(space, 'forward', POD);

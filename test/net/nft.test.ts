@@ -81,6 +81,14 @@ describe('nft expressions', () => {
     expect(dropped(...expr)).toBe(expected);
   });
 
+  it.each([
+    ['5 a second', { rate: 5, per: 'second' }, 'accept|drop'],
+    ['more than a container sends', { rate: 5000, per: 'second' }, 'accept'],
+    ['over 5 a second', { rate: 5, per: 'second', inv: true }, 'drop'],
+  ])('lets through what keeps a limit, and drops the rest: %s', (_, limit, expected) => {
+    expect(verdicts(run(table([[{ limit }, { accept: null }], [DROP]]), 'forward', POD))).toBe(expected);
+  });
+
   it('does not call the chains of a dormant table', () => {
     const objects = (flags: object) => [
       { table: { family: 'ip', name: 't', handle: 1, ...flags } },

@@ -553,6 +553,11 @@ testRule(rule, {
     },
   },
   unknown: {
+    'a rule of DOCKER-USER drops all before Docker’s rules are asked: they are there, and a restart would not help': {
+      nodes: node(DOCKER_SAVE.replace('-A DOCKER-USER -j RETURN', '-A DOCKER-USER -j DROP'), web()),
+      because:
+        /they are there, but in front of them "-A DOCKER-USER -j DROP" of DOCKER-USER drops what containers send/,
+    },
     'only one backend was collected': {
       nodes: without(node(NO_FILTER), 'host/fw/iptables-legacy-save.txt', 'host/fw/ip_tables_names.txt'),
       because: /Docker’s rules of filter: the iptables-legacy tables are not known/,

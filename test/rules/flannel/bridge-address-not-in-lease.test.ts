@@ -5,6 +5,18 @@ import { judge, testRule } from '../../support/rule-table.ts';
 
 testRule(rule, {
   finds: {
+    'the leased address with the mask of the whole cluster': {
+      nodes: { a: overlayNode({ n: 1, peers: [2], cni0: '10.244.1.1/16' }) },
+      expect: [
+        {
+          key: 'cni0 mask',
+          severity: 'high',
+          confidence: 'likely',
+          message: /cni0 on a has 10\.244\.1\.1\/16 but flannel leased 10\.244\.1\.1\/24: .* new pods do not start/,
+          cites: ['inet 10.244.1.1/16 scope global cni0', 'FLANNEL_SUBNET=10.244.1.1/24'],
+        },
+      ],
+    },
     'docker0 without CNI kept an address of another lease': {
       nodes: {
         a: overlayNode({

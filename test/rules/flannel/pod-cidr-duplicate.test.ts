@@ -74,7 +74,12 @@ testRule(rule, {
       expect: [{ severity: 'medium', message: /more than a day apart/, cites: ['FLANNEL_SUBNET', 'FLANNEL_SUBNET'] }],
     },
   },
-  passes: { 'subnets of their own': { nodes: { a, b } } },
+  passes: {
+    'subnets of their own': { nodes: { a, b } },
+    'a wrong mask on a bridge is no second owner': {
+      nodes: { a: overlayNode({ n: 1, peers: [2], cni0: '10.244.1.1/16' }), b },
+    },
+  },
   notApplicable: {
     'the same machine collected twice': {
       nodes: {

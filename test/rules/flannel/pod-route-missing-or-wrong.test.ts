@@ -716,3 +716,51 @@ describe('pod-route-missing-or-wrong beside others', () => {
     expect(digests[1]).toBeLessThan((digests[0] as number) + 10);
   });
 });
+
+describe('what flanneld did not write it does not mend', () => {
+  const USUAL = '0:\tfrom all lookup local\n32766:\tfrom all lookup main\n32767:\tfrom all lookup default\n';
+  const second = (line: string) => USUAL.replace('\n', `\n${line}\n`);
+  const more = (line: string) => (t: string) => `${t}${line}\n`;
+  const verify = 'ip route get 10.244.2.10 from 10.244.1.10 iif cni0';
+  it.each<[string, Change, RegExp, string]>([
+    [
+      'a policy rule to a VPN’s table',
+      {
+        rules: second('200:\tfrom 10.244.0.0/16 lookup 200'),
+        routes: more('unicast default via 192.168.50.100 dev eth0 table 200 proto boot scope global '),
+      },
+      /the default route takes packets/,
+      'ip rule add pref 1 to 10.244.0.0/16 lookup main',
+    ],
+    [
+      'a policy rule that rejects',
+      { rules: second('50:\tfrom all to 10.244.2.0/24 blackhole') },
+      /a policy rule takes them/,
+      'ip rule add pref 1 to 10.244.0.0/16 lookup main',
+    ],
+    [
+      'nothing leads to the main table',
+      { rules: USUAL.replace(/32766.*\n/, '') },
+      /does not find its route to 10\.244\.2\.0\/24, .*: no policy rule leads to the main table$/,
+      'ip rule add pref 32766 lookup main',
+    ],
+    [
+      'a host route to a router',
+      { routes: more('unicast 10.244.2.10 via 192.168.50.100 dev eth0 proto boot scope global ') },
+      /to 192\.168\.50\.100 by eth0/,
+      'ip route del 10.244.2.10/32 via 192.168.50.100 dev eth0',
+    ],
+    [
+      'a blackhole over half of the subnet',
+      { routes: more('blackhole 10.244.2.0/25 proto boot scope global ') },
+      /the route blackhole 10\.244\.2\.0\/25/,
+      'ip route del blackhole 10.244.2.0/25',
+    ],
+  ])('%s', (_, change, message, run) => {
+    const found = judge([rule], { a: node(1, change), b: node(2), c: node(3) }).findings.filter((f) =>
+      f.message.includes('10.244.2.'),
+    );
+    expect(found.map((f) => f.message)).toEqual([expect.stringMatching(message)]);
+    expect(found[0]?.remediation?.map((r) => [r.run, r.verify])).toEqual([[run, verify]]);
+  });
+});

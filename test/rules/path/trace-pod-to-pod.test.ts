@@ -22,6 +22,8 @@ const blocked = (nodes: Nodes, node: string) =>
 const only = (nodes: Nodes, ...ids: string[]): Nodes =>
   Object.fromEntries(Object.entries(nodes).filter(([id]) => ids.includes(id)));
 
+const NO_ARP = (t: string) => t.replace(/^(\d+: cni0: <BROADCAST,)/m, '$1NOARP,');
+
 testRule(rule, {
   finds: {
     'raw drops what comes out of the tunnel': {
@@ -57,6 +59,35 @@ testRule(rule, {
           nodes: ['node-c', 'node-a', 'node-b'],
           message: /dropped on node-c at filter\/INPUT/,
           cites: ['--dport 8472 -j DROP'],
+        },
+      ],
+    },
+    'a rule redirects what pods ask for': {
+      nodes: edited(vxlan!, 'node-b', SAVE, (t) =>
+        t.replace(
+          /^(?:\[\d+:\d+\] )?-A POSTROUTING /m,
+          '-A PREROUTING -i cni0 -p udp -m udp --dport 53 -j DNAT --to-destination 10.244.2.222:53\n$&',
+        ),
+      ),
+      expect: [
+        {
+          message:
+            /by udp: dropped on node-b at .*10\.244\.2\.222.*, redirected by "-A PREROUTING -i cni0 .*-j DNAT --to-destination 10\.244\.2\.222:53"/,
+          cites: ['--to-destination 10.244.2.222:53', 'cni0', 'absent: a neighbour 10.244.2.222 on cni0'],
+        },
+      ],
+    },
+    'a rule uses up the TTL': {
+      nodes: edited(
+        vxlan!,
+        'node-b',
+        SAVE,
+        (t) => `*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -i cni0 -j TTL --ttl-set 1\nCOMMIT\n${t}`,
+      ),
+      expect: [
+        {
+          message: /the TTL is used up, set by "-A PREROUTING -i cni0 -j TTL --ttl-set 1"/,
+          cites: ['-j TTL --ttl-set 1', ''],
         },
       ],
     },
@@ -113,6 +144,10 @@ testRule(rule, {
     'one node alone': { nodes: only(vxlan!, 'node-a') },
   },
   unknown: {
+    'ARP is off on a bridge': {
+      nodes: edited(edited(vxlan!, 'node-b', 'host/ip/addr.txt', NO_ARP), 'node-b', 'host/ip/link.txt', NO_ARP),
+      because: /ARP is off on cni0 of node-b \(NOARP\), which neither asks for neighbours nor answers them/,
+    },
     'native tables were not collected': {
       nodes: noNft!,
       because: /native nft tables are not known/,

@@ -108,6 +108,17 @@ testRule(rule, {
         { nodes: ['node-b'], message: /default\/kubernetes:https/, cites: ['has no endpoints'] },
       ],
     },
+    'docker’s rule that lets a published port in is gone': {
+      nodes: edited(docker!, 'docker-host', SAVE, (t) => t.replace(/^.*-A DOCKER -d .* -j ACCEPT\n/m, '')),
+      expect: [
+        {
+          severity: 'high',
+          message:
+            /^198\.41\.0\.4, which stands for clients outside, cannot reach the published port .*:9001\/tcp of web: dropped on docker-host at filter\/FORWARD: policy DROP/,
+          cites: [':FORWARD DROP'],
+        },
+      ],
+    },
     'a published port that the node’s INPUT refuses to itself': {
       nodes: edited(docker!, 'docker-host', SAVE, (t) =>
         t
@@ -146,6 +157,14 @@ testRule(rule, {
     'the API by kube-proxy, iptables-legacy': { nodes: legacy! },
     'DNS with a backend on each node': { nodes: withDns(legacy!, '10.244.1.10', '10.244.2.10') },
     'a docker host with a published port': { nodes: docker! },
+    'a rule that keeps strangers out': {
+      nodes: edited(docker!, 'docker-host', SAVE, (t) =>
+        t.replace(
+          /^(?:\[\d+:\d+\] )?-A FORWARD /m,
+          '-A FORWARD ! -s 10.3.20.0/24 -i eth0 -o docker0 -m conntrack --ctstate NEW -j DROP\n$&',
+        ),
+      ),
+    },
   },
   notApplicable: {
     'what is outside is not in the evidence': { nodes: only(noMasquerade!, 'node-a') },

@@ -14,14 +14,14 @@ export interface Effect {
 }
 
 /** Probes between the pods of two nodes and the outside host, by short names. */
-function paths(lab: Lab, a: LabNode = lab.node(0), b: LabNode = lab.node(1)) {
+export function paths(lab: Lab, a: LabNode = lab.node(0), b: LabNode = lab.node(1)) {
   const icmp = (from: Probe['from'], to: Probe['to']): Probe => ({ from, to, proto: 'icmp' });
   const tcp = (from: Probe['from'], to: Probe['to'], port = 80): Probe => ({ from, to, proto: 'tcp', port });
   return { a, b, pa: a.pod(), pb: b.pod(), icmp, tcp };
 }
 
-const lost = (probe: Probe) => ({ ...probe, outcome: 'lost' });
-const timeout = (probe: Probe) => ({ ...probe, outcome: 'timeout' });
+export const lost = (probe: Probe) => ({ ...probe, outcome: 'lost' });
+export const timeout = (probe: Probe) => ({ ...probe, outcome: 'timeout' });
 
 /** S10: forwarding is off on the first node. */
 export async function ipForwardDisabled(lab: Lab): Promise<Effect> {

@@ -5,6 +5,14 @@ export { type Container, type ContainerSpec, DockerLab, type DockerLabSpec } fro
 export * from './docker-faults.ts';
 export * from './faults.ts';
 export { Lab, type Probe } from './lab.ts';
+export {
+  defaultRouteMissing,
+  duplicateNodeAddress,
+  overlayTrafficMasqueraded,
+  podLinkBroken,
+  snatSourceUnexpected,
+  TWO_PODS,
+} from './link-faults.ts';
 export * from './look-alikes.ts';
 export type { LabNode, LabPod } from './node.ts';
 export { probePatiently } from './patient.ts';
