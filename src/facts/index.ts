@@ -244,8 +244,11 @@ export interface Fact<K extends FactKind> {
   readonly instance?: string;
   /** True only for evidence of status `ok` in an intact bundle: the absence of a line is then a fact. */
   readonly closed: boolean;
-  /** The text was cut off (size, time, an error): its end is missing. */
-  readonly cut?: true;
+  /**
+   * Why it is not closed. `end`: the text was cut off (size, time, an error), what is before that is whole. `lines`: any may be missing, for one
+   * was not understood, or the list is but a part (src/engine/part.ts).
+   */
+  readonly lacks?: 'end' | 'lines';
   readonly value: FactTypes[K];
 }
 
