@@ -81,6 +81,7 @@ function routeInput(
     const allowed = forwards(space, dev, familyOf(packet), by);
     return either(
       w,
+      space,
       allowed.truth,
       `forwarding ${space.id} ${familyOf(packet) === 4 ? dev : 'all'}`,
       allowed.reason,
@@ -148,7 +149,7 @@ function checkSource(
   next: (way: Way) => readonly End[],
 ): readonly End[] {
   const judged = sourceIsValid(space, dev, packet, oif);
-  return either(way, judged.truth, `source ${space.id} ${dev} ${packet.src}`, judged.reason, next, (bad) =>
+  return either(way, space, judged.truth, `source ${space.id} ${dev} ${packet.src}`, judged.reason, next, (bad) =>
     end(
       bad,
       'dropped',

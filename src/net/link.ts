@@ -37,7 +37,7 @@ export function transmit(
   // the same address twice: who answers first is not in the evidence
   const [first, ...rest] = found;
   const because = `${formatAddr(nexthop)} is on ${found.length} devices of the wire of ${device.name} of ${space.label}; which one answers is not known`;
-  const { holds, fails } = fork(way, `answer ${space.id} ${device.name} ${nexthop}`, {
+  const { holds, fails } = fork(way, space, `answer ${space.id} ${device.name} ${nexthop}`, {
     because,
     evidence: ['ip.neigh'],
   });

@@ -65,7 +65,10 @@ export function tunnel(run: Run, way: Way, port: Port, frame: Frame): readonly E
   if (first === undefined) return [];
   if (second === undefined) return viaEntry(run, way, port, frame, first);
   const because = `${device.name} of ${space.label} has ${remotes.length} forwarding entries for ${mac}; which one is used is not known`;
-  const { holds, fails } = fork(way, `fdb ${space.id} ${device.name} ${mac}`, { because, evidence: ['bridge.fdb'] });
+  const { holds, fails } = fork(way, space, `fdb ${space.id} ${device.name} ${mac}`, {
+    because,
+    evidence: ['bridge.fdb'],
+  });
   return [
     ...(holds === undefined ? [] : viaEntry(run, holds, port, frame, first)),
     ...(fails === undefined ? [] : viaEntry(run, fails, port, frame, second)),

@@ -84,4 +84,4 @@ function readSets(text: string): Parsed<IpSets> {
   return { ok: true, value: { sets: [...sets.values()] }, skipped };
 }
 
-export const parsers = [defineParser({ fact: 'ipsets', evidence: ['fw.ipset-save'], version: 2, parse: readSets })];
+export const parsers = [defineParser({ fact: 'ipsets', evidence: ['fw.ipset-save'], version: 3, parse: readSets })];

@@ -119,4 +119,4 @@ function readNftText(text: string): Parsed<NftText> {
   return { ok: true, value: { tables, chains, rules }, skipped };
 }
 
-export const parsers = [defineParser({ fact: 'nftText', evidence: ['fw.nft'], version: 1, parse: readNftText })];
+export const parsers = [defineParser({ fact: 'nftText', evidence: ['fw.nft'], version: 2, parse: readNftText })];
