@@ -1,7 +1,8 @@
 import { type Addr, contains, formatAddr } from './addr.ts';
 import { passDevice } from './device-hooks.ts';
 import { whyDown } from './devices.ts';
-import { askerOf, neighbourEntry, type Resolved, resolve } from './neighbour.ts';
+import { askerOf, type Resolved, resolve } from './neighbour.ts';
+import { neighbourEntry } from './neighbour-table.ts';
 import { leaveEvidence } from './outside.ts';
 import { offTheWire, type Packet, pieceOf } from './packet.ts';
 import { end, type Frame, type Inner, lost, type Run } from './run.ts';

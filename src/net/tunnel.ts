@@ -1,6 +1,7 @@
 import { formatAddr, parseAddr } from './addr.ts';
 import type { Cite } from './doubt.ts';
 import { type FdbEntry, fdbOf } from './fdb.ts';
+import { writtenWhenMissed } from './neighbour.ts';
 import { makePacket, offTheWire, type Packet, UDP } from './packet.ts';
 import { end, type Frame, type Inner, lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
@@ -51,6 +52,7 @@ export function tunnel(run: Run, way: Way, port: Port, frame: Frame): readonly E
           : `${device.name} of ${space.label} asks a multicast group, which is not followed`;
       return lost(way, { because, evidence: ['bridge.fdb'] }, space, packet, place);
     }
+    if (vxlan.misses === true) return lost(way, writtenWhenMissed(port), space, packet, place);
     return end(
       way,
       'dropped',
