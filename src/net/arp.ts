@@ -1,6 +1,6 @@
 import { type Addr, contains, formatAddr, parseAddr } from './addr.ts';
 import { type OwnAddress, whyDown } from './devices.ts';
-import { type Cite, cite } from './doubt.ts';
+import { type Cite, cite, type Reason } from './doubt.ts';
 import { arpFilters } from './link-filters.ts';
 import type { Packet } from './packet.ts';
 import { keyTo } from './policy.ts';
@@ -82,7 +82,9 @@ function answersByProxy(space: Space, dev: string, addr: number): Judged {
   const proxy = joined(space, dev, 'proxy_arp');
   const may = (proxy.value ?? 0) === 0 ? proxyEntry(space, dev, addr) : yes(present(proxy.setting.cite));
   if (may.truth === 0) return NOT_THERE;
-  if (!routesElsewhere(space, dev, addr)) return NOT_THERE;
+  const route = elsewhere(space, dev, addr);
+  if (route === null || (may.truth === null && !route.single)) return NOT_THERE;
+  if (route.reason !== null && may.truth === 1) return open(route.reason);
   const forwarding = forwards(space, dev, 4);
   return forwarding.truth === 1 ? may : forwarding;
 }
@@ -91,14 +93,21 @@ function answersByProxy(space: Space, dev: string, addr: number): Judged {
 function answersByEntry(space: Space, dev: string, addr: bigint): Judged {
   const entry = proxyEntry(space, dev, addr);
   if (entry.truth === 0 || forwards(space, dev, 6).truth === 0) return NOT_THERE;
-  if (entry.truth === null && !routesElsewhere(space, dev, addr)) return NOT_THERE;
+  if (entry.truth === null && elsewhere(space, dev, addr)?.single !== true) return NOT_THERE;
   const because = `whether ${space.label} answers for ${formatAddr(addr)} on ${dev} (proxy_ndp) is not known`;
   return entry.truth === null ? entry : open({ because, evidence: ['sys.sysctl'] });
 }
 
-function routesElsewhere(space: Space, dev: string, addr: Addr): boolean {
-  const [route] = space.routing(typeof addr === 'number' ? 4 : 6).lookup({ ...keyTo(addr), iif: dev });
-  return route?.type === 'unicast' && route.dev !== dev;
+/**
+ * The route to an address by another device than the one that it is asked for on. `single`: it is of that address alone, as whoever sets a
+ * proxy entry needs it: without such a route entries that nobody collected are no question.
+ */
+function elsewhere(space: Space, dev: string, addr: Addr): { single: boolean; reason: Reason | null } | null {
+  const routing = space.routing(typeof addr === 'number' ? 4 : 6);
+  const [route] = routing.lookup({ ...keyTo(addr), iif: dev });
+  if (route === undefined || route.dev === dev || (route.type !== 'unicast' && route.type !== 'unknown')) return null;
+  const whole = typeof addr === 'number' ? 32 : 128;
+  return { single: routing.plainHop(addr)?.route.length === whole, reason: route.reason };
 }
 
 /** Is there an entry of `ip neigh add proxy` (pneigh_lookup)? Of a namespace with one network nobody needs to know. */

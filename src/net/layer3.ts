@@ -1,7 +1,7 @@
 import { type Addr, formatAddr, isLoopback } from './addr.ts';
 import type { Cite } from './doubt.ts';
 import { throughIpvs } from './ipvs.ts';
-import { describe, ICMP, ICMP6, makePacket, type Packet, packetKey } from './packet.ts';
+import { describe, ICMP, ICMP6, makePacket, type Packet, packetKey, pieceOf } from './packet.ts';
 import type { RouteAnswer, RouteKey } from './routing.ts';
 import { confirm, end, hooked, type Inner, lost, type Run, restoreDestination, restoreSource } from './run.ts';
 import { forwards, sourceIsValid } from './source.ts';
@@ -200,7 +200,9 @@ export function expired(way: Way, space: Space, packet: Packet, answer: RouteAns
 export function tooBig(run: Run, way: Way, space: Space, packet: Packet, answer: RouteAnswer): readonly End[] | null {
   const out = space.device(answer.dev);
   const mtu = answer.mtu ?? out?.mtu ?? null;
-  if (mtu === null || packet.size <= mtu || (!packet.df && familyOf(packet) === 4)) return null;
+  // of IPv6 the sender makes the pieces (ip6_pkt_too_big)
+  const size = packet.df ? packet.size : familyOf(packet) === 4 ? 0 : pieceOf(packet);
+  if (mtu === null || size <= mtu) return null;
   const told = tooBigIsTold(run, way, space, packet);
   const because = `${packet.size} bytes do not fit the MTU ${mtu} of ${answer.dev}, and the packet must not be fragmented: ${told}`;
   return end(way, 'dropped', because, space, packet, `mtu ${answer.dev}`, out === undefined ? [] : [out.cite]);

@@ -4,7 +4,7 @@ import { whyDown } from './devices.ts';
 import { askerOf, type Resolved, resolve } from './neighbour.ts';
 import { neighbourEntry } from './neighbour-table.ts';
 import { leaveEvidence } from './outside.ts';
-import { offTheWire, type Packet, pieceOf } from './packet.ts';
+import { inPieces, offTheWire, type Packet, pieceOf } from './packet.ts';
 import { end, type Frame, type Inner, lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
 import { add, type End, fork, step, type Way } from './way.ts';
@@ -24,7 +24,7 @@ export function transmit(
   inner: Inner | null,
 ): readonly End[] {
   const { space, device } = port;
-  const packet = cut(whole, device.mtu);
+  const packet = inPieces(whole, device.mtu);
   const down = whyDown(device);
   if (down !== null) return end(way, 'dropped', down, space, packet, `link ${device.name}`, [device.cite]);
   if (device.kind === 'lo' || device.name === 'lo') return run.receivePacket(way, port, packet, inner, false);
@@ -49,10 +49,6 @@ export function transmit(
       : rest.slice(0, 1).flatMap((r) => towards(run, fails, port, packet, nexthop, inner, r.to))),
   ];
 }
-
-/** What does not fit is sent in pieces, if it may be. */
-const cut = (packet: Packet, mtu: number | null): Packet =>
-  packet.df || mtu === null || pieceOf(packet) <= mtu ? packet : { ...packet, piece: mtu };
 
 /** Who is at a next hop. A neighbour that keeps silent is known all the same when it asked before, on this very way. */
 function neighbours(
