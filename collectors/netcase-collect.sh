@@ -1534,6 +1534,7 @@ nc_area_routes() {
   item ip.rule6-json host/ip/rule6.json 10 8192 S1 cmd ip -6 -j rule
   item ip.neigh host/ip/neigh.txt 10 8192 S1 cmd ip -d -s neigh show nud all
   item ip.neigh-json host/ip/neigh.json 10 8192 S1 cmd ip -d -s -j neigh show nud all
+  item ip.neigh-proxy host/ip/neigh-proxy.txt 10 1024 S1 cmd ip neigh show proxy
   item ip.nexthop-json host/ip/nexthop.json 10 8192 S1 cmd ip -j nexthop
   item proc.route host/proc/net/route 10 8192 S1 cat /proc/net/route
   item proc.fib-trie host/proc/net/fib_trie 10 8192 S1 cat /proc/net/fib_trie

@@ -31,6 +31,7 @@ export const EVIDENCE = [
   { id: 'ip.rule6-json', path: 'host/ip/rule6.json', command: 'ip -6 -j rule', timeoutSeconds: 10, capKib: 8192, sensitivity: 'S1' },
   { id: 'ip.neigh', path: 'host/ip/neigh.txt', command: 'ip -d -s neigh show nud all', timeoutSeconds: 10, capKib: 8192, sensitivity: 'S1' },
   { id: 'ip.neigh-json', path: 'host/ip/neigh.json', command: 'ip -d -s -j neigh show nud all', timeoutSeconds: 10, capKib: 8192, sensitivity: 'S1' },
+  { id: 'ip.neigh-proxy', path: 'host/ip/neigh-proxy.txt', command: 'ip neigh show proxy', timeoutSeconds: 10, capKib: 1024, sensitivity: 'S1' },
   { id: 'ip.nexthop-json', path: 'host/ip/nexthop.json', command: 'ip -j nexthop', timeoutSeconds: 10, capKib: 8192, sensitivity: 'S1' },
   { id: 'proc.route', path: 'host/proc/net/route', command: 'cat /proc/net/route', timeoutSeconds: 10, capKib: 8192, sensitivity: 'S1' },
   { id: 'proc.fib-trie', path: 'host/proc/net/fib_trie', command: 'cat /proc/net/fib_trie', timeoutSeconds: 10, capKib: 8192, sensitivity: 'S1' },

@@ -38,6 +38,10 @@ interface InstancesByKind {
   get<K extends ManyKind>(kind: K): Map<string, Fact<K> | MissingFact<K>> | undefined;
   set<K extends ManyKind>(kind: K, instances: Map<string, Fact<K> | MissingFact<K>>): void;
 }
+interface ReadByKind {
+  get<K extends FactKind>(kind: K): Map<string, Parsed<FactTypes[K]>> | undefined;
+  set<K extends FactKind>(kind: K, read: Map<string, Parsed<FactTypes[K]>>): void;
+}
 
 const PARSE: ParsersByKind = new Map();
 for (const parser of PARSERS) register(parser);
@@ -81,6 +85,7 @@ export class NodeFacts implements FactSource {
   private readonly one: OneByKind = new Map();
   private readonly many: ListByKind = new Map();
   private readonly single: InstancesByKind = new Map();
+  private readonly readPaths: ReadByKind = new Map();
 
   constructor(evidence: NodeEvidence) {
     this.node = evidence.info.id;
@@ -168,22 +173,10 @@ export class NodeFacts implements FactSource {
   }
 
   private parse<K extends FactKind>(kind: K, id: EvidenceId, record: EvidenceRecord): Fact<K> | string {
-    if (!hasContent(record.status)) return statusText(record);
-    const parse = PARSE.get(kind)?.get(id);
-    if (parse === undefined) return `no parser reads ${id} as ${kind}`;
-    const text = this.evidence.textAt(record.path);
-    if (text === null) return `${statusText(record)}, but its bytes are not in the case`;
-    const byHand = this.evidence.info.format === 'loose-files';
-    const own = byHand ? unpasted(text) : text;
-    const parsed = own === null ? REFUSED : parse(own);
-    const noteKey = `${kind} ${record.path}`;
-    if (!parsed.ok) {
-      this.notes.set(noteKey, { evidence: id, path: record.path, why: parsed.why, skipped: [] });
-      return `could not be read: ${parsed.why}`;
-    }
-    if (parsed.skipped.length > 0) {
-      this.notes.set(noteKey, { evidence: id, path: record.path, why: null, skipped: parsed.skipped });
-    }
+    const parsed = this.readOnce(kind, id, record);
+    if (typeof parsed === 'string') return parsed;
+    if (!parsed.ok) return `could not be read: ${parsed.why}`;
+    const lacks = this.lacks(kind, record, parsed);
     return {
       missing: false,
       kind,
@@ -191,15 +184,53 @@ export class NodeFacts implements FactSource {
       evidence: id,
       path: record.path,
       ...(record.instance === undefined ? {} : { instance: record.instance }),
-      ...(record.status === 'ok' ? {} : { cut: true }),
-      // a line that was not understood may be the very line whose absence a rule would cite
-      closed:
-        isClosedWorld(record.status) &&
-        this.evidence.info.complete &&
-        parsed.skipped.length === 0 &&
-        !(byHand && isPart(kind, parsed.value)),
+      closed: lacks === null,
+      ...(lacks === null ? {} : { lacks }),
       value: parsed.value,
     };
+  }
+
+  /** What may be missing of a list: see Fact.lacks; null: nothing. */
+  private lacks<K extends FactKind>(
+    kind: K,
+    { status }: EvidenceRecord,
+    { value, skipped }: { readonly value: FactTypes[K]; readonly skipped: readonly Skipped[] },
+  ): 'end' | 'lines' | null {
+    // a line that was not understood may be the very line whose absence a rule would cite
+    if (skipped.length > 0 || (this.byHand && isPart(kind, value, (other) => this.seen(other)))) return 'lines';
+    return isClosedWorld(status) && this.evidence.info.complete ? null : 'end';
+  }
+
+  private get byHand(): boolean {
+    return this.evidence.info.format === 'loose-files';
+  }
+
+  /** A kind by the first source that can be read, whole or not. */
+  private seen<K extends FactKind>(kind: K): FactTypes[K] | undefined {
+    for (const id of FACT_SOURCES[kind]) {
+      const record = this.records.get(id)?.[0];
+      const parsed = record === undefined ? undefined : this.readOnce(kind, id, record);
+      if (typeof parsed === 'object' && parsed.ok) return parsed.value;
+    }
+    return undefined;
+  }
+
+  private readOnce<K extends FactKind>(kind: K, id: EvidenceId, record: EvidenceRecord): Parsed<FactTypes[K]> | string {
+    const known = this.readPaths.get(kind)?.get(record.path);
+    if (known !== undefined) return known;
+    if (!hasContent(record.status)) return statusText(record);
+    const parse = PARSE.get(kind)?.get(id);
+    if (parse === undefined) return `no parser reads ${id} as ${kind}`;
+    const text = this.evidence.textAt(record.path);
+    if (text === null) return `${statusText(record)}, but its bytes are not in the case`;
+    const own = this.byHand ? unpasted(text) : text;
+    const parsed = own === null ? REFUSED : parse(own);
+    const why = parsed.ok ? null : parsed.why;
+    const skipped = parsed.ok ? parsed.skipped : [];
+    if (why !== null || skipped.length > 0)
+      this.notes.set(`${kind} ${record.path}`, { evidence: id, path: record.path, why, skipped });
+    if (this.byHand) this.readPaths.set(kind, (this.readPaths.get(kind) ?? new Map()).set(record.path, parsed));
+    return parsed;
   }
 }
 

@@ -20,7 +20,17 @@ import type {
   Ruleset,
   TableNames,
 } from './firewall.ts';
-import type { BridgePorts, Bridges, Fdb, Links, Neighbours, NetnsIds, Qdiscs, SysfsAttributes } from './links.ts';
+import type {
+  BridgePorts,
+  Bridges,
+  Fdb,
+  Links,
+  NeighbourProxies,
+  Neighbours,
+  NetnsIds,
+  Qdiscs,
+  SysfsAttributes,
+} from './links.ts';
 import type { PolicyRules, Routes } from './routes.ts';
 import type {
   Cgroup,
@@ -59,6 +69,7 @@ export interface FactTypes {
   rules4: PolicyRules;
   rules6: PolicyRules;
   neighbours: Neighbours;
+  neighbourProxies: NeighbourProxies;
   fdb: Fdb;
   qdiscs: Qdiscs;
   bridgePorts: BridgePorts;
@@ -167,6 +178,7 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   rules4: ['ip.rule4', 'ip.rule4-json'],
   rules6: ['ip.rule6', 'ip.rule6-json'],
   neighbours: ['ip.neigh', 'ip.neigh-json', 'proc.arp'],
+  neighbourProxies: ['ip.neigh-proxy'],
   fdb: ['bridge.fdb', 'bridge.fdb-json'],
   qdiscs: ['tc.qdisc-json'],
   bridgePorts: ['bridge.link', 'bridge.link-json'],
@@ -244,8 +256,11 @@ export interface Fact<K extends FactKind> {
   readonly instance?: string;
   /** True only for evidence of status `ok` in an intact bundle: the absence of a line is then a fact. */
   readonly closed: boolean;
-  /** The text was cut off (size, time, an error): its end is missing. */
-  readonly cut?: true;
+  /**
+   * Why it is not closed. `end`: the text was cut off (size, time, an error), what is before that is whole. `lines`: any may be missing, for one
+   * was not understood, or the list is but a part (src/engine/part.ts).
+   */
+  readonly lacks?: 'end' | 'lines';
   readonly value: FactTypes[K];
 }
 

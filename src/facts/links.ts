@@ -27,6 +27,8 @@ export interface VxlanAttributes {
   readonly group?: string;
   readonly learning: boolean;
   readonly external: boolean;
+  /** l2miss or l3miss: a process is told what is missing and writes it when it is needed (flannel before 0.9). */
+  readonly misses?: boolean;
   readonly gbp: boolean;
   readonly srcPort?: readonly [number, number];
   /** 'unset' | 'set' | 'inherit' when the output says it. */
@@ -103,6 +105,15 @@ export interface Neighbours {
     readonly mac?: string;
     /** REACHABLE, STALE, PERMANENT, NOARP, FAILED, INCOMPLETE ... ; upper case. */
     readonly state: readonly string[];
+  })[];
+}
+
+/** `ip neigh show proxy`: addresses for which the node answers questions in place of others. */
+export interface NeighbourProxies {
+  readonly entries: readonly (Span & {
+    readonly ip: string;
+    /** Absent: on every device. */
+    readonly dev?: string;
   })[];
 }
 

@@ -151,8 +151,9 @@ function best(outcomes: readonly Outcome[]): Outcome {
 function reasonsOf(outcomes: readonly Outcome[], keys: ReadonlySet<string>): readonly Reason[] {
   const found = new Map<string, Reason>();
   for (const o of outcomes) {
-    for (const d of o.doubts) if (keys.has(d.key)) found.set(d.key, { because: d.because, evidence: d.evidence });
-    for (const end of [o.request, o.reply]) if (end?.reason !== undefined) found.set(end.reason.because, end.reason);
+    for (const { key, holds, ...reason } of o.doubts) if (keys.has(key)) found.set(key, reason);
+    for (const { reason } of [o.request, ...(o.reply === null ? [] : [o.reply])])
+      if (reason !== undefined) found.set(`${reason.node} ${reason.because}`, reason);
   }
   return [...found.values()];
 }

@@ -1,5 +1,6 @@
-import { type Addr, contains, formatAddr } from './addr.ts';
+import { type Addr, contains, formatAddr, parseAddr } from './addr.ts';
 import { type OwnAddress, whyDown } from './devices.ts';
+import { type Cite, cite, type Reason } from './doubt.ts';
 import { arpFilters } from './link-filters.ts';
 import type { Packet } from './packet.ts';
 import { keyTo } from './policy.ts';
@@ -13,7 +14,7 @@ export function answersFor(space: Space, dev: string, addr: Addr, asker: Addr | 
   const down = whyDown(device);
   if (down !== null) return no(down, [device.cite]);
   const own = space.devices.own.get(addr);
-  if (typeof addr === 'bigint') return own === undefined ? NOT_THERE : answersNdp(own, dev);
+  if (typeof addr === 'bigint') return own === undefined ? answersByEntry(space, dev, addr) : answersNdp(own, dev);
   if (own === undefined) return answersByProxy(space, dev, addr);
   const from = typeof asker === 'number' ? asker : null;
   const ignored = arpIgnored(space, dev, own, from);
@@ -76,12 +77,58 @@ function arpFiltered(space: Space, dev: string, addr: number, asker: number): Ju
   return other === undefined ? null : open(other.reason ?? { because, evidence: [] });
 }
 
-/** arp_process(): a router that stands in for what is behind another of its devices. */
+/** arp_process(): a router that stands in for what is behind another of its devices, for all of it or for single addresses. */
 function answersByProxy(space: Space, dev: string, addr: number): Judged {
   const proxy = joined(space, dev, 'proxy_arp');
-  if ((proxy.value ?? 0) === 0) return NOT_THERE;
-  const [route] = space.routing(4).lookup({ ...keyTo(addr), iif: dev });
-  if (route?.type !== 'unicast' || route.dev === dev) return NOT_THERE;
+  const may = (proxy.value ?? 0) === 0 ? proxyEntry(space, dev, addr) : yes(present(proxy.setting.cite));
+  if (may.truth === 0) return NOT_THERE;
+  const route = elsewhere(space, dev, addr);
+  if (route === null || (may.truth === null && !route.single)) return NOT_THERE;
+  if (route.reason !== null && may.truth === 1) return open(route.reason);
   const forwarding = forwards(space, dev, 4);
-  return forwarding.truth === 1 ? yes(present(proxy.setting.cite)) : forwarding;
+  return forwarding.truth === 1 ? may : forwarding;
+}
+
+/** ndisc_recv_ns(): for single addresses only, and where proxy_ndp is on, which is not collected. */
+function answersByEntry(space: Space, dev: string, addr: bigint): Judged {
+  const entry = proxyEntry(space, dev, addr);
+  if (entry.truth === 0 || forwards(space, dev, 6).truth === 0) return NOT_THERE;
+  if (entry.truth === null && elsewhere(space, dev, addr)?.single !== true) return NOT_THERE;
+  const because = `whether ${space.label} answers for ${formatAddr(addr)} on ${dev} (proxy_ndp) is not known`;
+  return entry.truth === null ? entry : open({ because, evidence: ['sys.sysctl'] });
+}
+
+/**
+ * The route to an address by another device than the one that it is asked for on. `single`: it is of that address alone, as whoever sets a
+ * proxy entry needs it: without such a route entries that nobody collected are no question.
+ */
+function elsewhere(space: Space, dev: string, addr: Addr): { single: boolean; reason: Reason | null } | null {
+  const routing = space.routing(typeof addr === 'number' ? 4 : 6);
+  const [route] = routing.lookup({ ...keyTo(addr), iif: dev });
+  if (route === undefined || route.dev === dev || (route.type !== 'unicast' && route.type !== 'unknown')) return null;
+  const whole = typeof addr === 'number' ? 32 : 128;
+  return { single: routing.plainHop(addr)?.route.length === whole, reason: route.reason };
+}
+
+/** Is there an entry of `ip neigh add proxy` (pneigh_lookup)? Of a namespace with one network nobody needs to know. */
+function proxyEntry(space: Space, dev: string, addr: Addr): Judged {
+  const known = proxiesOf(space);
+  const at = known.cites.get(`${addr} ${dev}`) ?? known.cites.get(`${addr} `);
+  if (at !== undefined) return yes([at]);
+  return known.whole || (space.inode !== null && space.devices.list.length <= 2)
+    ? NOT_THERE
+    : open({
+        because: `whether ${space.label} answers for ${formatAddr(addr)} on ${dev} (ip neigh show proxy) is not known`,
+        evidence: ['ip.neigh-proxy'],
+      });
+}
+
+/** Entries by address and device, those for every device by the address and a blank. */
+function proxiesOf(space: Space): { readonly cites: ReadonlyMap<string, Cite>; readonly whole: boolean } {
+  return space.once('neighbour proxies', () => {
+    const fact = space.inode === null ? space.node.facts.get('neighbourProxies') : undefined;
+    if (fact === undefined || fact.missing) return { cites: new Map<string, Cite>(), whole: false };
+    const cites = new Map(fact.value.entries.map((e) => [`${parseAddr(e.ip)} ${e.dev ?? ''}`, cite(fact, e)]));
+    return { cites, whole: fact.closed };
+  });
 }

@@ -35,6 +35,7 @@ export function bridgeReceive(run: Run, way: Way, port: Port, bridge: Device, fr
   const key = `br_netfilter ${space.id} ${bridge.name} ${familyOf(packet)}`;
   return either(
     way,
+    space,
     calls.truth,
     key,
     calls.reason,
@@ -72,7 +73,7 @@ function redirected(run: Run, way: Way, port: Port, bridge: Device, frame: Frame
     // IPv6 asks for forwarding only when it forwards; without it IPv4 finds no route to the bridge: the frame is handed up, and dropped there
     if (familyOf(packet) === 6) return stay(start);
     const allowed = forwards(space, bridge.name, 4);
-    return either(start, allowed.truth, `forwarding ${space.id} ${bridge.name}`, allowed.reason, stay, up);
+    return either(start, space, allowed.truth, `forwarding ${space.id} ${bridge.name}`, allowed.reason, stay, up);
   });
 }
 

@@ -20,7 +20,7 @@ export function passDevice(
 ): readonly End[] {
   const doubt = deviceDoubt(space, device, side);
   if (doubt === null) return next(way);
-  const { holds, fails } = fork(way, doubt.key, doubt);
+  const { holds, fails } = fork(way, space, doubt.key, doubt);
   return [
     ...(holds === undefined ? [] : end(holds, 'dropped', doubt.because, space, packet, `${side} ${device.name}`)),
     ...(fails === undefined ? [] : next(fails)),

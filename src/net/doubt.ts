@@ -32,6 +32,8 @@ export const truth = (b: boolean): Truth => (b ? 1 : 0);
 export interface Reason {
   readonly because: string;
   readonly evidence: readonly string[];
+  /** On which node the question arose. */
+  readonly node?: string;
 }
 
 /** One way of a fork that the evidence does not decide. */

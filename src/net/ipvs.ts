@@ -200,6 +200,7 @@ function connect(visit: Visit, service: VirtualServer, server: RealServer): read
   const key = `ipvs conntrack ${space.id}`;
   return either(
     way,
+    space,
     truth,
     key,
     setting.reason,

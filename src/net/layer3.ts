@@ -1,7 +1,7 @@
 import { type Addr, formatAddr, isLoopback } from './addr.ts';
 import type { Absence, Cite } from './doubt.ts';
 import { throughIpvs } from './ipvs.ts';
-import { describe, ICMP, ICMP6, makePacket, type Packet, packetKey } from './packet.ts';
+import { describe, ICMP, ICMP6, makePacket, type Packet, packetKey, pieceOf } from './packet.ts';
 import { routeAbsence } from './route-tables.ts';
 import type { RouteAnswer, RouteKey } from './routing.ts';
 import { confirm, end, hooked, type Inner, lost, type Run, restoreDestination, restoreSource } from './run.ts';
@@ -82,6 +82,7 @@ function routeInput(
     const allowed = forwards(space, dev, familyOf(packet), by);
     return either(
       w,
+      space,
       allowed.truth,
       `forwarding ${space.id} ${familyOf(packet) === 4 ? dev : 'all'}`,
       allowed.reason,
@@ -154,7 +155,7 @@ function checkSource(
   next: (way: Way) => readonly End[],
 ): readonly End[] {
   const judged = sourceIsValid(space, dev, packet, oif);
-  return either(way, judged.truth, `source ${space.id} ${dev} ${packet.src}`, judged.reason, next, (bad) =>
+  return either(way, space, judged.truth, `source ${space.id} ${dev} ${packet.src}`, judged.reason, next, (bad) =>
     end(
       bad,
       'dropped',
@@ -205,7 +206,9 @@ export function expired(way: Way, space: Space, packet: Packet, answer: RouteAns
 export function tooBig(run: Run, way: Way, space: Space, packet: Packet, answer: RouteAnswer): readonly End[] | null {
   const out = space.device(answer.dev);
   const mtu = answer.mtu ?? out?.mtu ?? null;
-  if (mtu === null || packet.size <= mtu || (!packet.df && familyOf(packet) === 4)) return null;
+  // of IPv6 the sender makes the pieces (ip6_pkt_too_big)
+  const size = packet.df ? packet.size : familyOf(packet) === 4 ? 0 : pieceOf(packet);
+  if (mtu === null || size <= mtu) return null;
   const told = tooBigIsTold(run, way, space, packet);
   const because = `${packet.size} bytes do not fit the MTU ${mtu} of ${answer.dev}, and the packet must not be fragmented: ${told}`;
   return end(way, 'dropped', because, space, packet, `mtu ${answer.dev}`, out === undefined ? [] : [out.cite]);

@@ -1,9 +1,10 @@
 import { type Addr, contains, formatAddr } from './addr.ts';
 import { passDevice } from './device-hooks.ts';
 import { whyDown } from './devices.ts';
-import { askerOf, neighbourEntry, type Resolved, resolve } from './neighbour.ts';
+import { askerOf, type Resolved, resolve } from './neighbour.ts';
+import { neighbourEntry } from './neighbour-table.ts';
 import { leaveEvidence } from './outside.ts';
-import { offTheWire, type Packet, pieceOf } from './packet.ts';
+import { inPieces, offTheWire, type Packet, pieceOf } from './packet.ts';
 import { end, type Frame, type Inner, lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
 import { add, type End, fork, step, type Way } from './way.ts';
@@ -26,7 +27,7 @@ export function transmit(
   inner: Inner | null,
 ): readonly End[] {
   const { space, device } = port;
-  const packet = cut(whole, device.mtu);
+  const packet = inPieces(whole, device.mtu);
   const down = whyDown(device);
   if (down !== null) return end(way, 'dropped', down, space, packet, `link ${device.name}`, [device.cite]);
   if (device.kind === 'lo' || device.name === 'lo') return run.receivePacket(way, port, packet, inner, false);
@@ -43,7 +44,7 @@ export function transmit(
   // the same address twice: who answers first is not in the evidence
   const [first, ...rest] = found;
   const because = `${formatAddr(nexthop)} is on ${found.length} devices of the wire of ${device.name} of ${space.label}; which one answers is not known`;
-  const { holds, fails } = fork(way, `answer ${space.id} ${device.name} ${nexthop}`, {
+  const { holds, fails } = fork(way, space, `answer ${space.id} ${device.name} ${nexthop}`, {
     because,
     evidence: ['ip.neigh'],
   });
@@ -54,10 +55,6 @@ export function transmit(
       : rest.slice(0, 1).flatMap((r) => towards(run, fails, port, packet, nexthop, inner, r.to))),
   ];
 }
-
-/** What does not fit is sent in pieces, if it may be. */
-const cut = (packet: Packet, mtu: number | null): Packet =>
-  packet.df || mtu === null || pieceOf(packet) <= mtu ? packet : { ...packet, piece: mtu };
 
 /** Who is at a next hop. A neighbour that keeps silent is known all the same when it asked before, on this very way. */
 function neighbours(

@@ -1,86 +1,15 @@
-import { type Addr, formatAddr, isMulticast, parseAddr } from './addr.ts';
+import { type Addr, formatAddr, isMulticast } from './addr.ts';
 import { answersFor } from './arp.ts';
 import type { NetCluster } from './cluster.ts';
 import { type Device, whyDown } from './devices.ts';
 import { discovers, knownWhenItAsks } from './discovery.ts';
-import { type Absence, type Cite, cite, type Reason } from './doubt.ts';
-import { floodRemotes } from './fdb.ts';
-import { factOf } from './instance.ts';
+import type { Absence, Cite, Reason } from './doubt.ts';
+import { fdbOf, floodRemotes } from './fdb.ts';
 import { arpFilters } from './link-filters.ts';
+import { type NeighbourEntry, neighbourEntry, noNeighbour } from './neighbour-table.ts';
 import { type Judged, open } from './source.ts';
 import type { Space } from './space.ts';
 import { bridgeOf, isUplink, type Port, parentOrChild, peerOf, portsOf, uplinkOwners } from './wire.ts';
-
-/** What a namespace's neighbour table says of an address on a device. */
-export interface NeighbourEntry {
-  readonly mac: string | null;
-  /** PERMANENT, REACHABLE ... */
-  readonly state: string;
-  readonly cite: Cite;
-}
-
-interface NeighbourTable {
-  /** By device, then by address. */
-  readonly entries: ReadonlyMap<string, ReadonlyMap<Addr, NeighbourEntry>>;
-  /** Set: not collected, or not whole. */
-  readonly gap: Reason | null;
-}
-
-const tableOf = (space: Space): NeighbourTable => space.once('neighbours', () => readTable(space));
-
-function readTable(space: Space): NeighbourTable {
-  const { facts } = space.node;
-  const host = space.inode === null ? facts.get('neighbours') : undefined;
-  const fact =
-    space.inode === null ? (host?.missing === false ? host : undefined) : factOf(facts, 'netnsNeighbours', space.inode);
-  const entries = new Map<string, Map<Addr, NeighbourEntry>>();
-  for (const e of fact?.value.entries ?? []) {
-    const addr = parseAddr(e.ip);
-    if (addr === null || fact === undefined) continue;
-    let ofDevice = entries.get(e.dev);
-    if (ofDevice === undefined) {
-      ofDevice = new Map();
-      entries.set(e.dev, ofDevice);
-    }
-    ofDevice.set(addr, { mac: e.mac ?? null, state: e.state[0] ?? '', cite: cite(fact, e) });
-  }
-  const evidence = [space.inode === null ? 'ip.neigh' : 'netns.neigh-json'];
-  const gap =
-    fact === undefined
-      ? { because: `neighbours of ${space.label} were not collected`, evidence }
-      : fact.closed
-        ? null
-        : { because: `${fact.path} was not collected whole`, evidence };
-  return { entries, gap };
-}
-
-/** Of one device: for very many addresses. */
-export const neighboursOn = (space: Space, dev: string): ReadonlyMap<Addr, NeighbourEntry> | undefined =>
-  tableOf(space).entries.get(dev);
-
-export function neighbourEntry(
-  space: Space,
-  dev: string,
-  addr: Addr,
-): { entry: NeighbourEntry | undefined; gap: Reason | null } {
-  const table = tableOf(space);
-  return { entry: table.entries.get(dev)?.get(addr), gap: table.gap };
-}
-
-/** The file that would hold the entry, as proof that it does not. */
-export function noNeighbour(space: Space, dev: string, addr: Addr): Absence | null {
-  const { facts } = space.node;
-  const host = space.inode === null ? facts.get('neighbours') : undefined;
-  const fact =
-    space.inode === null ? (host?.missing === false ? host : undefined) : factOf(facts, 'netnsNeighbours', space.inode);
-  if (fact === undefined || !fact.closed) return null;
-  return {
-    node: space.node.id,
-    evidence: fact.evidence,
-    path: fact.path,
-    absent: `a neighbour ${formatAddr(addr)} on ${dev}`,
-  };
-}
 
 /** Who stands on the wire of a device: the ends that are in the evidence, and why there may be more. */
 export interface Segment {
@@ -142,6 +71,8 @@ class Flood {
 
   #bridge(space: Space, bridge: Device, from: Device | null, depth: number): void {
     if (bridge.up === false || depth > 8) return;
+    // ports that the list of devices lacks
+    this.open ??= space.devices.gap;
     if (bridge.bridge.vlanFiltering === true) {
       this.open ??= {
         because: `VLAN filtering of ${bridge.name} on ${space.label} is not followed`,
@@ -269,15 +200,25 @@ export function askerOf({ space, device }: Port, src: Addr, nexthop: Addr): Addr
   return space.devices.own.has(src) ? src : space.routing(4).sourceAddress(device.name, nexthop, nexthop).addr;
 }
 
+/** Nothing of such a tunnel need be there before it is needed. */
+export const writtenWhenMissed = ({ space, device }: Port): Reason => ({
+  because: `${device.name} of ${space.label} tells a process what it misses (l2miss, l3miss); what that writes then is not in the evidence`,
+  evidence: [],
+});
+
 /** flannel writes neighbours of its tunnel itself: what is not there is asked for in the tunnel, where nobody answers [V28]. */
 function vxlanNeighbour(port: Port, nexthop: Addr, entry: NeighbourEntry | undefined, gap: Reason | null): Resolved {
   const { space, device } = port;
   if (entry === undefined && gap !== null) return { kind: 'unknown', reason: gap };
+  if (entry === undefined && device.vxlan?.misses === true) return { kind: 'unknown', reason: writtenWhenMissed(port) };
   const floods = floodRemotes(space, device.name);
-  if (floods === null)
+  if (floods === null || (floods.length === 0 && fdbOf(space, device.name)?.closed !== true))
     return {
       kind: 'unknown',
-      reason: { because: `the forwarding entries of ${space.label} were not collected`, evidence: ['bridge.fdb'] },
+      reason: {
+        because: `the forwarding entries of ${space.label} were not collected${floods === null ? '' : ' whole'}`,
+        evidence: ['bridge.fdb'],
+      },
     };
   if (floods.length > 0 || device.vxlan?.group !== undefined || device.vxlan?.remote !== undefined)
     return {

@@ -4,7 +4,7 @@ import { answersPlainly } from './arp.ts';
 import { type Device, whyDown } from './devices.ts';
 import type { NodeFace } from './face.ts';
 import { type DeviceFdb, fdbOf } from './fdb.ts';
-import { neighboursOn } from './neighbour.ts';
+import { neighboursOn } from './neighbour-table.ts';
 import { ICMP } from './packet.ts';
 import { keyTo } from './policy.ts';
 import type { Representative } from './representative.ts';

@@ -1,7 +1,7 @@
 import { type Addr, formatAddr } from './addr.ts';
 import { throughIpvs } from './ipvs.ts';
 import { familyOf, keyOf, leave, leaveAnswered, noRoute, perAnswer, routeCites } from './layer3.ts';
-import { describe, ICMP6, type Packet, TCP } from './packet.ts';
+import { describe, ICMP6, inPieces, type Packet, TCP } from './packet.ts';
 import type { RouteAnswer } from './routing.ts';
 import { end, type Inner, lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
@@ -127,7 +127,7 @@ function output(
     const because = `${packet.size} bytes do not fit the MTU ${mtu} of ${dev}: the sender gets "message too long"`;
     return end(routed, 'dropped', because, space, packet, `mtu ${dev}`, device === undefined ? [] : [device.cite]);
   }
-  const going: Packet = { ...packet, iif: '', oif: dev, nexthop: answer.via ?? packet.dst };
+  const going: Packet = { ...inPieces(packet, mtu), iif: '', oif: dev, nexthop: answer.via ?? packet.dst };
   return throughIpvs(run, routed, space, 'output', going, inner, (w, p, reroute) =>
     p.balanced === true && p.src !== going.src && !reroute
       ? leaveAnswered(run, w, space, { ...p, oif: dev, nexthop: going.nexthop ?? packet.dst }, inner)

@@ -3,7 +3,7 @@ import type { Device } from './devices.ts';
 import { findsOut } from './discovery.ts';
 import type { Cite } from './doubt.ts';
 import { fdbOf } from './fdb.ts';
-import { type NeighbourEntry, neighbourEntry } from './neighbour.ts';
+import { type NeighbourEntry, neighbourEntry } from './neighbour-table.ts';
 import { endpoint, formatPort, type Packet, samePort } from './packet.ts';
 import { keyTo } from './policy.ts';
 import { end, type Inner, lost, type Run } from './run.ts';

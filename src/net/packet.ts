@@ -67,6 +67,10 @@ export interface Packet extends Tuple {
 /** Bytes of the largest part in which it travels. */
 export const pieceOf = ({ size, piece }: Packet): number => Math.min(size, piece ?? size);
 
+/** What does not fit is sent in pieces, if it may be. */
+export const inPieces = (packet: Packet, mtu: number | null): Packet =>
+  packet.df || mtu === null || pieceOf(packet) <= mtu ? packet : { ...packet, piece: mtu };
+
 /** The same packet as one that connection tracking was told not to track. */
 export function untracked(packet: Packet): Packet {
   const ct = { state: 'UNTRACKED', reply: false, snat: false, dnat: false, orig: tupleOf(packet), mark: null } as const;

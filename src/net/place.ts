@@ -1,5 +1,6 @@
 import { type Addr, formatAddr, isLinkLocal, isLoopback, parseAddr } from './addr.ts';
 import type { NetCluster } from './cluster.ts';
+import type { NetNode } from './model.ts';
 import type { Space } from './space.ts';
 import { isUplink } from './wire.ts';
 
@@ -56,7 +57,10 @@ function namespaceOf(cluster: NetCluster, id: string, name: string): Space {
   if (node === undefined) throw new PlaceError(`there is no node ${id}; the case has ${some(cluster.ids)}`);
   const direct =
     node.space(name) ??
-    node.spaces.find((s) => s.inode !== null && s.devices.addresses.some((a) => formatAddr(a.addr) === name));
+    onlyOne(
+      withAddress(node, (addr) => addr === name),
+      `${id}/${name}`,
+    );
   if (direct !== undefined) return direct;
   const index = node.facts.get('netnsIndex');
   const pinned = index.missing ? undefined : index.value.namespaces.find((n) => n.pin?.endsWith(`/${name}`) === true);
@@ -64,9 +68,9 @@ function namespaceOf(cluster: NetCluster, id: string, name: string): Space {
   if (pinnedSpace !== undefined) return pinnedSpace;
   const docker = node.facts.get('dockerContainers');
   const containers = docker.missing ? [] : docker.value.containers;
-  const found = containers.find(
-    (c) => c.name.replace(/^\//, '') === name || (name.length >= 6 && c.id.startsWith(name)),
-  );
+  const begin = containers.filter((c) => name.length >= 6 && c.id.startsWith(name));
+  const found =
+    containers.find((c) => c.name.replace(/^\//, '') === name) ?? (begin.length === 1 ? begin[0] : undefined);
   if (found === undefined) {
     const names = containers.map((c) => c.name.replace(/^\//, ''));
     throw new PlaceError(`${id} has no container ${name}${names.length === 0 ? '' : `; it has ${some(names)}`}`);
@@ -77,11 +81,23 @@ function namespaceOf(cluster: NetCluster, id: string, name: string): Space {
   const byPidSpace = byPid === undefined ? undefined : node.space(byPid.inode);
   if (byPidSpace !== undefined) return byPidSpace;
   const ips = new Set(found.networks.flatMap((n) => (n.ip === undefined ? [] : [n.ip])));
-  const byIp = node.spaces.find(
-    (s) => s.inode !== null && s.devices.addresses.some((a) => ips.has(formatAddr(a.addr))),
+  const byIp = onlyOne(
+    withAddress(node, (addr) => ips.has(addr)),
+    `${id}/${name}`,
   );
   if (byIp !== undefined) return byIp;
   throw new PlaceError(`the network namespace of ${name} on ${id} was not collected`);
+}
+
+/** Namespaces inside the node that have such an address. */
+const withAddress = (node: NetNode, wanted: (addr: string) => boolean): readonly Space[] =>
+  node.spaces.filter((s) => s.inode !== null && s.devices.addresses.some((a) => wanted(formatAddr(a.addr))));
+
+function onlyOne(spaces: readonly Space[], place: string): Space | undefined {
+  const [first, ...more] = spaces;
+  if (more.length === 0) return first;
+  const where = spaces.map((s) => s.id).join(', ');
+  throw new PlaceError(`${place} may be any of ${spaces.length} namespaces: ${where}; name one of them`);
 }
 
 export interface Target {

@@ -1,7 +1,7 @@
 import type { NetCluster } from './cluster.ts';
 import { PlaceError } from './place.ts';
-import { type TraceCite, type TraceHalf, type TraceHop, type TraceResult, type TraceWay, trace } from './result.ts';
-import type { TraceRequest } from './trace.ts';
+import { resultOf, type TraceCite, type TraceHalf, type TraceHop, type TraceResult, type TraceWay } from './result.ts';
+import { follow, type TraceRequest } from './trace.ts';
 
 /** What one probe says about the path that it took. */
 export type Probed =
@@ -48,7 +48,9 @@ export const isPolicy = (place: string): boolean => POLICY.test(place);
 export function probe(cluster: NetCluster, request: TraceRequest, ends: Ends): Probed {
   let result: TraceResult;
   try {
-    result = trace(cluster, request);
+    // reasons without the names of nodes: those that are equal on many nodes are said once
+    const { answer, packet } = follow(cluster, request);
+    result = resultOf(answer, packet);
   } catch (error) {
     if (error instanceof PlaceError)
       return { kind: 'unknown', because: error.message, evidence: [], outside: false, translated: false };

@@ -25,8 +25,25 @@ export type TraceResult = Omit<Traced.TraceJson<TraceCite>, 'assuming'>;
 export function trace(nodes: NetCluster | readonly NetNode[], request: TraceRequest): TraceResult {
   const cluster = 'owners' in nodes ? nodes : clusterOf(nodes);
   const { answer, packet } = follow(cluster, request);
-  return resultOf(answer, packet);
+  return resultOf({ ...answer, reasons: withNodes(answer) }, packet);
 }
+
+/** A reason of a trace over several nodes says on which of them; one reason of several nodes is said once. */
+function withNodes({ reasons, shown }: Answer): readonly Reason[] {
+  const ends = shown.reply === null ? [shown.request] : [shown.request, shown.reply];
+  const passed = new Set(ends.flatMap((e) => stepsOf(e.way).map((s) => s.space.node.id)));
+  for (const { node } of reasons) if (node !== undefined) passed.add(node);
+  if (passed.size < 2) return reasons;
+  return [...Map.groupBy(reasons, (r) => r.because).values()].map((same) => {
+    const [first] = same as [Reason, ...Reason[]];
+    const nodes = [...new Set(same.flatMap((r) => r.node ?? []))].filter((node) => !names(first.because, node));
+    const evidence = [...new Set(same.flatMap((r) => r.evidence))];
+    return { because: nodes.length === 0 ? first.because : `${nodes.join(', ')}: ${first.because}`, evidence };
+  });
+}
+
+/** Does the text name the node as a word? */
+const names = (text: string, node: string): boolean => text.split(/[^\w.-]+/).some((word) => word === node);
 
 export function resultOf(answer: Answer, asked: Packet): TraceResult {
   const { shown } = answer;
@@ -38,7 +55,10 @@ export function resultOf(answer: Answer, asked: Packet): TraceResult {
     verdict: answer.verdict,
     because: becauseOf(answer),
     reply: answer.verdict === 'delivered' ? reply : null,
-    missing: answer.verdict === 'unknown' || answer.replyVerdict === 'unknown' ? answer.reasons : [],
+    missing:
+      answer.verdict === 'unknown' || answer.replyVerdict === 'unknown'
+        ? answer.reasons.map(({ because, evidence }) => ({ because, evidence }))
+        : [],
     branches: answer.branches.map(({ outcome, probability }) => ({
       probability: probability === null ? null : resultShare(probability),
       ...outcomeJson(outcome, asked, true),
@@ -52,8 +72,9 @@ export const resultShare = (probability: number): number => Math.round(probabili
 function replyJson(shown: Outcome, answer: Answer): TraceHalf | null {
   if (shown.reply === null) return null;
   const json = half(shown.reply);
-  if (answer.replyVerdict === null || answer.replyVerdict === json.verdict) return json;
-  return { ...json, verdict: answer.replyVerdict, because: sentence(answer.reasons) };
+  const stands = answer.replyVerdict === null || answer.replyVerdict === json.verdict;
+  if (stands && (json.verdict !== 'unknown' || answer.reasons.length === 0)) return json;
+  return { ...json, verdict: answer.replyVerdict ?? json.verdict, because: sentence(answer.reasons) };
 }
 
 function becauseOf(answer: Answer): string {

@@ -14,8 +14,8 @@ export interface LoadedTables {
   readonly gap: Reason | null;
   /** The local table is made of the addresses: the dump does not show it. */
   readonly localMade: boolean;
-  /** The table in which the dump was cut off: a longer prefix than those that it shows may be missing. */
-  readonly cutIn: string | null;
+  /** May a longer prefix than those that it shows be missing of a table? Of a dump that was cut off only of the one where that was. */
+  readonly mayLack: (table: string) => boolean;
 }
 
 /** Which evidence tells of routes or policy rules of a namespace. */
@@ -44,8 +44,10 @@ export function loadTables(space: Space, family: 4 | 6, custom: () => boolean): 
   }
   const localMade = !tables.has('local');
   if (localMade) tables.set('local', localTable(space.devices.addresses, family));
-  const cutIn = fact?.cut === true ? (fact.value.routes.at(-1)?.table ?? null) : null;
-  return { fact, tables, gap, localMade, cutIn };
+  const last = fact?.value.routes.at(-1)?.table;
+  const mayLack = (table: string) =>
+    !(localMade && table === 'local') && (fact?.lacks === 'lines' || (fact?.lacks === 'end' && table === last));
+  return { fact, tables, gap, localMade, mayLack };
 }
 
 type RoutesFact = Fact<'routes4'> | Fact<'routes6'> | Fact<'netnsRoutes4'> | Fact<'netnsRoutes6'>;

@@ -205,7 +205,7 @@ export class Routing {
           }),
         ];
       if (rule?.suppressPrefixLength !== undefined && route.length <= rule.suppressPrefixLength) return null;
-      if (this.#gap !== null && this.#known?.cutIn === name && route.length < this.#whole)
+      if (this.#gap !== null && this.#known?.mayLack(name) === true && route.length < this.#whole)
         return [this.#unknown(this.#gap)];
       if (route.type === 'throw') return null;
       return answersOf(route, hops, name, this.#citesOf(route, name));

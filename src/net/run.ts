@@ -2,7 +2,7 @@ import type { Addr } from './addr.ts';
 import { formatAddr } from './addr.ts';
 import type { NetCluster } from './cluster.ts';
 import type { Device } from './devices.ts';
-import type { Absence, Cite, Reason } from './doubt.ts';
+import type { Absence, Cite, Doubt, Reason } from './doubt.ts';
 import { runHook } from './hook.ts';
 import { ICMP, inverse, type Packet, sameTuple, tupleOf } from './packet.ts';
 import type { Space } from './space.ts';
@@ -95,7 +95,8 @@ export function end(
 
 /** What happens from here on is not known. */
 export function lost(way: Way, reason: Reason, space: Space | null, packet: Packet, place: string): readonly End[] {
-  return end(way, 'unknown', reason.because, space, packet, place).map((e) => ({ ...e, reason }));
+  const asked = reason.node === undefined && space !== null ? { ...reason, node: space.node.id } : reason;
+  return end(way, 'unknown', reason.because, space, packet, place).map((e) => ({ ...e, reason: asked }));
 }
 
 /** Runs a hook and goes on with each way that the packet is let through. */
@@ -122,7 +123,7 @@ export function hooked(
   if (ways.length === 0)
     return lost(way, { because: `the rules at ${hook} gave no answer`, evidence: [] }, space, packet, HOOK_PLACE[hook]);
   return ways.flatMap((w) => {
-    const after = remarked(behind(way, w), space, w.packet);
+    const after = remarked(behind(way, { ...w, doubts: askedAt(space, w.doubts) }), space, w.packet);
     if (w.verdict === 'accept') return next(after, w.packet, w.reroute);
     const verdict = w.verdict === 'drop' ? 'dropped' : w.verdict === 'reject' ? 'rejected' : 'unknown';
     const last = w.steps.at(-1);
@@ -131,6 +132,14 @@ export function hooked(
       last !== undefined && (last.action === 'drop' || last.action === 'reject') ? undefined : HOOK_PLACE[hook];
     return end(after, verdict, w.because, space, w.packet, place);
   });
+}
+
+/** Doubts that arose at a hook know its node. */
+function askedAt(space: Space, doubts: readonly Doubt[]): readonly Doubt[] {
+  const node = space.node.id;
+  return doubts.every((d) => d.node !== undefined)
+    ? doubts
+    : doubts.map((d) => (d.node === undefined ? { ...d, node } : d));
 }
 
 /** What a SYN-ACK leaves behind that the server's next packet meets: no connection where there was none, or another mark on it. */

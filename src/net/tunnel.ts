@@ -1,6 +1,7 @@
 import { formatAddr, parseAddr } from './addr.ts';
 import type { Cite } from './doubt.ts';
 import { type FdbEntry, fdbOf } from './fdb.ts';
+import { writtenWhenMissed } from './neighbour.ts';
 import { makePacket, offTheWire, type Packet, UDP } from './packet.ts';
 import { end, type Frame, type Inner, lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
@@ -51,6 +52,7 @@ export function tunnel(run: Run, way: Way, port: Port, frame: Frame): readonly E
           : `${device.name} of ${space.label} asks a multicast group, which is not followed`;
       return lost(way, { because, evidence: ['bridge.fdb'] }, space, packet, place);
     }
+    if (vxlan.misses === true) return lost(way, writtenWhenMissed(port), space, packet, place);
     return end(
       way,
       'dropped',
@@ -65,7 +67,10 @@ export function tunnel(run: Run, way: Way, port: Port, frame: Frame): readonly E
   if (first === undefined) return [];
   if (second === undefined) return viaEntry(run, way, port, frame, first);
   const because = `${device.name} of ${space.label} has ${remotes.length} forwarding entries for ${mac}; which one is used is not known`;
-  const { holds, fails } = fork(way, `fdb ${space.id} ${device.name} ${mac}`, { because, evidence: ['bridge.fdb'] });
+  const { holds, fails } = fork(way, space, `fdb ${space.id} ${device.name} ${mac}`, {
+    because,
+    evidence: ['bridge.fdb'],
+  });
   return [
     ...(holds === undefined ? [] : viaEntry(run, holds, port, frame, first)),
     ...(fails === undefined ? [] : viaEntry(run, fails, port, frame, second)),

@@ -159,10 +159,15 @@ export function behind(way: Way, hook: HookWay): Way {
  * Both ways of a question that the evidence does not answer; one way when it was answered on the way here. The answers must not depend on
  * anything but `key`.
  */
-export function fork(way: Way, key: string, reason: Reason): { readonly holds?: Way; readonly fails?: Way } {
+export function fork(
+  way: Way,
+  space: Space,
+  key: string,
+  reason: Reason,
+): { readonly holds?: Way; readonly fails?: Way } {
   const known = way.doubts.find((d) => d.key === key);
   if (known !== undefined) return known.holds ? { holds: way } : { fails: way };
-  const doubt = { ...reason, key };
+  const doubt = { ...reason, key, node: reason.node ?? space.node.id };
   return {
     holds: { ...way, doubts: [...way.doubts, { ...doubt, holds: true }] },
     fails: { ...way, doubts: [...way.doubts, { ...doubt, holds: false }] },
@@ -172,6 +177,7 @@ export function fork(way: Way, key: string, reason: Reason): { readonly holds?: 
 /** Goes on by a three-valued answer: `yes` and `no` say what comes of either. */
 export function either<T>(
   way: Way,
+  space: Space,
   truth: Truth,
   key: string,
   reason: Reason,
@@ -180,7 +186,7 @@ export function either<T>(
 ): readonly T[] {
   if (truth === 1) return yes(way);
   if (truth === 0) return no(way);
-  const { holds, fails } = fork(way, key, reason);
+  const { holds, fails } = fork(way, space, key, reason);
   return [...(holds === undefined ? [] : yes(holds)), ...(fails === undefined ? [] : no(fails))];
 }
 

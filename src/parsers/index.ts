@@ -17,6 +17,7 @@ import { parsers as ipvs } from './ipvs.ts';
 import { parsers as jsonConfig } from './json-config.ts';
 import { parsers as k8sNodes } from './k8s-nodes.ts';
 import { parsers as links } from './links.ts';
+import { parsers as neighbourProxies } from './neighbour-proxies.ts';
 import { parsers as neighbours } from './neighbours.ts';
 import { parsers as nftJson } from './nft-json.ts';
 import { parsers as nftText } from './nft-text.ts';
@@ -49,6 +50,7 @@ export const PARSERS: readonly AnyParser[] = [
   ...jsonConfig,
   ...k8sNodes,
   ...links,
+  ...neighbourProxies,
   ...neighbours,
   ...nftJson,
   ...nftText,

@@ -36,6 +36,9 @@ function readSets(text: string): Parsed<IpSets> {
   const skipped: Skipped[] = [];
   let current: Draft | null = null;
   let members = false;
+  /** How many members the list says that the set has; those of sets with timeouts may have gone since. */
+  let counted = 0;
+  let timeouts = false;
   const open = (name: string, type: string, options: string, line: number): Draft => {
     const set: Draft = {
       line,
@@ -60,20 +63,25 @@ function readSets(text: string): Parsed<IpSets> {
     } else if (/^Name: \S/.test(word)) {
       current = open(word.slice(6).trim(), '', '', line);
       members = false;
+      counted = 0;
     } else if (current === null)
       skipped.push({ line, why: verb === 'add' ? 'element of an unknown set' : 'no line of ipset' });
     else if (/^Type: \S/.test(word)) current.type = word.slice(6).trim();
-    else if (/^Header:/.test(word))
+    else if (/^Header:/.test(word)) {
       Object.assign(current, { family: / family inet6( |$)/.test(word) ? 6 : 4, ...masksOf(word) });
-    else if (/^Members:/.test(word)) members = true;
+      timeouts = / timeout /.test(word);
+    } else if (/^Members:/.test(word)) members = true;
     else if (members) {
       current.entries.push(readEntry(word, line));
       Object.assign(current, { endLine: line });
-    } else if (!/^(Revision|Size in memory|References|Number of entries|Default):/.test(word))
+    } else if (/^Number of entries: \d{1,9}$/.test(word)) counted = Number(word.slice(19));
+    else if (!/^(Revision|Size in memory|References|Default):/.test(word))
       skipped.push({ line, why: 'no line of ipset list' });
   }
+  if (current !== null && !timeouts && current.entries.length < counted)
+    skipped.push({ line: current.endLine ?? current.line, why: `the text ends before the last of ${counted} members` });
   if (sets.size === 0 && skipped.length > 0) return { ok: false, why: 'no output of ipset' };
   return { ok: true, value: { sets: [...sets.values()] }, skipped };
 }
 
-export const parsers = [defineParser({ fact: 'ipsets', evidence: ['fw.ipset-save'], version: 2, parse: readSets })];
+export const parsers = [defineParser({ fact: 'ipsets', evidence: ['fw.ipset-save'], version: 3, parse: readSets })];

@@ -46,7 +46,9 @@ function readNftText(text: string): Parsed<NftText> {
     rules.push({ ...rule.draft, text: body, ...(handle === undefined ? {} : { handle }) });
     rule = null;
   };
+  let end = 0;
   for (const { line, text: raw } of filledLines(text)) {
+    end = line;
     const word = raw.trim();
     const change = depthChange(word);
     if (rule !== null) {
@@ -112,8 +114,9 @@ function readNftText(text: string): Parsed<NftText> {
     }
   }
   closeRule();
+  if (table !== null) skipped.push({ line: end, why: 'the text ends inside a table' });
   if (tables.length === 0 && skipped.length > 0) return { ok: false, why: 'no output of nft list ruleset' };
   return { ok: true, value: { tables, chains, rules }, skipped };
 }
 
-export const parsers = [defineParser({ fact: 'nftText', evidence: ['fw.nft'], version: 1, parse: readNftText })];
+export const parsers = [defineParser({ fact: 'nftText', evidence: ['fw.nft'], version: 2, parse: readNftText })];

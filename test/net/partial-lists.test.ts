@@ -61,6 +61,21 @@ it.each([
   else expect([answer?.type, `via ${formatAddr(answer?.via ?? 0)}`]).toEqual(['unicast', verdict]);
 });
 
+const RULES = { 'host/ip/rule4.txt': QUIET['ip.rule4'] ?? '' };
+
+it('a line that is not understood may be the longer prefix', () => {
+  const to = (line: string, dst: string) => {
+    const files = { 'host/ip/addr.txt': ADDR, 'host/ip/route4.txt': `${line}\n${ROUTES}`, ...RULES };
+    const node = buildNode(new NodeFacts(nodeEvidence('node-a', { files })));
+    return node.host.routing(4).lookup(keyTo(parseAddr(dst) as number))[0];
+  };
+  const cut = '198.51.100.0/24 via 192.0.';
+  expect(to('', '198.51.100.7')?.type).toBe('unicast');
+  expect(to(cut, '198.51.100.7')?.reason?.because).toBe('host/ip/route4.txt was not collected whole');
+  // nothing is longer than the address itself
+  expect(to(`${cut}\n198.51.100.7 dev eth0`, '198.51.100.7')?.type).toBe('unicast');
+});
+
 it('whose addresses were not read may be the one that is asked for', async () => {
   const answer = await asked((node, path, text) =>
     node === 'node-a' && /^host\/ip\/addr\.(txt|json)$/.test(path) ? '' : text,

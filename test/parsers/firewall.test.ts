@@ -71,7 +71,8 @@ describe('nft text', () => {
   test('a rule over several lines, a cut end, a merged warning', () => {
     const text =
       '# Warning: table ip nat is managed by iptables-nft, do not touch!\ntable ip t {\n\tchain c {\n\t\tip saddr { 10.0.0.1,\n\t\t\t 10.0.0.2 } drop # handle 4\n\t\taccept';
-    const { rules, chains } = parse('nftText', text);
+    // the braces that are missing tell that more may have followed
+    const { rules, chains } = parse('nftText', text, [6]);
     expect(rules.map((r) => [r.line, r.endLine, r.text, r.handle])).toEqual([
       [4, 5, 'ip saddr { 10.0.0.1, 10.0.0.2 } drop', 4],
       [6, undefined, 'accept', undefined],
@@ -123,6 +124,16 @@ test.each(['save', 'list'])('ipset %s', (name) => {
     expect(lineOf(text, set.line)).toContain(set.name);
     for (const entry of set.entries) expect(lineOf(text, entry.line)).toContain(entry.text);
   }
+});
+
+// the last lines of `ipset list` of a set with three members, cut with head
+test('ipset list: fewer members than it says', () => {
+  const list =
+    'Name: blocked\nType: hash:ip\nRevision: 5\nHeader: family inet hashsize 1024 maxelem 65536 bucketsize 12 initval 0x1\nSize in memory: 352\nReferences: 0\nNumber of entries: 3\nMembers:\n192.0.2.1\n192.0.2.2\n';
+  parse('ipsets', list, [10]);
+  parse('ipsets', `${list}192.0.2.3\n`);
+  // members with a timeout that is over are counted for a while
+  parse('ipsets', list.replace('maxelem', 'timeout 60 maxelem'));
 });
 
 test('ipset: words of a comment are no options', () => {

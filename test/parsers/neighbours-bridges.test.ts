@@ -164,3 +164,17 @@ test('sysfs attributes', () => {
   expect(find('flannel.1', 'mtu')).toMatchObject({ value: '1450' });
   for (const e of entries) expect(lineOf(text, e.line)).toBe(`/sys/class/net/${e.dev}/${e.attr}:${e.value}`);
 });
+
+// iproute2 6.1, Linux 6.18
+test('ip neigh show proxy', () => {
+  const text = '10.79.0.99 dev v0 proxy \n10.79.0.98 proxy \n2001:db8::5 dev v0 proxy \n';
+  expect(parse('neighbourProxies', text).entries).toEqual([
+    { ip: '10.79.0.99', dev: 'v0', line: 1 },
+    { ip: '10.79.0.98', line: 2 },
+    { ip: '2001:db8::5', dev: 'v0', line: 3 },
+  ]);
+  expect(parse('neighbourProxies', '').entries).toEqual([]);
+  expect(parserOf('neighbourProxies').parse('Command line is not complete. Try option "help"')).toMatchObject({
+    ok: false,
+  });
+});

@@ -35,3 +35,13 @@ export async function recordedFacts(lab: string, edit: Edit = (_n, _p, text) => 
 
 export const recordedNodes = async (lab: string, edit?: Edit): Promise<readonly NetNode[]> =>
   (await recordedFacts(lab, edit)).map((facts) => buildNode(facts));
+
+/** The texts of a node of a recorded lab, by their paths. */
+export async function recordedTexts(lab: string, node: string): Promise<ReadonlyMap<string, string>> {
+  const dir = join(BUNDLES, lab);
+  for (const file of readdirSync(dir).filter((name) => name.endsWith('.tar.gz')))
+    for (const read of await readInput(join(dir, file), { name: file }))
+      if (read.ok && read.bundle.nodeName === node)
+        return new Map([...read.bundle.members].map(([path, { bytes }]) => [path, decodeEvidence(bytes)]));
+  throw new Error(`${lab} has no ${node}`);
+}
