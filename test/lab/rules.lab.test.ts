@@ -493,6 +493,20 @@ describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
     expect(after.verdicts['docker-user-ineffective']).toMatchObject({ pass: 1 });
   });
 
+  it('docker-user-ineffective: a rule that names the host’s port keeps nobody off; its remedy does', async () => {
+    await using docker = await DockerLab.create();
+    const effect = await labs.dockerUserHostPort(docker);
+    const cites = ['-A DOCKER-USER -i eth0 -p tcp -m tcp --dport 9001', '--to-destination 172.17.0.2:9000'];
+    const json = await judge(docker.lab);
+    namesIt(json, effect, { severity: 'high', cites });
+    const step = json.findings.find((f) => f.rule === effect.rule)?.remediation?.[0];
+    await docker.node.sh(step?.run ?? 'false');
+    expect((await docker.probe(effect.guarded)).outcome).toBe('timeout');
+    const after = await judge(docker.lab);
+    expect(serious(after)).toEqual([]);
+    expect(after.verdicts['docker-user-ineffective']).toMatchObject({ pass: 1 });
+  });
+
   it('docker-rules-missing: nothing to say where dockerd is told to write none, or is down', async () => {
     await using docker = await DockerLab.create({ daemonJson: { iptables: false } });
     expect((await judge(docker.lab)).verdicts['docker-rules-missing']).toMatchObject({ notApplicable: 1 });

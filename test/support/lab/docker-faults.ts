@@ -190,3 +190,12 @@ export async function dockerUserIneffective(docker: DockerLab): Promise<Effect &
   await docker.restartDaemon();
   return { rule: 'docker-user-ineffective', nodes: [node.id], breaks: [], keeps: [guarded], guarded };
 }
+
+/** DOCKER-USER names the port that the host publishes; packets have the container's by then, and the port is open. */
+export async function dockerUserHostPort(docker: DockerLab): Promise<Effect & { readonly guarded: Probe }> {
+  const { node, outside } = docker;
+  await docker.container({ name: 'web', publish: ['9001:9000'] });
+  await node.sh('iptables -I DOCKER-USER -i eth0 -p tcp --dport 9001 -j DROP');
+  const guarded: Probe = { from: outside, to: node, proto: 'tcp', port: 9001 };
+  return { rule: 'docker-user-ineffective', nodes: [node.id], breaks: [], keeps: [guarded], guarded };
+}
