@@ -2,7 +2,13 @@ import { isNonEmpty, type NonEmpty } from '../../src/core/span.ts';
 import { iptablesOf } from '../../src/derive/accept-range.ts';
 import { DOCKER_DAEMON_KINDS, writesRules } from '../../src/derive/docker-daemon.ts';
 import { publishedPorts } from '../../src/derive/docker-networks.ts';
-import { byOriginalPort, type HostPortRule, hostPortRules, isGuarded } from '../../src/derive/docker-user-ports.ts';
+import {
+  BRIDGE,
+  byOriginalPort,
+  type HostPortRule,
+  hostPortRules,
+  isGuarded,
+} from '../../src/derive/docker-user-ports.ts';
 import { OUTSIDE } from '../../src/derive/pods.ts';
 import { reachedInIptables } from '../../src/derive/reachable.ts';
 import type { Fact, FactKind, IptChain, IptRule, MissingFact } from '../../src/facts/index.ts';
@@ -59,9 +65,12 @@ export const rule = defineNodeRule({
       const which =
         ports.length === 0 ? '' : `; published are ${ports.slice(0, 5).join(', ')}${ports.length > 5 ? ' …' : ''}`;
       if (jump !== undefined) {
-        const lost = passedBy(chain, second === undefined ? forward : undefined, jump.line);
+        const before = second === undefined ? forward : undefined;
+        const lost = passedBy(chain, before, jump.line, takes);
+        const astrayTo = ports.length === 0 ? [] : passedBy(chain, before, jump.line, takesToBridge);
         if (isNonEmpty(lost))
           found.push(behind(node.id, backend, fact, chain, lost, { exposed: ports.length > 0, which }));
+        else if (isNonEmpty(astrayTo)) found.push(aroundTo(node.id, backend, fact, astrayTo[0], which));
         const out = own.filter(keepsOut);
         const [astray] = hostPortRules(ruleset, out, containerPorts(wants.dockerContainers));
         if (astray !== undefined)
@@ -76,7 +85,7 @@ export const rule = defineNodeRule({
               );
             }),
           );
-        else if (!isNonEmpty(lost)) passed.push(cite(fact, { line: jump.line }));
+        else if (!isNonEmpty(lost) && !isNonEmpty(astrayTo)) passed.push(cite(fact, { line: jump.line }));
         continue;
       }
       if (!isClosed(fact)) {
@@ -175,29 +184,63 @@ interface PassedBy {
 }
 
 /** Rules of one's own that keep somebody out, but whose packets have all been let through by then: in FORWARD, or in the chain itself. */
-function passedBy(chain: IptChain, forward: IptChain | undefined, jump: number): readonly PassedBy[] {
+function passedBy(
+  chain: IptChain,
+  forward: IptChain | undefined,
+  jump: number,
+  takesAll: (front: IptRule, rule: IptRule) => boolean,
+): readonly PassedBy[] {
   const rules = forward?.rules() ?? [];
   // where the jump stands in another chain, lines do not tell what is in front of it
   const here = rules.findIndex((r) => r.line === jump);
   const lets = rules.slice(0, Math.max(here, 0)).filter((r) => r.target?.name === 'ACCEPT');
   const found: PassedBy[] = [];
   for (const rule of chain.rules()) {
-    const by = keepsOut(rule) ? lets.find((l) => takes(l, rule)) : undefined;
+    const by = keepsOut(rule) ? lets.find((l) => takesAll(l, rule)) : undefined;
     if (by !== undefined) found.push({ rule, by });
     else if (/^(ACCEPT|RETURN)$/.test(rule.target?.name ?? '')) lets.push(rule);
   }
   return found;
 }
 
+const SELECTORS = ['source', 'destination', 'inDevice', 'protocol'] as const;
+
 /** Is every packet of `rule` one of `front` as well? Only by selectors that say the same. */
-function takes(front: IptRule, rule: IptRule): boolean {
+function takes(
+  front: IptRule,
+  rule: IptRule,
+  selectors: readonly ((typeof SELECTORS)[number] | 'outDevice')[] = [...SELECTORS, 'outDevice'],
+): boolean {
   if (front.matches.some((m) => m.name !== 'comment') || front.unplaced !== undefined || front.fragment !== undefined)
     return false;
-  return (['source', 'destination', 'inDevice', 'outDevice', 'protocol'] as const).every((selector) => {
+  return selectors.every((selector) => {
     const asked = front[selector];
     const own = rule[selector];
     return asked === undefined || (own !== undefined && own.value === asked.value && own.negated === asked.negated);
   });
+}
+
+/** Does FORWARD let every packet of `rule` that goes to a bridge of Docker's through before? */
+const takesToBridge = (front: IptRule, rule: IptRule) =>
+  front.chain === 'FORWARD' &&
+  front.outDevice !== undefined &&
+  !front.outDevice.negated &&
+  BRIDGE.test(front.outDevice.value) &&
+  rule.outDevice === undefined &&
+  takes(front, rule, SELECTORS);
+
+function aroundTo(node: string, backend: string, fact: Fact<FactKind>, { rule, by }: PassedBy, which: string): Finding {
+  return {
+    key: `${backend} around`,
+    severity: 'medium',
+    confidence: 'likely',
+    nodes: [node],
+    message: `"${rule.text}" in DOCKER-USER keeps nobody from containers on ${by.outDevice?.value} of ${node}: "${by.text}" in front of it lets them through${which}`,
+    cites: [cite(fact, { line: rule.line }), cite(fact, { line: by.line })],
+    remediation: [lead(iptablesOf(fact.evidence))],
+    disprove:
+      'no container on that bridge has a published port, or all are meant to be open to whom the rule in front lets through',
+  };
 }
 
 function behind(

@@ -63,7 +63,8 @@ export function hostPortRules(ruleset: Ruleset, own: readonly IptRule[], taken: 
   });
 }
 
-const BRIDGE = /^(docker0|docker_gwbridge|br-)/;
+/** Names of the bridges that dockerd makes. */
+export const BRIDGE = /^(docker0|docker_gwbridge|br-)/;
 
 /** Does another of these rules keep packets from that port? One that names no port may. */
 export function isGuarded(found: HostPortRule, own: readonly IptRule[]): boolean {

@@ -39,6 +39,19 @@ testRule(rule, {
         },
       ],
     },
+    'a rule in front accepts all that goes to containers': {
+      nodes: node(GUARDED.replace(JUMP, `[0:0] -A FORWARD -i eth0 -o docker0 -j ACCEPT\n${JUMP}`), published),
+      expect: [
+        {
+          key: 'nft around',
+          severity: 'medium',
+          confidence: 'likely',
+          message:
+            /keeps nobody from containers on docker0 of a: "-A FORWARD -i eth0 -o docker0 -j ACCEPT" in front of it/,
+          cites: [OWN, '-A FORWARD -i eth0 -o docker0 -j ACCEPT'],
+        },
+      ],
+    },
     'nothing is published': {
       nodes: node(ORPHANED),
       expect: [{ severity: 'medium', cites: [':DOCKER-USER -', OWN, ABSENT, ':FORWARD DROP'] }],
@@ -102,7 +115,19 @@ testRule(rule, {
       nodes: node(GUARDED.replace('-A DOCKER-USER -j RETURN', '$&\n[0:0] -A DOCKER-USER -i eth0 -j LOG'), published),
     },
     'in front is what lets some of its packets through': {
-      nodes: node(GUARDED.replace(JUMP, `[0:0] -A FORWARD -i eth0 -o docker0 -j ACCEPT\n${JUMP}`), published),
+      nodes: node(GUARDED.replace(JUMP, `[0:0] -A FORWARD -i eth0 -o eth1 -j ACCEPT\n${JUMP}`), published),
+    },
+    'in front is what lets all to containers through, and none has a port for them': {
+      nodes: node(GUARDED.replace(JUMP, `[0:0] -A FORWARD -i eth0 -o docker0 -j ACCEPT\n${JUMP}`)),
+    },
+    'in front are only answers to containers': {
+      nodes: node(
+        GUARDED.replace(
+          JUMP,
+          `[0:0] -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n${JUMP}`,
+        ),
+        published,
+      ),
     },
     'FORWARD leads there': { nodes: node(GUARDED, published) },
     'by a chain of somebody else, for some packets': {
