@@ -22,11 +22,14 @@ function hasEveryDevice(links: Links, look: Look): boolean {
   );
 }
 
-/** The kernel writes the address that it made a route of into that route. */
+/** The kernel writes the address that it made a route of into that route; of IPv6 it is the destination of one in the table local. */
 function hasKernelSources({ devices }: Links, look: Look): boolean {
   const own = new Set(devices.flatMap((d) => d.addresses.map((a) => a.address)));
-  const made = (look('routes4')?.routes ?? []).filter((r) => r.proto === 'kernel');
-  return made.every(({ src }) => src === undefined || own.has(src));
+  const ofKernel = (kind: 'routes4' | 'routes6') => (look(kind)?.routes ?? []).filter((r) => r.proto === 'kernel');
+  return (
+    ofKernel('routes4').every(({ src }) => src === undefined || own.has(src)) &&
+    ofKernel('routes6').every(({ type, dst }) => type !== 'local' || own.has(dst.replace('/128', '')))
+  );
 }
 
 /** `ip` prints `link/...` below each head: is there a head alone, while others have more? */
