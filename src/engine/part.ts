@@ -22,11 +22,14 @@ function hasEveryDevice(links: Links, look: Look): boolean {
   );
 }
 
-/** The kernel writes the address that it made a route of into that route. */
+/** The kernel writes the address that it made a route of into that route; of IPv6 it is the destination of one in the table local. */
 function hasKernelSources({ devices }: Links, look: Look): boolean {
   const own = new Set(devices.flatMap((d) => d.addresses.map((a) => a.address)));
-  const made = (look('routes4')?.routes ?? []).filter((r) => r.proto === 'kernel');
-  return made.every(({ src }) => src === undefined || own.has(src));
+  const ofKernel = (kind: 'routes4' | 'routes6') => (look(kind)?.routes ?? []).filter((r) => r.proto === 'kernel');
+  return (
+    ofKernel('routes4').every(({ src }) => src === undefined || own.has(src)) &&
+    ofKernel('routes6').every(({ type, dst }) => type !== 'local' || own.has(dst.replace('/128', '')))
+  );
 }
 
 /** `ip` prints `link/...` below each head: is there a head alone, while others have more? */
@@ -46,13 +49,19 @@ function beyondOneBridge({ entries }: FactTypes['fdb']): boolean {
   return owners.size > 1 || [...owners].some((owner) => !bridges.has(owner));
 }
 
-/** Each port of a bridge has its own address in the table (br_fdb_add_local). */
+/** Each port of a bridge has its own address in the table (br_fdb_add_local), each Ethernet device that is up that of all hosts (ip_mc_up). */
 function hasEveryPort({ entries }: FactTypes['fdb'], look: Look): boolean {
   const devices = look('links')?.devices ?? [];
   const bridges = new Set(devices.flatMap((d) => (d.kind === 'bridge' ? [d.name] : [])));
   const seen = new Set(entries.map((e) => e.dev));
-  return devices.every((d) => d.master === undefined || !bridges.has(d.master) || seen.has(d.name));
+  const listed = ({ kind = '', flags, master }: LinkDevice) =>
+    (ETHERNET.has(kind) && flags.includes('MULTICAST') && flags.includes('UP')) ||
+    (master !== undefined && bridges.has(master));
+  return devices.every((d) => seen.has(d.name) || !listed(d));
 }
+
+/** Kinds of devices that the table lists; '' is a network card. */
+const ETHERNET: ReadonlySet<string> = new Set(['', 'veth', 'bridge']);
 
 /** Nothing of the table `local`, where there is always lo, though other tables than main are shown. */
 const hasTables = ({ routes, allTables }: Routes): boolean =>
@@ -63,20 +72,22 @@ function hasKernelRoutes(value: Routes, look: Look): boolean {
   if (!hasTables(value)) return false;
   const { routes, allTables } = value;
   const known = new Set(routes.map((r) => `${r.type} ${r.dst}`));
-  const up = (look('addresses')?.devices ?? []).filter((d) => d.name !== 'lo' && d.flags.includes('UP'));
-  return up.every(({ addresses, master }) =>
+  const up = (look('addresses')?.devices ?? []).filter((d) => d.flags.includes('UP'));
+  return up.every(({ name, addresses, master }) =>
     addresses.every(({ family, address, prefixLength, secondary, peer }) => {
       if (family === 6 || peer !== undefined || master !== undefined) return true;
       const net = parsePrefix(`${address}/${prefixLength}`);
       if (allTables && !known.has(`local ${address}/32`)) return false;
-      return net === null || secondary || prefixLength === 32 || known.has(`unicast ${formatPrefix(net)}`);
+      return (
+        name === 'lo' || net === null || secondary || prefixLength === 32 || known.has(`unicast ${formatPrefix(net)}`)
+      );
     }),
   );
 }
 
 /** It begins with the rule for the table local and ends with that for main, behind which IPv4 has one for default. */
 const hasUsualRules = ({ rules }: PolicyRules): boolean =>
-  ['local', 'main'].every((table) => rules.some((r) => r.table === table));
+  ['local', 'main'].every((table) => rules.some((r) => r.table === table && r.suppressPrefixLength === undefined));
 
 /** What a whole list of a kind has on every host, or where the node's other lists say so. */
 const WHOLE: { readonly [K in FactKind]?: Whole<K> } = {

@@ -80,10 +80,11 @@ function arpFiltered(space: Space, dev: string, addr: number, asker: number): Ju
 /** arp_process(): a router that stands in for what is behind another of its devices, for all of it or for single addresses. */
 function answersByProxy(space: Space, dev: string, addr: number): Judged {
   const proxy = joined(space, dev, 'proxy_arp');
-  const may = (proxy.value ?? 0) === 0 ? proxyEntry(space, dev, addr) : yes(present(proxy.setting.cite));
+  const set = proxy.value === null ? open(proxy.setting.reason) : yes(present(proxy.setting.cite));
+  const may = proxy.value === 0 ? proxyEntry(space, dev, addr) : set;
   if (may.truth === 0) return NOT_THERE;
   const route = elsewhere(space, dev, addr);
-  if (route === null || (may.truth === null && !route.single)) return NOT_THERE;
+  if (route === null || (proxy.value === 0 && may.truth === null && !route.single)) return NOT_THERE;
   if (route.reason !== null && may.truth === 1) return open(route.reason);
   const forwarding = forwards(space, dev, 4);
   return forwarding.truth === 1 ? may : forwarding;

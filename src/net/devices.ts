@@ -24,6 +24,8 @@ export interface Device {
   readonly index: number;
   /** bridge, veth, vxlan, lo ...; '' when the evidence does not say. */
   readonly kind: string;
+  /** `ip -d link` told of it; false: that it has no kind says nothing. */
+  readonly described: boolean;
   /** null: the flags were not printed. */
   readonly up: boolean | null;
   /** Something is at the other end of its wire; without that it sends nothing (dev_deactivate). */
@@ -55,7 +57,7 @@ export interface DeviceTable {
   readonly own: ReadonlyMap<Addr, OwnAddress>;
   /** Set: the devices are not known, or not all of them. */
   readonly gap: Reason | null;
-  /** Set: `ip addr` tells what there is, but nothing tells of what kind it is. */
+  /** Set: `ip addr` tells what there is, but nothing tells of what kind it is, or not of all (Device.described). */
   readonly kinds: Reason | null;
 }
 
@@ -75,6 +77,8 @@ export function readDevices(space: Space): DeviceTable {
     const links = facts.get('links');
     const json = facts.get('linksJson');
     if (links.missing && json.missing) kinds = missingReason('the kinds of the devices are not known', links);
+    else if (!links.missing && !links.closed && (json.missing || !json.closed))
+      kinds = { because: `${links.path} was not collected whole`, evidence: [links.evidence] };
     for (const fact of [addresses, links, json]) if (!fact.missing) sources.push(fact);
   } else {
     const addresses = factOf(facts, 'netnsAddresses', space.inode);
@@ -158,6 +162,7 @@ function deviceOf(
     name,
     index: parts.find((p) => p.ifindex > 0)?.ifindex ?? 0,
     kind,
+    described: facts.some((f, i) => describes(f, parts[i])),
     up: flags.length === 0 ? null : flags.includes('UP'),
     // NO-CARRIER follows by up to a second (linkwatch), LOWER_UP at once
     carrier: flags.length === 0 ? null : flags.includes('LOWER_UP') || !flags.includes('NO-CARRIER'),
@@ -178,6 +183,10 @@ function deviceOf(
     cite: cite(facts[0] as LinkFact, parts[0] as LinkDevice),
   };
 }
+
+/** Of a list that was cut off the last device may lack its details. */
+const describes = (fact: LinkFact, part: LinkDevice | undefined): boolean =>
+  fact.kind !== 'addresses' && (fact.closed || fact.value.devices.at(-1) !== part);
 
 interface Ports {
   readonly port: Map<string, BridgePortAttributes>;

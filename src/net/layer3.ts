@@ -5,7 +5,7 @@ import { describe, ICMP, ICMP6, makePacket, type Packet, packetKey, pieceOf } fr
 import { routeAbsence } from './route-tables.ts';
 import type { RouteAnswer, RouteKey } from './routing.ts';
 import { confirm, end, hooked, type Inner, lost, type Run, restoreDestination, restoreSource } from './run.ts';
-import { forwards, sourceIsValid } from './source.ts';
+import { forwards, type Judged, no, open, present, sourceIsValid, yes } from './source.ts';
 import type { Space } from './space.ts';
 import { add, type End, either, step, type Way } from './way.ts';
 import type { Port } from './wire.ts';
@@ -61,8 +61,9 @@ function routeInput(
   const dev = device.name;
   // what was sent over lo was routed on its way out
   if (dev === 'lo') return input(run, way, port, packet, inner, null);
-  const martian = martianDestination(space, dev, packet.dst);
-  if (martian !== null) return end(way, 'dropped', martian.because, space, packet, 'route', martian.cites);
+  const martian = mayComeIn(space, dev, packet.dst);
+  if (martian.truth === null) return lost(way, martian.reason, space, packet, 'route');
+  if (martian.truth === 0) return end(way, 'dropped', martian.because, space, packet, 'route', martian.cites);
   return perAnswer(way, space, packet, space.routing(familyOf(packet)).lookup(keyOf(packet, dev)), (w, answer) => {
     if (answer.type === 'local') {
       return checkSource(w, space, dev, packet, null, (ok) => input(run, ok, port, packet, inner, answer));
@@ -104,17 +105,16 @@ function routeInput(
   });
 }
 
-function martianDestination(space: Space, dev: string, dst: Addr): { because: string; cites: readonly Cite[] } | null {
-  if (typeof dst !== 'number') return null;
-  if (dst >>> 24 === 0) return { because: `${formatAddr(dst)} is no destination (martian)`, cites: [] };
-  if (!isLoopback(dst)) return null;
-  const own = space.sysctl(`net/ipv4/conf/${dev}/route_localnet`);
-  const all = space.sysctl('net/ipv4/conf/all/route_localnet');
-  if (own.value === 1 || all.value === 1) return null;
-  return {
-    because: `a loopback destination came in by ${dev} (route_localnet=0)`,
-    cites: own.cite === null ? [] : [own.cite],
-  };
+/** May a packet for this address come in (ip_route_input_slow)? */
+function mayComeIn(space: Space, dev: string, dst: Addr): Judged {
+  if (typeof dst !== 'number') return yes();
+  if (dst >>> 24 === 0) return no(`${formatAddr(dst)} is no destination (martian)`, []);
+  if (!isLoopback(dst)) return yes();
+  const settings = [dev, 'all'].map((name) => space.sysctl(`net/ipv4/conf/${name}/route_localnet`));
+  if (settings.some((s) => s.value === 1)) return yes();
+  const unread = settings.find((s) => s.value === null);
+  if (unread !== undefined) return open(unread.reason);
+  return no(`a loopback destination came in by ${dev} (route_localnet=0)`, present(settings[0]?.cite ?? null));
 }
 
 /** Each answer of a lookup with its share; an unknown one ends there. */

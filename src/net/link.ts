@@ -141,7 +141,8 @@ export function emit(run: Run, way: Way, port: Port, frame: Frame): readonly End
 function emitFrame(run: Run, way: Way, port: Port, frame: Frame): readonly End[] {
   const { space, device } = port;
   const { kinds } = space.devices;
-  if (kinds !== null && device.kind === '') return lost(way, kinds, space, frame.packet, `link ${device.name}`);
+  if (kinds !== null && device.kind === '' && !device.described)
+    return lost(way, kinds, space, frame.packet, `link ${device.name}`);
   if (isUplink(port)) return emitUplink(run, way, port, frame);
   if (device.kind !== 'veth' && device.peerIndex === null) {
     const because = `what is behind ${device.name} (${device.kind || 'a device'}) of ${space.label} is not followed`;

@@ -18,7 +18,8 @@ export function selectSource(space: Space, oif: string, dst: Addr, nexthop: Addr
   const { devices } = space;
   if (space.device(oif) === undefined && devices.gap !== null) return { addr: null, cites: [], reason: devices.gap };
   const own = typeof dst === 'number' ? select4(space, oif, nexthop, onLink) : select6(space, oif, dst);
-  return own === undefined
+  // a device of which the list shows no address may have one
+  return own === undefined || (own.dev !== oif && devices.gap !== null)
     ? { addr: null, cites: [], reason: devices.gap }
     : { addr: own.addr, cites: [own.cite], reason: null };
 }

@@ -179,7 +179,8 @@ export function untunnel(run: Run, way: Way, space: Space, outer: Packet, inner:
   const blind = devices.list.find((d) => d.kind === 'vxlan' && d.vxlan === null);
   const listening = tunnels.filter((d) => d.vxlan?.dstPort === outer.dport);
   if (listening.length === 0) {
-    if (devices.gap !== null || devices.kinds !== null || blind !== undefined) {
+    const unsaid = devices.kinds !== null && devices.list.some((d) => d.kind === '' && !d.described);
+    if (devices.gap !== null || unsaid || blind !== undefined) {
       const because = `whether ${space.label} has a vxlan device on port ${String(outer.dport)} is not known`;
       return lost(way, { because, evidence: ['ip.link'] }, space, outer, 'socket');
     }

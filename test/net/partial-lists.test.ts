@@ -6,7 +6,7 @@ import { buildNode } from '../../src/net/model.ts';
 import { keyTo } from '../../src/net/policy.ts';
 import { type Edit, recordedNodes } from '../support/bundle-nodes.ts';
 import { nodeEvidence } from '../support/rule-table.ts';
-import { ADDR, nodeOf, QUIET, ROUTES } from './hook-nodes.ts';
+import { ADDR, nodeOf, QUIET, ROUTES, save } from './hook-nodes.ts';
 
 const asked = async (edit: Edit) =>
   trace(clusterOf(await recordedNodes('healthy-vxlan', edit)), {
@@ -90,4 +90,22 @@ it.each([
 ] as const)('a broadcast over %s: %s', (proto, error) => {
   const answer = trace(clusterOf([nodeOf(QUIET)]), { from: 'node-a', to: '10.244.1.255', port: 80, proto });
   expect(answer.because).toBe(`the route to 10.244.1.255 is broadcast: the sender gets "${error}"`);
+});
+
+it('whether a packet may come in for a loopback address is not known without the setting', () => {
+  const nat = '-A PREROUTING -p tcp -m tcp --dport 8081 -j DNAT --to-destination 127.0.0.1:80';
+  const sysctl = ['all', 'eth0']
+    .flatMap((dev) => ['rp_filter', 'accept_local', 'arp_ignore'].map((key) => `net.ipv4.conf.${dev}.${key} = 0\n`))
+    .join('');
+  const of = (more: string) =>
+    trace(clusterOf([nodeOf({ ...QUIET, 'fw.iptables-save': save('nat', nat), 'sys.sysctl': `${sysctl}${more}` })]), {
+      from: '192.0.2.9',
+      to: '192.0.2.1:8081',
+      proto: 'tcp',
+    });
+  const set = (dev: string, value: number) => `net.ipv4.conf.${dev}.route_localnet = ${value}\n`;
+  expect(of('').because).toBe('net/ipv4/conf/eth0/route_localnet of node-a was not collected');
+  expect(of(set('eth0', 0)).because).toBe('net/ipv4/conf/all/route_localnet of node-a was not collected');
+  expect(of(`${set('eth0', 0)}${set('all', 0)}`).because).toContain('(route_localnet=0)');
+  expect(of(set('all', 1)).because).not.toContain('route_localnet');
 });
