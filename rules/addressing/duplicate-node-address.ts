@@ -110,11 +110,12 @@ export const rule = defineClusterRule({
     }
     const passes: { node: string; cites: readonly [Cite, ...Cite[]] }[] = [];
     const notApplicable: { nodes: [string]; because: string }[] = [];
+    const size = new Map<string, number>();
+    for (const group of groups.values()) if (group !== null) size.set(group, (size.get(group) ?? 0) + 1);
     for (const { node, digest } of all) {
       if (named.has(node)) continue;
       const cites = digest.held.map((h) => h.cite);
-      const group = groups.get(node) ?? null;
-      const mates = all.some((d) => d.node !== node && group !== null && groups.get(d.node) === group);
+      const mates = (size.get(groups.get(node) ?? '') ?? 0) > 1;
       if (mates && isNonEmpty(cites)) passes.push({ node, cites });
       else
         notApplicable.push({

@@ -36,7 +36,17 @@ export const rule = defineNodeRule({
   ],
   references: [REF.cniBridge, REF.kernelBridge],
   needs: ['addresses'],
-  wants: ['links', 'bridges', 'sysfs', 'dockerNetworks', 'routes4', 'netnsAddresses', 'netnsIndex', 'cniConf'],
+  wants: [
+    'links',
+    'bridges',
+    'bridgePorts',
+    'sysfs',
+    'dockerNetworks',
+    'routes4',
+    'netnsAddresses',
+    'netnsIndex',
+    'cniConf',
+  ],
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   evaluate({ node, facts, wants, source }) {
     const bridges = containerBridges(source);
@@ -80,6 +90,8 @@ export const rule = defineNodeRule({
       const known = inner.flags.length > 0 && outer.flags.length > 0;
       if (!known) return null;
       const four = inner.addresses.filter((a) => a.family === 4);
+      // what has neither an address nor a bridge is not in use yet, or not any more
+      if (bridge === undefined && four.length === 0) return null;
       if (!outer.flags.includes('UP'))
         return {
           what: 'the end of its cable on the node is down',
@@ -117,7 +129,7 @@ export const rule = defineNodeRule({
           what: `${bridge.name} does not forward what its port gets (state ${state})`,
           // spanning tree holds a new port back for some seconds
           confidence: state === 'disabled' ? 'proven' : 'likely',
-          cites: [cite(port.fact, port), innerCite],
+          cites: [portCite(port), innerCite],
           mend: {
             run: `bridge link set dev ${shellWord(outer.name)} state 3`,
             undo: `bridge link set dev ${shellWord(outer.name)} state 0`,
@@ -127,7 +139,7 @@ export const rule = defineNodeRule({
         return {
           what: `its port of ${bridge.name} is isolated: it does not reach the other isolated ones`,
           confidence: 'likely',
-          cites: [cite(port.fact, port), innerCite],
+          cites: [portCite(port), innerCite],
           mend: {
             run: `bridge link set dev ${shellWord(outer.name)} isolated off`,
             undo: `bridge link set dev ${shellWord(outer.name)} isolated on`,
@@ -165,6 +177,13 @@ export const rule = defineNodeRule({
       if (wants.links.missing) return undefined;
       const device = wants.links.value.devices.find((d) => d.name === name);
       return device === undefined ? undefined : { ...device, fact: wants.links };
+    }
+
+    /** `bridge link` where it was collected: it says little else. */
+    function portCite(port: NonNullable<ReturnType<typeof portOf>>): Cite {
+      const { bridgePorts } = wants;
+      const line = bridgePorts.missing ? undefined : bridgePorts.value.ports.find((p) => p.name === port.name);
+      return bridgePorts.missing || line === undefined ? cite(port.fact, port) : cite(bridgePorts, line);
     }
 
     function isolatedOn(bridge: string): number {

@@ -76,16 +76,29 @@ function vips(source: PathServiceSource): readonly Vip[] {
   const dns = clusterDns(source);
   for (const kind of ['iptables', 'iptablesNft', 'iptablesLegacy'] as const) {
     const fact = source.get(kind);
-    const chains = fact.missing ? undefined : fact.value.tables.get('nat')?.chains;
+    const tables = fact.missing ? undefined : fact.value.tables;
+    const chains = tables?.get('nat')?.chains;
     const chain = chains?.get('KUBE-SERVICES');
     if (chain === undefined) continue;
-    const found = vipsOf(chain).filter(
+    const found = [...vipsOf(chain), ...deadVips(tables?.get('filter')?.chains.get('KUBE-SERVICES'))].filter(
       (vip) => vip.name.startsWith('default/kubernetes') || (vip.port === 53 && isDns(vip, dns)),
     );
     if (found.length > 0)
       return found.map(({ chain: own, ...vip }) => ({ ...vip, backends: backendsOf(chains?.get(own)) }));
   }
   return [];
+}
+
+const DEAD =
+  /^-A KUBE-SERVICES -d (\d[\d.]*)\/32 -p (tcp|udp) -m comment --comment "([^" ]+) has no endpoints" -m (?:tcp|udp) --dport (\d+) -j REJECT/;
+
+/** Services without a backend, which kube-proxy has in the filter table alone. */
+function deadVips(chain: IptChain | undefined): readonly VipRule[] {
+  return (chain?.texts() ?? []).flatMap((text): VipRule[] => {
+    const [, address, proto, name, port] = DEAD.exec(text) ?? [];
+    if (address === undefined || name === undefined || (proto !== 'tcp' && proto !== 'udp')) return [];
+    return [{ name, address, port: Number(port), proto, chain: '' }];
+  });
 }
 
 /** With session affinity the chain jumps to each twice. */

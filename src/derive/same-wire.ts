@@ -26,8 +26,20 @@ export function wireTies(source: Source<'addresses' | 'routes4' | 'neighbours' |
   const vxlans = new Set(links.missing ? [] : links.value.devices.filter((d) => d.kind === 'vxlan').map((d) => d.name));
   const tunnels = links.missing ? [] : links.value.devices.flatMap((d) => tie(d.mac, d.vxlan?.local));
   const peers = fdb.missing ? [] : fdb.value.entries.flatMap((e) => (vxlans.has(e.dev) ? tie(e.mac, e.dst) : []));
-  const first = (list: readonly string[]) => [...new Set(list)].sort().slice(0, KEPT);
   return [...new Set([...first(own), ...first(routers), ...tunnels.slice(0, KEPT), ...first(peers)])];
+}
+
+/** The first of them by text, without sorting a table of thousands. */
+function first(list: readonly string[]): readonly string[] {
+  const kept: string[] = [];
+  for (const text of list) {
+    const last = kept.at(-1);
+    if ((kept.length === KEPT && last !== undefined && text >= last) || kept.includes(text)) continue;
+    const at = kept.findIndex((k) => k > text);
+    kept.splice(at < 0 ? kept.length : at, 0, text);
+    if (kept.length > KEPT) kept.pop();
+  }
+  return kept;
 }
 
 const tie = (mac: string | undefined, address: string | undefined): readonly string[] =>

@@ -3,8 +3,6 @@ import type { AnyFact, Cite, Doubt } from './doubt.ts';
 import { runHook } from './hook.ts';
 import type { NetNode } from './model.ts';
 import { type CtView, ICMP, inverse, makePacket, type Packet, TCP, tupleOf, UDP } from './packet.ts';
-import { keyTo, type RouteKey } from './policy.ts';
-import type { RouteAnswer } from './routing.ts';
 import type { HookContext, HookWay, Step } from './step.ts';
 import { newConnection } from './way.ts';
 
@@ -51,10 +49,10 @@ export function decidedBy(decider: Decider): string {
 }
 
 const PROTO = { tcp: TCP, udp: UDP, icmp: ICMP } as const;
-const MAX_WAYS = 32;
+export const MAX_WAYS = 32;
 const UNCOUNTED = { because: 'how far the packet has come, and with which TTL, is not known', evidence: [] };
 
-function packetOf(sample: Sample): Packet | null {
+export function packetOf(sample: Sample): Packet | null {
   const src = parseAddr(sample.src);
   const dst = parseAddr(sample.dst);
   if (src === null || dst === null) return null;
@@ -182,13 +180,26 @@ function isUntracked(node: NetNode, request: Packet): boolean {
   return ways.length > 0 && ways.every((w) => w.packet.ct?.state === 'UNTRACKED');
 }
 
-const tracked = (p: Packet): Packet => ({ ...p, ct: p.ct ?? newConnection(p) });
+export const tracked = (p: Packet): Packet => ({ ...p, ct: p.ct ?? newConnection(p) });
 
 /**
  * What nat POSTROUTING of the host does to the first packet of a connection that leaves by `oif` to `nexthop`, with the marks that the
  * hooks before it set; whether those let it through is askForward's question.
  */
 export function askEgress(node: NetNode, sample: Sample, nexthop: Addr | null): NatAnswer {
+  const asked = egresses.get(node) ?? new Map<string, NatAnswer>();
+  egresses.set(node, asked);
+  const { src, dst, proto, sport, dport, iif, oif } = sample;
+  const key = `${src} ${sport} ${dst} ${dport} ${proto} ${iif} ${oif} ${nexthop}`;
+  const known = asked.get(key) ?? egressOf(node, sample, nexthop);
+  asked.set(key, known);
+  return known;
+}
+
+/** Several rules ask the same of a node. */
+const egresses = new WeakMap<NetNode, Map<string, NatAnswer>>();
+
+function egressOf(node: NetNode, sample: Sample, nexthop: Addr | null): NatAnswer {
   const packet = packetOf(sample);
   if (packet === null) return { ...bad('the packet has no readable addresses'), verdict: 'unknown' };
   const context = { track: tracked, maxWays: MAX_WAYS };
@@ -259,52 +270,4 @@ function decidersOf(ways: readonly HookWay[]): Decider[] {
 function stepDeciders(s: Step): Decider[] {
   const cites = s.cites.filter((c): c is Cite => 'fact' in c);
   return cites.slice(0, 1).map((c) => ({ fact: c.fact, line: c.line, text: s.text, place: s.place }));
-}
-
-/** The host's own route to an address that no rule or table singles out; null: none, or not known. */
-export function routeTo(node: NetNode, dst: string): RouteAnswer | null {
-  const addr = parseAddr(dst);
-  return addr === null ? null : unicastTo(node, { ...keyTo(addr), proto: TCP });
-}
-
-/** The route that alone decides for an address, one object for all addresses that it is for; null: ask `routeTo`. */
-export function loneRoute(node: NetNode, dst: string): object | null {
-  const addr = parseAddr(dst);
-  if (addr === null) return null;
-  return node.host.routing(typeof addr === 'number' ? 4 : 6).plainHop(addr)?.route ?? null;
-}
-
-function unicastTo(node: NetNode, key: RouteKey): RouteAnswer | null {
-  const [answer] = node.host.routing(typeof key.dst === 'number' ? 4 : 6).lookup(key);
-  return answer?.type === 'unicast' ? answer : null;
-}
-
-/**
- * The routes that new connections take which come in by `iif`, one a device: several next hops may share them. Policy rules may choose by
- * source, device, or a mark that PREROUTING sets. Empty: none, not known, or not the same for all that rules may do with them.
- */
-export function routesThrough(node: NetNode, sample: Omit<Sample, 'oif'>): readonly RouteAnswer[] {
-  const packet = packetOf({ ...sample, oif: '' });
-  if (packet === null) return [];
-  const { src, dst, tos, proto } = packet;
-  const { iif } = sample;
-  const ways = runHook(node.host, 'prerouting', packet, [], { track: tracked, maxWays: MAX_WAYS });
-  const passed = ways.filter((w) => w.verdict === 'accept' || w.verdict === 'unknown');
-  const marks = new Set(passed.length === 0 ? [packet.mark] : passed.map((w) => w.packet.mark));
-  const routing = node.host.routing(typeof dst === 'number' ? 4 : 6);
-  const answers = [...marks].map((mark) => {
-    const found = routing.lookup({ ...keyTo(dst), src, iif, mark, tos, proto });
-    return found.every((r) => r.type === 'unicast') ? new Map([...found].reverse().map((r) => [r.dev, r])) : null;
-  });
-  const [first] = answers;
-  if (first == null) return [];
-  const same = answers.every(
-    (a) => a !== null && a.size === first.size && [...a.keys()].every((dev) => first.has(dev)),
-  );
-  return same ? [...first.values()].reverse() : [];
-}
-
-/** The one that stands for them; null: there is none. */
-export function routeThrough(node: NetNode, sample: Omit<Sample, 'oif'>): RouteAnswer | null {
-  return routesThrough(node, sample)[0] ?? null;
 }

@@ -4,12 +4,9 @@ export {
   askForward,
   type Decider,
   decidedBy,
-  loneRoute,
   type NatAnswer,
-  routesThrough,
-  routeThrough,
-  routeTo,
 } from './ask.ts';
+export { loneRoute, routesThrough, routeThrough, routeTo } from './ask-route.ts';
 export { clusterOf, lazyCluster, type NetCluster } from './cluster.ts';
 export { fleetOf } from './fleet.ts';
 export { buildNode, HOOK_KINDS, HOOK_WANTS, hookNode, type NetNode, RULESET_KINDS } from './model.ts';

@@ -75,11 +75,12 @@ function judgeWay(way: TraceWay, result: TraceResult, ends: Ends): Probed {
   if (way.verdict !== 'delivered' && !atSocket) return lostAt('request', way, way, result, ends);
   const arrivedAt = way.arrived?.node ?? last?.node ?? null;
   if (ends.to !== null && arrivedAt !== null && arrivedAt !== ends.to && last !== undefined) {
-    const because =
-      turnOf(way, way) === undefined
-        ? `it arrives on ${arrivedAt}, which has the same address`
-        : `it arrives on ${arrivedAt}`;
-    return lost('request', { ...way, because }, way, result, [arrivedAt, ends.to]);
+    const turned = turnOf(way, way) !== undefined;
+    const because = turned ? `it arrives on ${arrivedAt}` : `it arrives on ${arrivedAt}, which has the same address`;
+    // what made it stay there is the route to an address of the node, whatever the packet met then
+    const local = turned ? -1 : way.hops.findLastIndex((h) => h.action === 'local' && h.cites.length > 0);
+    const hops = local < 0 ? way.hops : way.hops.slice(0, local + 1);
+    return lost('request', { ...way, hops, because }, way, result, [arrivedAt, ends.to]);
   }
   const { reply } = way;
   if (!atSocket && reply !== null && reply.verdict !== 'delivered')

@@ -341,7 +341,7 @@ const faults: readonly Fault[] = [
     inject: (l) => labs.podLinkBroken(l, 'port-disabled'),
     spec: labs.TWO_PODS,
     severity: 'high',
-    cites: ['bridge_slave state disabled'],
+    cites: ['master cni0 state disabled'],
   },
   {
     name: 'pods’ ports are isolated',

@@ -97,6 +97,14 @@ testRule(rule, {
     'one isolated port has nobody to be kept from': {
       nodes: { a: node({ outer: swap('guard off root_block off', 'guard off root_block off isolated on') }) },
     },
+    'a cable that nobody uses: no address, no bridge': {
+      nodes: {
+        a: node({
+          inner: (t) => NO_ADDRESS(t).replace('"UP","LOWER_UP"', '"M-DOWN"'),
+          outer: swap(VETH, '5: veth1@if2: <BROADCAST,MULTICAST> mtu 1450 qdisc noop state DOWN'),
+        }),
+      },
+    },
     'a routed pod needs no bridge (Calico, ptp)': {
       nodes: {
         a: node({

@@ -108,6 +108,26 @@ testRule(rule, {
         { nodes: ['node-b'], message: /default\/kubernetes:https/, cites: ['has no endpoints'] },
       ],
     },
+    'cluster DNS has no backend any more: kube-proxy has it in the filter table alone': {
+      nodes: Object.keys(legacy!).reduce(
+        (all, node) =>
+          edited(all, node, SAVE, (t) =>
+            t.replace(
+              /^.*-A KUBE-FIREWALL !.*\n/m,
+              '$&-A KUBE-SERVICES -d 10.96.0.10/32 -p udp -m comment --comment "kube-system/kube-dns:dns has no endpoints" -m udp --dport 53 -j REJECT --reject-with icmp-port-unreachable\n',
+            ),
+          ),
+        legacy!,
+      ),
+      expect: [
+        {
+          nodes: ['node-a'],
+          message: /kube-system\/kube-dns:dns \(10\.96\.0\.10:53\/udp\)/,
+          cites: ['has no endpoints'],
+        },
+        { nodes: ['node-b'], message: /kube-system\/kube-dns:dns/, cites: ['has no endpoints'] },
+      ],
+    },
     'docker’s rule that lets a published port in is gone': {
       nodes: edited(docker!, 'docker-host', SAVE, (t) => t.replace(/^.*-A DOCKER -d .* -j ACCEPT\n/m, '')),
       expect: [

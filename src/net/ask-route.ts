@@ -1,0 +1,55 @@
+import { parseAddr } from './addr.ts';
+import { MAX_WAYS, packetOf, type Sample, tracked } from './ask.ts';
+import { runHook } from './hook.ts';
+import type { NetNode } from './model.ts';
+import { TCP } from './packet.ts';
+import { keyTo, type RouteKey } from './policy.ts';
+import type { RouteAnswer } from './routing.ts';
+
+/** The host's own route to an address that no rule or table singles out; null: none, or not known. */
+export function routeTo(node: NetNode, dst: string): RouteAnswer | null {
+  const addr = parseAddr(dst);
+  return addr === null ? null : unicastTo(node, { ...keyTo(addr), proto: TCP });
+}
+
+/** The route that alone decides for an address, one object for all addresses that it is for; null: ask `routeTo`. */
+export function loneRoute(node: NetNode, dst: string): object | null {
+  const addr = parseAddr(dst);
+  if (addr === null) return null;
+  return node.host.routing(typeof addr === 'number' ? 4 : 6).plainHop(addr)?.route ?? null;
+}
+
+function unicastTo(node: NetNode, key: RouteKey): RouteAnswer | null {
+  const [answer] = node.host.routing(typeof key.dst === 'number' ? 4 : 6).lookup(key);
+  return answer?.type === 'unicast' ? answer : null;
+}
+
+/**
+ * The routes that new connections take which come in by `iif`, one a device: several next hops may share them. Policy rules may choose by
+ * source, device, or a mark that PREROUTING sets. Empty: none, not known, or not the same for all that rules may do with them.
+ */
+export function routesThrough(node: NetNode, sample: Omit<Sample, 'oif'>): readonly RouteAnswer[] {
+  const packet = packetOf({ ...sample, oif: '' });
+  if (packet === null) return [];
+  const { src, dst, tos, proto } = packet;
+  const { iif } = sample;
+  const ways = runHook(node.host, 'prerouting', packet, [], { track: tracked, maxWays: MAX_WAYS });
+  const passed = ways.filter((w) => w.verdict === 'accept' || w.verdict === 'unknown');
+  const marks = new Set(passed.length === 0 ? [packet.mark] : passed.map((w) => w.packet.mark));
+  const routing = node.host.routing(typeof dst === 'number' ? 4 : 6);
+  const answers = [...marks].map((mark) => {
+    const found = routing.lookup({ ...keyTo(dst), src, iif, mark, tos, proto });
+    return found.every((r) => r.type === 'unicast') ? new Map([...found].reverse().map((r) => [r.dev, r])) : null;
+  });
+  const [first] = answers;
+  if (first == null) return [];
+  const same = answers.every(
+    (a) => a !== null && a.size === first.size && [...a.keys()].every((dev) => first.has(dev)),
+  );
+  return same ? [...first.values()].reverse() : [];
+}
+
+/** The one that stands for them; null: there is none. */
+export function routeThrough(node: NetNode, sample: Omit<Sample, 'oif'>): RouteAnswer | null {
+  return routesThrough(node, sample)[0] ?? null;
+}
