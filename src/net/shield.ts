@@ -1,5 +1,6 @@
 import { formatAddr } from './addr.ts';
-import { askInput, type Decider, routeTo } from './ask.ts';
+import { askInput, type Decider } from './ask.ts';
+import { routeTo } from './ask-route.ts';
 import type { NetNode } from './model.ts';
 
 /** Somebody behind no router that is known (RFC 3849). */
