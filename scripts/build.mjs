@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import nunjucks from 'nunjucks';
@@ -44,12 +44,15 @@ function templateModule() {
 /** Node's own modules that are loaded when the program starts and hardly ever used: 20 ms of a run. */
 const LAZY = ['assert', 'child_process', 'perf_hooks', 'readline'];
 
-/** A module that loads Node's own one when something of it is used. */
-function lazyBuiltin(name) {
-  const builtin = createRequire(import.meta.url)(`node:${name}`);
-  const load = `require('node:${name}')`;
-  const start = typeof builtin === 'function' ? `module.exports = (...args) => ${load}(...args);` : '';
-  const keys = JSON.stringify(Object.keys(builtin));
+/** Packages of oclif that are loaded with it and that no command of ours uses: a spinner's pictures, patterns of file names. */
+const LAZY_PACKAGES = ['cli-spinners', 'minimatch'];
+
+/** A module that loads another one when something of it is used. */
+function lazily(name, from) {
+  const loaded = createRequire(from)(name);
+  const load = `require('${name}')`;
+  const start = typeof loaded === 'function' ? `module.exports = (...args) => ${load}(...args);` : '';
+  const keys = JSON.stringify(Object.keys(loaded));
   return `${start}for (const key of ${keys}) Object.defineProperty(module.exports, key, { enumerable: true, get: () => ${load}[key] });`;
 }
 
@@ -90,9 +93,18 @@ const { outputFiles } = await build({
       name: 'start',
       setup(b) {
         b.onResolve({ filter: new RegExp(`^(node:)?(${LAZY.join('|')})$`) }, ({ path, namespace }) =>
-          namespace === 'lazy' ? { path, external: true } : { path: path.replace('node:', ''), namespace: 'lazy' },
+          namespace === 'lazy'
+            ? { path, external: true }
+            : { path: path.replace(/^(node:)?/, 'node:'), namespace: 'lazy', pluginData: import.meta.url },
         );
-        b.onLoad({ filter: /.*/, namespace: 'lazy' }, ({ path }) => ({ contents: lazyBuiltin(path), loader: 'js' }));
+        b.onResolve({ filter: new RegExp(`^(${LAZY_PACKAGES.join('|')})$`) }, ({ path, namespace, importer }) =>
+          namespace === 'lazy' ? undefined : { path, namespace: 'lazy', pluginData: importer },
+        );
+        b.onLoad({ filter: /.*/, namespace: 'lazy' }, ({ path, pluginData }) => ({
+          contents: lazily(path, pluginData),
+          loader: 'js',
+          resolveDir: path.startsWith('node:') ? root : dirname(pluginData),
+        }));
         // the package stays where it is, with its binaries; only its scripts, which take 5 ms to be found one by one, are bundled
         b.onLoad({ filter: /better-sqlite3\/lib\/binding\.js$/ }, ({ path }) => {
           const lib = "path.join(require.resolve('better-sqlite3/package.json'), '../lib')";

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { LabPlan, NodePlan, ServiceSpec } from './spec.ts';
 
 /** flannel >= 0.21.3, iptables mode, as iptables-restore --noflush text. */
@@ -23,16 +24,13 @@ COMMIT
 `;
 }
 
-/** 16 base32 characters from a text, as kube-proxy's chain names have; the letters are ours, stable between runs. */
+/** 16 base32 characters of a text's sha256, as in the names of kube-proxy's chains. */
 function chainHash(text: string): string {
   const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
-  let a = 0x811c9dc5;
-  let out = '';
-  for (let i = 0; out.length < 16; i++) {
-    a = Math.imul(a ^ text.charCodeAt(i % text.length) ^ i, 0x01000193) >>> 0;
-    out += letters[a >>> 27];
-  }
-  return out;
+  const bits = [...createHash('sha256').update(text).digest()]
+    .map((byte) => byte.toString(2).padStart(8, '0'))
+    .join('');
+  return Array.from({ length: 16 }, (_, i) => letters[Number.parseInt(bits.slice(5 * i, 5 * i + 5), 2)]).join('');
 }
 
 /** kube-proxy, iptables mode, around 1.27: base chains and one block a service; of IPv6 where the cluster's network is. */
