@@ -1,4 +1,4 @@
-import { formatIp4, parsePrefix } from '../../src/core/address.ts';
+import { formatIp4, type Prefix, parsePrefix } from '../../src/core/address.ts';
 import { prefixOf } from '../../src/core/route-map.ts';
 import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty, type NonEmpty } from '../../src/core/span.ts';
@@ -16,7 +16,8 @@ import {
   PodSurvey,
   podNode,
 } from '../../src/derive/pod-survey.ts';
-import { buildNode, routeMap } from '../../src/net/index.ts';
+import type { PolicyRule } from '../../src/facts/index.ts';
+import { buildNode, HOOK_KINDS, hookNode, routeMap, ruleOfMarks } from '../../src/net/index.ts';
 import type { Cite, ClusterDigests, ClusterVerdict, Finding, Undecided } from '../../src/rule/index.ts';
 import { defineClusterRule, lineCite } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -50,30 +51,33 @@ export const rule = defineClusterRule({
   references: [REF.flannelBackends, REF.flannelTroubleshooting],
   needs: ['routes4', 'addresses'],
   wants: [
+    ...HOOK_KINDS,
     'flannelEnv',
     'flannelNetConf',
     'flanneldArgs',
     'cniConf',
     'k8sNodes',
-    'links',
     'fdb',
-    'rules4',
     'bridges',
     'sysfs',
     'dockerNetworks',
-    'sysctl',
   ],
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   extract({ facts, source }): PodDigest {
     const asker = podAsker(source, facts.routes4);
     const known = { ...asker, ...podPlaces(source), ties: clusterTies(source).ties };
     const own = asker.range === null ? null : parsePrefix(asker.range.own);
-    if (asker.range === null || own === null) return { ...known, map: null };
+    if (asker.range === null || own === null) return { ...known, map: null, taken: null };
     const facing = buildNode(source, ['routes4', 'addresses', 'links', 'rules4', 'sysctl']);
     // policy rules may choose by where a packet comes from: from a pod
     const src = formatIp4(Number(own.base) + 10);
     const iif = asker.bridges.find((b) => b === 'cni0' || b === 'docker0') ?? 'cni0';
-    return { ...known, map: routeMap(facing, asker.range.network, { src, iif, skip: asker.range.own }) };
+    const map = routeMap(facing, asker.range.network, { src, iif, skip: asker.range.own });
+    const rules = source.get('rules4');
+    const dst = podBeside(own, parsePrefix(asker.range.network));
+    const sample = { src, dst, proto: 'tcp', iif } as const;
+    const by = rules.missing ? undefined : ruleOfMarks(hookNode(source), rules.value.rules, sample);
+    return { ...known, map, taken: by === undefined ? null : toWhere(by) };
   },
   evaluate(digests) {
     const findings: Finding[] = [];
@@ -87,7 +91,7 @@ export const rule = defineClusterRule({
     for (const members of Map.groupBy(nodes, (n) => groups.get(n.node) ?? `alone ${n.node}`).values()) {
       const survey = new PodSurvey(members, (node) => digests.get(node));
       const lost: Asked[] = [];
-      for (const { node, network } of members) {
+      for (const { node, network, taken } of members) {
         const answer = survey.ask(node);
         const like = ranges.get(network)?.find((n) => n.node !== node);
         if (answer.kind === 'none') notApplicable.push({ nodes: [node], because: answer.because });
@@ -100,6 +104,12 @@ export const rule = defineClusterRule({
         else if (answer.kind === 'alone')
           notApplicable.push({ nodes: [node], because: 'no other node of its cluster is known' });
         else if (answer.kind === 'lost') lost.push(answer.asked);
+        else if (answer.kind === 'right' && taken !== null)
+          unknown.push({
+            nodes: [node],
+            because: `${taken}: where marked packets go is followed by netcase trace`,
+            evidence: ['ip.rule4'],
+          });
         else if (answer.kind === 'right') {
           const { line, ...file } = answer.route;
           passes.push({ node, cites: [lineCite(file, line), answer.peer.at] });
@@ -132,6 +142,18 @@ export const rule = defineClusterRule({
     return { findings, passes, unknown, notApplicable };
   },
 });
+
+/** An address in the subnet before a node's own, or in the one after it where it is the first. */
+function podBeside(own: Prefix, network: Prefix | null): string {
+  const subnet = 2 ** (32 - own.length);
+  return formatIp4(Number(own.base) + (own.base === network?.base ? subnet : -subnet) + 10);
+}
+
+/** `ip rule 100 leads packets of pods with mark 0x1 to table 7`. */
+function toWhere({ pref, fwmark = 0, action, table }: PolicyRule): string {
+  const to = action === 'lookup' ? `table ${table}` : action;
+  return `ip rule ${pref} leads packets of pods that a rule gives mark 0x${fwmark.toString(16)} to ${to}`;
+}
 
 function* tied(digests: ClusterDigests<PodDigest>, nodes: PodNode[]) {
   for (const d of digests) {

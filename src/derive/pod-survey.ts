@@ -10,6 +10,8 @@ export interface PodDigest extends PodAsker, ReturnType<typeof podPlaces> {
   readonly ties: readonly string[] | null;
   /** Where packets for pods go; null: not asked. */
   readonly map: RouteMap | null;
+  /** A policy rule that takes packets of pods which bear a mark, and where; null: none does. */
+  readonly taken: string | null;
 }
 
 export interface PodMember {
@@ -64,10 +66,11 @@ export interface PodNode extends PeerInfo {
   readonly direct: boolean;
   /** The cluster's pod range; null: not known, or not flannel's. */
   readonly network: string | null;
+  readonly taken: string | null;
 }
 
 export function podNode({ node, collectedAt, machineIdSha256, bootId, digest }: PodMember): PodNode {
-  const { claim, underlay, whole, endless, announced, backend, none, map, range } = digest;
+  const { claim, underlay, whole, endless, announced, backend, none, map, range, taken } = digest;
   // host-gw without its configuration: routes for very subnets have a next hop outside of them
   const direct = map?.ways.some(
     (w) =>
@@ -85,6 +88,7 @@ export function podNode({ node, collectedAt, machineIdSha256, bootId, digest }: 
     backend,
     direct: direct === true,
     network: range?.network ?? null,
+    taken,
   };
 }
 

@@ -1,3 +1,4 @@
+import type { PolicyRule } from '../facts/index.ts';
 import { parseAddr } from './addr.ts';
 import { MAX_WAYS, packetOf, type Sample, tracked } from './ask.ts';
 import { runHook } from './hook.ts';
@@ -47,6 +48,24 @@ export function routesThrough(node: NetNode, sample: Omit<Sample, 'oif'>): reado
     (a) => a !== null && a.size === first.size && [...a.keys()].every((dev) => first.has(dev)),
   );
   return same ? [...first.values()].reverse() : [];
+}
+
+const OWN_TABLES: readonly (string | undefined)[] = ['main', 'local', 'default'];
+
+/** The first of the policy rules that leads packets elsewhere by a mark which PREROUTING gives, or may give, to new ones like the sample. */
+export function ruleOfMarks(
+  node: NetNode,
+  rules: readonly PolicyRule[],
+  sample: Omit<Sample, 'oif'>,
+): PolicyRule | undefined {
+  const elsewhere = (r: PolicyRule) => r.action !== 'nop' && !(r.action === 'lookup' && OWN_TABLES.includes(r.table));
+  const asking = rules.filter((r) => r.fwmark !== undefined && r.fwmark !== 0 && elsewhere(r));
+  const packet = asking.length === 0 ? null : packetOf({ ...sample, oif: '' });
+  if (packet === null) return undefined;
+  const ways = runHook(node.host, 'prerouting', packet, [], { track: tracked, maxWays: MAX_WAYS });
+  const takes = ({ fwmark = 0, fwmask = 0xffffffff }: PolicyRule) =>
+    ways.some((w) => w.verdict === 'unknown' || (w.verdict === 'accept' && (w.packet.mark & fwmask) >>> 0 === fwmark));
+  return asking.find(takes);
 }
 
 /** The one that stands for them; null: there is none. */

@@ -6,7 +6,7 @@ export {
   decidedBy,
   type NatAnswer,
 } from './ask.ts';
-export { loneRoute, routesThrough, routeThrough, routeTo } from './ask-route.ts';
+export { loneRoute, routesThrough, routeThrough, routeTo, ruleOfMarks } from './ask-route.ts';
 export { clusterOf, lazyCluster, type NetCluster } from './cluster.ts';
 export { fleetOf } from './fleet.ts';
 export { buildNode, HOOK_KINDS, HOOK_WANTS, hookNode, type NetNode, RULESET_KINDS } from './model.ts';
