@@ -65,8 +65,6 @@ export function finishWriting(db: Database.Database): void {
   db.pragma('busy_timeout = 0');
   try {
     db.pragma('wal_checkpoint(TRUNCATE)');
-    // all is on the disk; what changes now is two bytes of the header, and either value of them is right
-    db.pragma('synchronous = OFF');
     db.pragma('journal_mode = DELETE');
   } catch {
     // whoever closes last does it
