@@ -9,7 +9,10 @@ const confidenceRank: Record<Confidence, number> = { proven: 0, likely: 1, possi
  * Causes before symptoms. A finding explained by another one on a node where its cause can be is a symptom; what is left is ranked by
  * severity, confidence, and how many nodes and symptoms it accounts for. Info findings are context, never causes; latent ones explain nothing.
  */
-export function rankCauses(findings: readonly AnalysisFinding[], rules: readonly AnyRule[]): Cause[] {
+export function rankCauses(
+  findings: readonly AnalysisFinding[],
+  rules: readonly Pick<AnyRule, 'id' | 'explains'>[],
+): Cause[] {
   const explains = new Map(rules.map((rule) => [rule.id, rule.explains ?? []]));
   const candidates = findings.filter((f) => f.severity !== 'info');
   const symptomOf = new Map<string, string[]>();

@@ -1,5 +1,4 @@
-import type { Addr } from './addr.ts';
-import { formatAddr } from './addr.ts';
+import { type Addr, formatAddr } from './addr.ts';
 import type { NetCluster } from './cluster.ts';
 import type { Device } from './devices.ts';
 import type { Absence, Cite, Doubt, Reason } from './doubt.ts';

@@ -1,12 +1,11 @@
 import { expect, it } from 'vitest';
 import { rankCauses } from '../../src/engine/causes.ts';
 import type { AnalysisFinding } from '../../src/engine/index.ts';
-import type { AnyRule } from '../../src/rule/index.ts';
 
 const rules = [
   { id: 'cause', explains: ['symptom'] },
   { id: 'symptom', explains: [] },
-] as unknown as readonly AnyRule[];
+];
 
 const finding = (rule: string, key: string, more: Partial<AnalysisFinding> = {}): AnalysisFinding => ({
   id: `${rule}/${key}`,
@@ -17,7 +16,7 @@ const finding = (rule: string, key: string, more: Partial<AnalysisFinding> = {})
   confidence: 'proven',
   nodes: ['node-a'],
   message: key,
-  cites: [] as unknown as AnalysisFinding['cites'],
+  cites: [],
   ...more,
 });
 const explained = (...findings: AnalysisFinding[]): readonly string[] =>

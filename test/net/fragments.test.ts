@@ -7,14 +7,24 @@ import type { Run } from '../../src/net/run.ts';
 import { START } from '../../src/net/way.ts';
 import { hostOf } from './hook-nodes.ts';
 
-const ROUTE = { type: 'unicast', dev: 'eth0', via: null, mtu: 1500, text: '', cites: [], reason: null } as const;
+const ROUTE: RouteAnswer = {
+  type: 'unicast',
+  dev: 'eth0',
+  via: null,
+  mtu: 1500,
+  text: '',
+  cites: [],
+  reason: null,
+  prefsrc: null,
+  hopLimit: null,
+  share: 1,
+  table: 'main',
+};
 const run = { send: () => [] } as unknown as Run;
 const routed = (six: boolean, df: boolean, sentMtu: number) => {
   const [src, dst] = (six ? ['fd00:244:1::10', 'fd00:244:2::10'] : ['10.244.1.10', '10.244.2.10']).map(parseAddr);
   const packet = makePacket({ src: src!, dst: dst!, proto: six ? ICMP6 : ICMP, size: 2048, df });
-  return (
-    tooBig(run, START, hostOf({}), inPieces(packet, sentMtu), ROUTE as unknown as RouteAnswer)?.[0]?.verdict ?? 'passes'
-  );
+  return tooBig(run, START, hostOf({}), inPieces(packet, sentMtu), ROUTE)?.[0]?.verdict ?? 'passes';
 };
 
 // ping -s 2000 -M dont between pods of a host-gw cluster with IPv6, Linux 6.18: the sender makes the pieces, and they pass
