@@ -1,4 +1,5 @@
 import type { AnyRule } from '../rule/index.ts';
+import { isDate } from './dates.ts';
 import { Failure } from './failure.ts';
 import { judgeCase } from './judge.ts';
 import { clock, openForWriting } from './open.ts';
@@ -38,11 +39,4 @@ export async function accept({ caseFile, finding, because, until, rules }: Accep
   } finally {
     store.close();
   }
-}
-
-/** A day or a UTC time that the calendar has. */
-function isDate(text: string): boolean {
-  if (!/^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?Z)?$/.test(text)) return false;
-  const time = new Date(text);
-  return !Number.isNaN(time.getTime()) && time.toISOString().startsWith(text.slice(0, 10));
 }

@@ -1,5 +1,6 @@
 import { Accept } from './accept.ts';
 import { Analyze } from './analyze.ts';
+import { Diff } from './diff.ts';
 import { Ingest } from './ingest.ts';
 import { Query, Replay, Verify } from './integrity.ts';
 import { Coverage, Findings, History, Nodes } from './listings.ts';
@@ -14,6 +15,7 @@ export const COMMANDS = {
   accept: Accept,
   analyze: Analyze,
   coverage: Coverage,
+  diff: Diff,
   explain: Explain,
   findings: Findings,
   history: History,

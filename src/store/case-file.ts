@@ -103,6 +103,11 @@ export class CaseFile {
     return guarded(() => this.#rows.bundles());
   }
 
+  /** The bundles as they stood after the first `position` events; those that were withdrawn since are not among them. */
+  bundlesAt(position: number): readonly BundleRow[] {
+    return guarded(() => this.#rows.bundlesAt(position));
+  }
+
   /** What the bundle's evidence blob holds: `{ records, problems }`. */
   evidenceOf(bundle: string): unknown {
     return guarded(() => {

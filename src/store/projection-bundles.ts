@@ -86,10 +86,11 @@ function withdrawn({ seq, payload: p }: EventOf<'bundle.withdrawn'>, to: Target)
  * The newest snapshot by the node's clock stands for the node; without a clock or on a tie the order must still not depend on arrival.
  * Loose files have no clock, and come a second time under one name only when they grew or the analyst says so: the last one stands.
  */
+export const NEWEST_FIRST = `collected_at IS NULL, collected_at DESC, CASE format WHEN 'loose-files' THEN seq END DESC, sha256 DESC`;
+
 function summarise(node: string, to: Target): void {
   to.sql(
-    `UPDATE bundle SET current = (seq = (SELECT b.seq FROM bundle b WHERE b.node = ?
-       ORDER BY b.collected_at IS NULL, b.collected_at DESC, CASE b.format WHEN 'loose-files' THEN b.seq END DESC, b.sha256 DESC LIMIT 1)) WHERE node = ?`,
+    `UPDATE bundle SET current = (seq = (SELECT seq FROM bundle WHERE node = ? ORDER BY ${NEWEST_FIRST} LIMIT 1)) WHERE node = ?`,
   ).run(node, node);
   to.sql('DELETE FROM node WHERE id = ?').run(node);
   to.sql('INSERT INTO node SELECT node, count(*), max(collected_at) FROM bundle WHERE node = ? GROUP BY node').run(

@@ -1,6 +1,7 @@
 import type { Database } from 'better-sqlite3';
 import type { CaseEvent, Payload } from './event-types.ts';
 import { statements } from './projection.ts';
+import { NEWEST_FIRST } from './projection-bundles.ts';
 
 /** One bundle of the case. */
 export interface BundleRow {
@@ -49,6 +50,13 @@ export class Rows {
     }
     this.#bundles.list ??= [...this.#bundles.rows.values()];
     return this.#bundles.list;
+  }
+
+  /** The bundles of the first `position` events, but for those that were withdrawn since; `current` as it was then. */
+  bundlesAt(position: number): readonly BundleRow[] {
+    const newest = `seq = first_value(seq) OVER (PARTITION BY node ORDER BY ${NEWEST_FIRST})`;
+    const columns = COLUMNS.replace('current,', `${newest} AS current,`);
+    return this.#sql(`SELECT ${columns} FROM bundle WHERE seq <= ? ORDER BY seq`).all(position).map(bundleRow);
   }
 
   noteEvent(event: CaseEvent): void {
