@@ -91,17 +91,19 @@ export const rule = defineClusterRule({
     const passes = [];
     const unknown: Undecided[] = [];
     const notApplicable: { nodes: [string]; because: string }[] = [];
-    // a worker's bundle seldom knows the service range: the control plane's does, within one pod network
-    const services = new Map<string, Range>();
+    // a worker's bundle seldom knows the service range: the control plane's does, within one pod network; two clusters may have the same one
+    const services = new Map<string, Range | null>();
     for (const d of digests) {
       const service = d.digest.ranges.find((r) => r.what === 'service network');
-      if (service !== undefined && d.digest.pod !== null && !services.has(d.digest.pod))
-        services.set(d.digest.pod, service);
+      if (service === undefined || d.digest.pod === null) continue;
+      const known = services.get(d.digest.pod);
+      if (known === undefined) services.set(d.digest.pod, service);
+      else if (known !== null && !mayBeOne(known, service)) services.set(d.digest.pod, null);
     }
     for (const d of digests) {
       const { ranges, pod, lease, kubernetes, unread } = d.digest;
       const borrowed = pod === null || ranges.some((r) => r.what === 'service network') ? undefined : services.get(pod);
-      const all = borrowed === undefined ? ranges : [...ranges, borrowed];
+      const all = borrowed == null ? ranges : [...ranges, borrowed];
       const owned = all.filter((r) => r.what !== 'node network' && r.what !== 'container bridge');
       const [first] = owned;
       const before = findings.length;
@@ -204,6 +206,12 @@ function unreadPods(
 ): string | null {
   if (pod !== null || !lease.missing || lease.lookedFor || !kubernetes) return null;
   return `whether there is a pod network is not known: flannel’s subnet.env ${lease.because}`;
+}
+
+/** Ranges that are known by their services only are as wide as what was seen of them. */
+function mayBeOne(a: Range, b: Range): boolean {
+  const [x, y] = [parsePrefix(a.widest ?? a.prefix), parsePrefix(b.widest ?? b.prefix)];
+  return x !== null && y !== null && prefixesOverlap(x, y);
 }
 
 function clash(a: Range, b: Range, lease: string | null): boolean {

@@ -40,6 +40,16 @@ const services = (...ips: string[]) => `*nat
 ${ips.map((ip, i) => `-A KUBE-SERVICES -d ${ip}/32 -p tcp -m comment --comment "${i === 0 ? 'default/kubernetes:https' : 'kube-system/kube-dns:dns-tcp'} cluster IP" -m tcp --dport ${i === 0 ? 443 : 53} -j KUBE-SVC-A\n`).join('')}COMMIT
 `;
 
+const controlPlane = (range: string) => ({
+  files: {
+    'host/ip/addr.txt': addr,
+    'host/ip/route4.txt': route,
+    'files/run/flannel/subnet.env': lease,
+    'staticpods.txt': staticpods(range),
+    'docker/network-inspect.json': '[]\n',
+  },
+});
+
 /** Docker's network ingress, as a manager of a swarm lists it. */
 const ingress = (subnet: string, attached = true, more: object = {}) => ({
   ...network('ingress', subnet),
@@ -237,6 +247,19 @@ COMMIT
         'files/run/flannel/subnet.env': lease,
       }),
       because: /docker has networks here \(docker0\)/,
+    },
+    'nodes of two clusters with one pod range: whose services are those of a worker is not known': {
+      nodes: {
+        ...nodes({
+          'files/run/flannel/subnet.env': lease,
+          'cmdline/kubelet.txt': '/usr/bin/kubelet\n',
+          'docker/network-inspect.json': `${JSON.stringify([network('inner', '10.43.7.0/24')])}\n`,
+        }),
+        x: controlPlane('10.43.0.0/16'),
+        y: controlPlane('10.96.0.0/12'),
+      },
+      answers: { x: 'pass', y: 'pass' },
+      because: /service range is not known/,
     },
     'kubernetes node, service range not known': {
       nodes: nodes({ 'files/run/flannel/subnet.env': lease, 'cmdline/kubelet.txt': '/usr/bin/kubelet\n' }),
