@@ -55,7 +55,7 @@ export const rule = defineClusterRule({
   ],
   references: [REF.flannelReservations, REF.flannelKubernetes],
   needs: ['addresses'],
-  wants: ['flannelEnv', 'links', 'bridges', 'sysfs', 'dockerNetworks', 'fdb', 'routes4', 'cniConf'],
+  wants: ['flannelEnv', 'links', 'bridges', 'sysfs', 'dockerNetworks', 'fdb', 'routes4', 'cniConf', 'neighbours'],
   explains: ['trace-pod-to-pod', 'vxlan-forwarding-entry-wrong'],
   extract({ wants, source }): Claims {
     const ties = clusterTies(source);
@@ -113,17 +113,26 @@ export const rule = defineClusterRule({
     const notApplicable: { nodes: [string]; because: string }[] = rest
       .filter((d) => d.digest.unread === null)
       .map((d) => ({ nodes: [d.node], because: 'no flannel lease on this node' }));
-    const groups = clusterGroups(all.map((d) => ({ node: d.node, ties: d.digest })));
+    const groups = clusterGroups(all.map((d) => ({ ...d, ties: d.digest })));
     const findings: Finding[] = [];
     const unknown: Undecided[] = rest.flatMap((d) =>
       d.digest.unread === null ? [] : [{ nodes: [d.node], because: d.digest.unread, evidence: ['flannel.subnet-env'] }],
     );
     const passes = [];
     const named = new Set<string>();
+    const clusterOf = (d: NodeDigest<Claims>) => groups.get(d.node) ?? d.digest.network ?? '';
+    const size = new Map<string, number>();
+    for (const d of judged) size.set(clusterOf(d), (size.get(clusterOf(d)) ?? 0) + 1);
+    // of a fleet of clusters with the usual range all first nodes claim the same
+    const untied = new Map<string, Set<string>>();
     for (const clash of clashes(judged)) {
       const { a, b } = clash;
       // the same machine collected twice is one owner
       if (a.machineIdSha256 !== null && a.machineIdSha256 === b.machineIdSha256 && a.bootId === b.bootId) continue;
+      const [ga, gb] = [groups.get(a.node) ?? null, groups.get(b.node) ?? null];
+      const apart = ga !== null && gb !== null && ga !== gb;
+      // each is tied to nodes of its own: two clusters of one range
+      if (apart && size.get(ga) !== 1 && size.get(gb) !== 1) continue;
       named.add(a.node).add(b.node);
       const shared = a.digest.own.find((address) => b.digest.own.includes(address));
       if (shared !== undefined) {
@@ -134,18 +143,19 @@ export const rule = defineClusterRule({
         });
         continue;
       }
-      const [ga, gb] = [groups.get(a.node) ?? null, groups.get(b.node) ?? null];
-      if (ga !== null && gb !== null && ga !== gb) {
-        unknown.push({
-          nodes: [a.node, b.node],
-          because: `${a.node} and ${b.node} both claim ${clash.mine.prefix}, but nothing in their overlay tables ties them to one cluster`,
-          evidence: ['bridge.fdb', 'ip.route4'],
-        });
+      if (apart) {
+        const claimants = untied.get(clash.mine.prefix) ?? new Set();
+        untied.set(clash.mine.prefix, claimants.add(a.node).add(b.node));
       } else findings.push(finding(clash, ga !== null && ga === gb));
     }
-    const clusterOf = (d: NodeDigest<Claims>) => groups.get(d.node) ?? d.digest.network ?? '';
-    const size = new Map<string, number>();
-    for (const d of judged) size.set(clusterOf(d), (size.get(clusterOf(d)) ?? 0) + 1);
+    for (const [prefix, nodes] of untied) {
+      const list = [...nodes] as [string, ...string[]];
+      unknown.push({
+        nodes: list,
+        because: `${few(list)} ${nodes.size === 2 ? 'both' : 'all'} claim ${prefix}, but nothing in their overlay tables ties them to one cluster`,
+        evidence: ['bridge.fdb', 'ip.route4'],
+      });
+    }
     for (const d of judged) {
       const [first] = d.digest.claims;
       if (named.has(d.node) || first === undefined) continue;
@@ -160,6 +170,11 @@ export const rule = defineClusterRule({
     return { findings, passes, unknown, notApplicable };
   },
 });
+
+const few = (nodes: readonly string[]) =>
+  nodes.length <= 4
+    ? `${nodes.slice(0, -1).join(', ')} and ${nodes.at(-1)}`
+    : `${nodes.slice(0, 3).join(', ')} and ${nodes.length - 3} further nodes`;
 
 function finding({ a, b, mine, theirs }: Clash, tied: boolean): Finding {
   const apart =

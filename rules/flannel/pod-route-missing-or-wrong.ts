@@ -61,6 +61,7 @@ export const rule = defineClusterRule({
     'bridges',
     'sysfs',
     'dockerNetworks',
+    'neighbours',
   ],
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   extract({ facts, source }): PodDigest {
@@ -158,7 +159,7 @@ function toWhere({ pref, fwmark = 0, action, table }: PolicyRule): string {
 function* tied(digests: ClusterDigests<PodDigest>, nodes: PodNode[]) {
   for (const d of digests) {
     nodes.push(podNode(d));
-    yield { node: d.node, ties: { network: null, ties: d.digest.ties } };
+    yield { ...d, ties: { network: null, ties: d.digest.ties } };
   }
 }
 

@@ -5,6 +5,7 @@ import type { Announced, Lease } from '../../src/derive/k8s-leases.ts';
 import type { Vtep } from '../../src/derive/overlay.ts';
 import { homeless, isFronted, isTied, isUnrouted, isUnroutedLease, vteps } from '../../src/derive/overlay.ts';
 import {
+  isStranger,
   type Leased,
   looseTies,
   type OverlayDigest,
@@ -19,6 +20,7 @@ import { placeOf, timeOf } from '../../src/derive/pod-peers.ts';
 import type { Cite, Finding, LineCite, NodeDigest, Undecided } from '../../src/rule/index.ts';
 import { absent, cite, defineClusterRule, isClosed, lineCite } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
+import { PROVEN, type Weight, weighed, weightOf } from '../../src/rule/weight.ts';
 
 type FileRef = Pick<LineCite, 'node' | 'evidence' | 'path'>;
 
@@ -104,6 +106,7 @@ export const rule = defineClusterRule({
       let strangers = 0;
       let misled = 0;
       let hidden = 0;
+      const unlike: string[] = [];
       for (const peer of peers) {
         // the entries of whom a route is wrongly sent to are judged with his own subnet; pod-route-missing-or-wrong names the route
         const base = peer[1].replace(/\/.*/, '');
@@ -114,6 +117,14 @@ export const rule = defineClusterRule({
         const owner = ownerOfPeer(d.node, peer, ownerOf, groups);
         const same = (leases.get(peer[2]) ?? []).filter((l) => groups.get(l.from) === groups.get(d.node));
         const announced = same.flatMap((l) => l.lease.underlay?.value ?? []);
+        if (
+          owner !== undefined &&
+          !isTied(groups, d.node, owner.node) &&
+          isStranger(digests.get(owner.node)?.digest, d.digest.vteps)
+        ) {
+          unlike.push(owner.node);
+          continue;
+        }
         const fronted = owner !== undefined && peer[5].some(([to]) => isFronted(owner.vtep, to, announced));
         const wrong =
           judge(
@@ -121,7 +132,9 @@ export const rule = defineClusterRule({
             peer,
             owner,
             fronted,
-            owner === undefined ? PROVEN : weightOf(d, owner, isTied(groups, d.node, owner.node)),
+            owner === undefined
+              ? PROVEN
+              : weightOf(timeOf(d.collectedAt), timeOf(owner.collectedAt), isTied(groups, d.node, owner.node)),
           ) ?? (owner === undefined ? otherThanLeased(d, peer, same) : null);
         if (wrong !== null) findings.push(wrong);
         else if (owner === undefined) strangers += 1;
@@ -142,6 +155,11 @@ export const rule = defineClusterRule({
         say(
           `${strangers} of ${peers.length} overlay peers have no bundle here that shows their vxlan device and the tables beside it: their MAC and address are not known`,
           ['ip.link', 'ip.route4', 'bridge.fdb', 'ip.neigh'],
+        );
+      else if (unlike.length > 0)
+        say(
+          `${unlike[0]} has the addresses that entries here name, and neither knows the other’s MAC: two clusters that are numbered alike, or entries that are wrong on both`,
+          ['ip.neigh', 'bridge.fdb', 'k8s.nodes'],
         );
       else if (hidden > 0)
         say(
@@ -233,31 +251,6 @@ function otherThanLeased(d: NodeDigest<Entries>, peer: PeerRow, leased: readonly
   const detail = `sends packets for ${lease.name} to ${unlike.has}, but ${lease.name} announces ${unlike.said.value}`;
   return make('fdb-remote', detail, unlike.said, [lineCite(files.fdb, unlike.line)]);
 }
-
-/** How much a difference between two bundles says. */
-type Weight = Pick<Finding, 'severity' | 'confidence'> & { readonly doubt: string };
-
-const PROVEN: Weight = { severity: 'critical', confidence: 'proven', doubt: '' };
-const HOUR_MS = 3_600_000;
-
-/** flannel may have made a device again between two bundles; and a copy of a cluster may have the same addresses on its own LAN. */
-function weightOf(d: NodeDigest<Entries>, owner: Owner<Cited>, tied: boolean): Weight {
-  const [mine, theirs] = [timeOf(d.collectedAt), timeOf(owner.collectedAt)];
-  const apart = mine === null || theirs === null ? 0 : Math.abs(mine - theirs);
-  if (apart > 24 * HOUR_MS)
-    return {
-      severity: 'medium',
-      confidence: 'possible',
-      doubt: '; their bundles are more than a day apart: it may have changed between them',
-    };
-  return tied && apart <= HOUR_MS ? PROVEN : { ...PROVEN, confidence: 'likely' };
-}
-
-const weighed = (finding: Finding, { doubt, ...weight }: Weight): Finding => ({
-  ...finding,
-  ...weight,
-  message: `${finding.message}${doubt}`,
-});
 
 function judge(
   d: NodeDigest<Entries>,

@@ -37,7 +37,7 @@ export const rule = defineClusterRule({
   ],
   references: [REF.flannelConfiguration, REF.vxlan],
   needs: ['links'],
-  wants: ['flannelEnv', 'fdb', 'routes4', 'addresses'],
+  wants: ['flannelEnv', 'fdb', 'routes4', 'addresses', 'neighbours'],
   explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   extract({ facts, wants, source }): Tunnels {
     const used = new Set(
@@ -61,7 +61,7 @@ export const rule = defineClusterRule({
   },
   evaluate(digests) {
     const all = [...digests];
-    const groups = clusterGroups(all.map((d) => ({ node: d.node, ties: d.digest })));
+    const groups = clusterGroups(all.map((d) => ({ ...d, ties: d.digest })));
     const findings: Finding[] = [];
     const unknown: Undecided[] = [];
     const passes = [];

@@ -65,7 +65,7 @@ export const rule = defineClusterRule({
   references: [REF.flannelBackends, REF.flannelVxlan],
   needs: [],
   needsAny: ['links', 'addresses'],
-  wants: [...TUNNEL_KINDS, 'flannelEnv'],
+  wants: [...TUNNEL_KINDS, 'flannelEnv', 'neighbours'],
   extract({ source }): Mtus {
     const place = { ...clusterTies(source), underlay: null, overlay: null, outer: null, applies: true };
     const found = podWay(source);
@@ -98,7 +98,7 @@ export const rule = defineClusterRule({
   },
   evaluate(digests) {
     const all = [...digests];
-    const groups = clusterGroups(all.map((d) => ({ node: d.node, ties: d.digest })));
+    const groups = clusterGroups(all.map((d) => ({ ...d, ties: d.digest })));
     const findings: Finding[] = [];
     const unknown: Undecided[] = [];
     const passes: { node: string; cites: readonly [Cite, ...Cite[]] }[] = [];

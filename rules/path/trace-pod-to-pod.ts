@@ -1,7 +1,7 @@
 import { isNonEmpty } from '../../src/core/span.ts';
 import { type PathPod, type PathPods, pathPods } from '../../src/derive/path-pods.ts';
 import { byNode, clusterMembers, isSampled, MOST_NODES } from '../../src/derive/path-sample.ts';
-import { fleetOf, type Lost, lostEnd, lostKey, probe } from '../../src/net/index.ts';
+import { fleetOf, type Lost, lostEnd, lostKey, type NetCluster, probe } from '../../src/net/index.ts';
 import { citeTraced, definePathRule } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 import { Tally } from '../../src/rule/tally.ts';
@@ -28,18 +28,17 @@ export const rule = definePathRule({
   references: [REF.flannelTroubleshooting, REF.kubeVips],
   explains: ['trace-pod-to-service-and-external'],
   needs: ['addresses', 'routes4'],
-  wants: ['links', 'bridges', 'sysfs', 'dockerNetworks', 'flannelEnv', 'fdb', 'netnsAddresses'],
+  wants: ['links', 'bridges', 'sysfs', 'dockerNetworks', 'flannelEnv', 'fdb', 'netnsAddresses', 'neighbours'],
   extract: ({ source }): PathPods => pathPods(source),
   evaluate(digests, nodes) {
     const tally = new Tally();
-    const known = [...digests].map(({ node, digest }) => ({ node, ...digest })).sort(byNode);
+    const known = [...digests].map(({ node, bootId, digest }) => ({ node, bootId, ...digest })).sort(byNode);
     const why = new Map(known.map((d) => [d.node, d.because]));
     for (const d of known) if (d.evidence.length > 0) tally.unknown([d.node], d.because, d.evidence);
     const able = known.filter((d) => d.pods.length > 0);
     if (able.length > MOST_NODES)
       return tally.verdict(digests.ids, () => `more than ${MOST_NODES} nodes: netcase reach follows every pair`);
-    const fleet = fleetOf(nodes);
-    const follow = (from: PathPod, to: PathPod, ends: { from: string; to: string }) => {
+    const follow = (fleet: NetCluster, from: PathPod, to: PathPod, ends: { from: string; to: string }) => {
       const lost = new Map<string, { key: string; first: Lost; protos: string[] }>();
       for (const p of PROBES) {
         const probed = probe(fleet, { from: `${ends.from}/${from.inode}`, to: to.address, ...p }, ends);
@@ -71,16 +70,17 @@ export const rule = definePathRule({
         });
       }
     };
-    for (const members of clusterMembers(able)) {
+    for (const { members, elsewhere } of clusterMembers(able)) {
+      const fleet = fleetOf(nodes, elsewhere);
       for (const [i, member] of members.entries()) {
         const { node, pods } = member;
         const [a, b] = pods;
         if (a !== undefined && b !== undefined) {
-          follow(a, b, { from: node, to: node });
-          follow(b, a, { from: node, to: node });
+          follow(fleet, a, b, { from: node, to: node });
+          follow(fleet, b, a, { from: node, to: node });
         }
         for (const [from, to] of pairsAt(members, i))
-          follow(from.pods[0] as PathPod, to.pods[0] as PathPod, { from: from.node, to: to.node });
+          follow(fleet, from.pods[0] as PathPod, to.pods[0] as PathPod, { from: from.node, to: to.node });
         if (isSampled(members) && i > 0) fleet.forget(node);
       }
     }

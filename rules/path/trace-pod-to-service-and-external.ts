@@ -2,7 +2,7 @@ import { percent } from '../../src/core/percent.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
 import { byNode, clusterMembers, isSampled, MOST_NODES } from '../../src/derive/path-sample.ts';
 import { type PathServices, pathServices } from '../../src/derive/path-services.ts';
-import { type Asker, type Wish, wishesOf } from '../../src/derive/path-wishes.ts';
+import { type Wish, wishesOf } from '../../src/derive/path-wishes.ts';
 import { OUTSIDE } from '../../src/derive/pods.ts';
 import { fleetOf, type Lost, lostEnd, lostKey, type NetCluster, probe } from '../../src/net/index.ts';
 import { citeTraced, definePathRule } from '../../src/rule/index.ts';
@@ -44,19 +44,20 @@ export const rule = definePathRule({
     'iptablesLegacy',
     'kubeletConfig',
     'kubeletArgs',
+    'neighbours',
   ],
   extract: ({ source }): PathServices => pathServices(source),
   evaluate(digests, nodes) {
     const tally = new Tally();
-    const known = [...digests].map(({ node, digest }): Asker => ({ node, ...digest })).sort(byNode);
+    const known = [...digests].map(({ node, bootId, digest }) => ({ node, bootId, ...digest })).sort(byNode);
     const why = new Map(known.map((d) => [d.node, d.because]));
     const able = known.filter((d) => d.clients.length > 0 || d.published.length > 0);
     if (able.length > MOST_NODES)
       return tally.verdict(digests.ids, () => `more than ${MOST_NODES} nodes: netcase trace follows a packet`);
     for (const d of known)
       if (d.clients.length === 0 && d.evidence.length > 0) tally.unknown([d.node], d.because, d.evidence);
-    const fleet = fleetOf(nodes);
-    for (const members of clusterMembers(able)) {
+    for (const { members, elsewhere } of clusterMembers(able)) {
+      const fleet = fleetOf(nodes, elsewhere);
       for (const [i, { node }] of members.entries()) {
         const { wishes, left } = wishesOf(members, i);
         for (const wish of wishes) follow(tally, fleet, wish, why);

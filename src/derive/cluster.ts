@@ -6,7 +6,8 @@ import { flannelLease } from './flannel.ts';
 import { perSource } from './per-source.ts';
 
 /**
- * What ties a node to its cluster: VTEPs it knows (MAC at underlay address, its own included) and pod routes by next hop.
+ * What ties a node to its cluster: VTEPs it knows (MAC at underlay address) and pod routes by next hop (and its MAC, where a neighbour entry
+ * tells it), and what others know it by, marked `=`.
  * Two clusters often share 10.244.0.0/16; they do not share a VTEP's MAC. `null`: neither fdb nor routes were collected.
  */
 export interface ClusterTies {
@@ -15,7 +16,7 @@ export interface ClusterTies {
 }
 
 export const clusterTies = perSource(
-  (source: Source<'flannelEnv' | 'links' | 'fdb' | 'routes4' | 'addresses'>): ClusterTies => {
+  (source: Source<'flannelEnv' | 'links' | 'fdb' | 'routes4' | 'addresses' | 'neighbours'>): ClusterTies => {
     const lease = flannelLease(source);
     const network = lease?.network?.prefix ?? null;
     const ties: string[] = [];
@@ -29,20 +30,26 @@ export const clusterTies = perSource(
       const isVxlan = (dev: string) => (links.missing ? isFlannel(dev) : vxlans.has(dev));
       seen ||= vxlans.size > 0;
       for (const d of details)
-        if (d.vxlan?.local !== undefined && d.mac !== undefined) ties.push(`${d.mac}@${d.vxlan.local}`);
+        if (d.vxlan?.local !== undefined && d.mac !== undefined) ties.push(`=${d.mac}@${d.vxlan.local}`);
       for (const e of fdb.value.entries) if (e.dst !== undefined && isVxlan(e.dev)) ties.push(`${e.mac}@${e.dst}`);
     }
     const routes = source.get('routes4');
     if (!routes.missing && network !== null) {
       const own = lease?.subnet == null ? null : formatPrefix(lease.subnet.prefix);
-      if (own !== null) for (const address of underlayAddresses(source, network)) ties.push(`${own}>${address}`);
+      if (own !== null)
+        for (const { address, mac } of underlayAddresses(source, network)) {
+          ties.push(`=${own}>${address}`);
+          if (mac !== undefined) ties.push(`=${own}>${address} ${mac}`);
+        }
+      const macOf = macsOf(source);
       for (const r of routes.value.routes) {
         const prefix = r.via === undefined ? null : parsePrefix(r.dst);
         if (prefix === null || prefix.length === 0 || !prefixCovers(network, prefix)) continue;
         // over vxlan the next hop is a pod-range address, equal in every default cluster: only underlay next hops tie
         const via = parsePrefix(r.via ?? '');
         if (via !== null && !prefixCovers(network, via)) {
-          ties.push(`${r.dst}>${r.via}`);
+          const mac = macOf(r.via ?? '');
+          ties.push(`${r.dst}>${r.via}${mac === undefined ? '' : ` ${mac}`}`);
           seen = true;
         }
       }
@@ -58,15 +65,33 @@ export function ownMarks(source: Source<'routes4' | 'addresses'>, network: Prefi
   const marked = devices
     .filter((d) => d.mac !== undefined && !/^(00:00:00:00:00:00|0a:58:.*)$/.test(d.mac))
     .flatMap((d) => outerAddresses(d, network).map((address) => `${address} (${d.mac})`));
-  return [...underlayAddresses(source, network), ...marked];
+  return [...underlayAddresses(source, network).map((u) => u.address), ...marked];
+}
+
+/** By the neighbour table, which is read when a next hop asks for it: what answers for an address. Two customers' next hops differ in it. */
+function macsOf(source: Source<'neighbours'>): (address: string) => string | undefined {
+  let macs: ReadonlyMap<string, string> | undefined;
+  return (address) => {
+    if (macs === undefined) {
+      const neighbours = source.get('neighbours');
+      const entries = neighbours.missing ? [] : neighbours.value.entries;
+      macs = new Map(entries.flatMap((e) => (e.mac === undefined ? [] : [[e.ip, e.mac] as const])));
+    }
+    return macs.get(address);
+  };
 }
 
 /** docker0 is 172.17.0.1 everywhere: only an uplink's address is the node's own. */
-function underlayAddresses(source: Source<'routes4' | 'addresses'>, network: Prefix): readonly string[] {
+function underlayAddresses(
+  source: Source<'routes4' | 'addresses'>,
+  network: Prefix,
+): readonly { readonly address: string; readonly mac: string | undefined }[] {
   const addresses = source.get('addresses');
   if (addresses.missing) return [];
   const up = new Set(uplinks(source).map((u) => u.dev));
-  return addresses.value.devices.filter((d) => up.has(d.name)).flatMap((d) => outerAddresses(d, network));
+  return addresses.value.devices
+    .filter((d) => up.has(d.name))
+    .flatMap((d) => outerAddresses(d, network).map((address) => ({ address, mac: d.mac })));
 }
 
 /** Addresses of the pod range are the same in every default cluster. */
@@ -80,30 +105,67 @@ function outerAddresses({ addresses }: LinkDevice, network: Prefix): readonly st
     });
 }
 
-/** Joins nodes of one flannel network that share a tie. Nodes whose ties were not collected stay apart with group null. */
-export function clusterGroups(
-  nodes: Iterable<{ readonly node: string; readonly ties: ClusterTies }>,
-): Map<string, string | null> {
-  const parent = new Map<string, string>();
-  const find = (x: string): string => {
-    let root = x;
-    while (parent.get(root) !== root) root = parent.get(root) as string;
-    parent.set(x, root);
-    return root;
-  };
-  const owner = new Map<string, string>();
+export interface TiedNode {
+  readonly node: string;
+  readonly ties: ClusterTies;
+  /** One machine that was collected twice is known by the same twice. */
+  readonly bootId?: string | null;
+}
+
+/**
+ * Joins nodes of one flannel network that share a tie. Nodes whose ties were not collected stay apart with group null. What two nodes are
+ * known by ties nobody: two customers may have numbered nodes and pods alike.
+ */
+export function clusterGroups(nodes: Iterable<TiedNode>): Map<string, string | null> {
+  const names: string[] = [];
   const result = new Map<string, string | null>();
-  for (const { node, ties } of nodes) {
+  const ties = new Map<string, Tie>();
+  // nodes come one at a time: of each tie only the numbers of its nodes are kept
+  const machines: string[] = [];
+  for (const { node, ties: own, bootId } of nodes) {
     result.set(node, null);
-    if (ties.ties === null) continue;
-    parent.set(node, node);
-    for (const tie of ties.ties) {
-      const key = `${ties.network} ${tie}`;
-      const other = owner.get(key);
-      if (other === undefined) owner.set(key, node);
-      else parent.set(find(node), find(other));
+    if (own.ties === null) continue;
+    const n = names.push(node) - 1;
+    machines.push(bootId ?? node);
+    for (const text of own.ties) {
+      const key = `${own.network} ${isOwn(text) ? text.slice(1) : text}`;
+      const tie = ties.get(key) ?? { nodes: [], owners: [] };
+      if (tie.nodes.push(n) === 1) ties.set(key, tie);
+      if (isOwn(text) && !tie.owners.some((o) => machines[o] === machines[n])) tie.owners.push(n);
     }
   }
-  for (const node of parent.keys()) result.set(node, find(node));
+  const parent = names.map((_, n) => n);
+  const find = (x: number): number => {
+    let root = x;
+    while (parent[root] !== root) root = parent[root] as number;
+    parent[x] = root;
+    return root;
+  };
+  for (const { nodes: tied, owners } of ties.values()) {
+    const [first] = tied;
+    if (owners.length < 2 && first !== undefined) for (const n of tied) parent[find(n)] = find(first);
+  }
+  const doubtful = new Set([...ties.values()].flatMap(({ owners }) => twins(owners, find)));
+  for (const [n, name] of names.entries())
+    result.set(name, doubtful.has(n) ? `${name} alone` : (names[find(n)] as string));
   return result;
 }
+
+interface Tie {
+  readonly nodes: number[];
+  /** Whom it is what others know him by. */
+  readonly owners: number[];
+}
+
+/** Those that came into one cluster although one cannot be the other: which of them is its member is not known. */
+function twins(owners: readonly number[], find: (n: number) => number): readonly number[] {
+  if (owners.length < 2) return [];
+  const roots = owners.map(find);
+  return owners.filter((_, i) => roots.some((root, k) => k !== i && root === roots[i]));
+}
+
+/** Underlay addresses that others know a node by. */
+export const knownAt = ({ ties }: ClusterTies): readonly string[] =>
+  (ties ?? []).filter(isOwn).map((tie) => tie.slice(tie.search(/[@>]/) + 1).replace(/ .*/, ''));
+
+const isOwn = (tie: string) => tie.charCodeAt(0) === 0x3d;

@@ -1,4 +1,4 @@
-import type { ClusterTies } from './cluster.ts';
+import type { TiedNode } from './cluster.ts';
 import type { Source } from './devices.ts';
 import { type Announced, announcedLeases, type Lease } from './k8s-leases.ts';
 import { overlayPeers, ownerAmong, type Peer, strayRemotes, type Vtep } from './overlay.ts';
@@ -34,9 +34,9 @@ export interface OverlayTables {
 type Digests<V extends Vtep> = Iterable<{
   readonly node: string;
   readonly collectedAt: string | null;
+  readonly bootId: string | null;
   readonly digest: OverlayDigest<V>;
 }>;
-type Tied = { readonly node: string; readonly ties: ClusterTies };
 
 export interface Owner<V extends Vtep> {
   readonly node: string;
@@ -99,12 +99,20 @@ export const ownerOfPeer = <V extends Vtep>(
     groups,
   );
 
+/** Its entry for one of these VTEPs has another MAC than that one. */
+export const isStranger = <V extends Vtep>(other: OverlayDigest<V> | undefined, vteps: readonly Vtep[]): boolean =>
+  vteps.some(({ mac, addresses }) =>
+    other?.peers.some(
+      ([, , gateway, , neighbour]) => addresses.includes(gateway) && neighbour?.[0] != null && neighbour[0] !== mac,
+    ),
+  );
+
 /** Who may be of one cluster although no pair of MAC and address says so: the address or the MAC of a peer alone, or an entry that was left of it. */
 export function* looseTies<V extends Vtep>(
   digests: Digests<V>,
   groups: ReadonlyMap<string, string | null>,
   ownerOf: ReadonlyMap<string, readonly Owner<V>[]>,
-): Generator<Tied> {
+): Generator<TiedNode> {
   const at = Map.groupBy([...ownerOf.values()].flat(), (o) => o.vtep.local);
   for (const { node, digest } of digests) {
     const met = [
@@ -120,19 +128,19 @@ export function* ties<V extends Vtep>(
   digests: Digests<V>,
   ownerOf: Map<string, Owner<V>[]>,
   leases: Map<string, Leased[]>,
-): Generator<Tied> {
+): Generator<TiedNode> {
   const tie = (mac: string | null | undefined, at: string | null | undefined) =>
     mac == null || at == null ? [] : [`${mac}@${at}`];
-  for (const { node, collectedAt, digest } of digests) {
+  for (const { node, collectedAt, bootId, digest } of digests) {
     for (const vtep of digest.vteps)
       for (const a of vtep.addresses) ownerOf.set(a, [...(ownerOf.get(a) ?? []), { node, collectedAt, vtep }]);
     for (const lease of digest.leases)
       leases.set(lease.vtep, [...(leases.get(lease.vtep) ?? []), { from: node, lease }]);
-    const own = digest.vteps.flatMap((v) => tie(v.mac, v.local));
+    const own = digest.vteps.flatMap((v) => tie(v.mac, v.local)).map((t) => `=${t}`);
     const known = digest.peers.flatMap(([, , , , to, remotes]) => remotes.flatMap(([dst]) => tie(to?.[0], dst)));
     // what a node of this cluster announces; its own among them
     const announced = digest.leases.flatMap((l) => tie(l.mac?.value, l.underlay?.value));
-    yield { node, ties: { network: null, ties: [...own, ...known, ...announced] } };
+    yield { node, bootId, ties: { network: null, ties: [...own, ...known, ...announced] } };
   }
 }
 

@@ -4,7 +4,7 @@ import { type ClusterTies, clusterTies } from './cluster.ts';
 import { attachedBridges, type DeviceKinds, overlayDevices, type Source } from './devices.ts';
 import { flannelLease } from './flannel.ts';
 
-export type PathPodKinds = DeviceKinds | 'routes4' | 'flannelEnv' | 'fdb' | 'netnsAddresses';
+export type PathPodKinds = DeviceKinds | 'routes4' | 'flannelEnv' | 'fdb' | 'neighbours' | 'netnsAddresses';
 export interface PathPodSource extends Source<Exclude<PathPodKinds, 'netnsAddresses'>> {
   all(kind: 'netnsAddresses'): readonly Fact<'netnsAddresses'>[];
 }

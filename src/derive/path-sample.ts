@@ -1,16 +1,31 @@
-import { type ClusterTies, clusterGroups } from './cluster.ts';
+import { clusterGroups, knownAt, type TiedNode } from './cluster.ts';
 
 /** Up to so many nodes of a cluster every one is asked of every other; of more a ring, and a star around the first (docs/decisions/0006). */
 const EVERY_NODE = 20;
 /** Every node's evidence is opened again: above this many, `netcase reach` and `netcase trace` do it on demand. */
 export const MOST_NODES = 60;
 
-/** The nodes of each cluster, in the order in which they come. Nodes whose tables do not tie them to others stand alone. */
-export function clusterMembers<D extends { readonly node: string; readonly ties: ClusterTies }>(
-  nodes: readonly D[],
-): readonly (readonly D[])[] {
+/** Nodes of one cluster, in the order in which they come. */
+export interface Members<D> {
+  readonly members: readonly D[];
+  /** Nodes of other clusters that are numbered alike, so that they stand on other networks: no packet of this cluster meets them. */
+  readonly elsewhere: ReadonlySet<string>;
+}
+
+/** The clusters of a case. Nodes whose tables do not tie them to others stand alone. */
+export function clusterMembers<D extends TiedNode>(nodes: readonly D[]): readonly Members<D>[] {
   const groups = clusterGroups(nodes);
-  return [...Map.groupBy(nodes, ({ node }) => groups.get(node) ?? `alone ${node}`).values()];
+  const clusters = [...Map.groupBy(nodes, ({ node }) => groups.get(node) ?? `alone ${node}`).values()];
+  const places = new Map(clusters.map((members) => [members, new Set(members.flatMap((m) => knownAt(m.ties)))]));
+  return clusters.map((members) => {
+    const own = [...(places.get(members) ?? [])];
+    const alike = clusters.filter((c) => {
+      const theirs = places.get(c);
+      // a node alone may be a neighbour with a wrong address
+      return c !== members && c.length > 1 && members.length > 1 && own.some((address) => theirs?.has(address));
+    });
+    return { members, elsewhere: new Set(alike.flat().map((m) => m.node)) };
+  });
 }
 
 /** Of these nodes a sample is followed. */

@@ -11,19 +11,29 @@ export interface FleetNodes {
   owners(node: string): unknown;
 }
 
-const fleets = new WeakMap<FleetNodes, NetCluster>();
+const fleets = new WeakMap<FleetNodes, Map<string, NetCluster>>();
+const NONE: ReadonlySet<string> = new Set();
 
-/** A cluster over nodes that are opened when a packet passes them; the same one for every rule that asks with the same nodes. */
-export function fleetOf(nodes: FleetNodes): NetCluster {
-  const known = fleets.get(nodes);
-  if (known !== undefined) return known;
-  const digests = nodes.ids.map((id) => ({ id, digest: digestOf(nodes, id) }));
-  const fleet = lazyCluster(digests, (id) => {
+/**
+ * A cluster over nodes that are opened when a packet passes them; the same one for every rule that asks with the same nodes. No packet meets
+ * those of `elsewhere`.
+ */
+export function fleetOf(nodes: FleetNodes, elsewhere = NONE): NetCluster {
+  const known = fleets.get(nodes) ?? new Map<string, NetCluster>();
+  fleets.set(nodes, known);
+  const key = JSON.stringify([...elsewhere]);
+  const fleet = known.get(key) ?? makeFleet(nodes, elsewhere);
+  known.set(key, fleet);
+  return fleet;
+}
+
+function makeFleet(nodes: FleetNodes, elsewhere: ReadonlySet<string>): NetCluster {
+  const ids = nodes.ids.filter((id) => !elsewhere.has(id));
+  const digests = ids.map((id) => ({ id, digest: digestOf(nodes, id) }));
+  return lazyCluster(digests, (id) => {
     const source = nodes.source(id);
     return source === undefined ? undefined : buildNode(source);
   });
-  fleets.set(nodes, fleet);
-  return fleet;
 }
 
 function digestOf(nodes: FleetNodes, id: string): NetDigest {

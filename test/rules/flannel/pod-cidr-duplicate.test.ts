@@ -144,3 +144,41 @@ it('a range out of a CNI file is not mended by a new lease', () => {
   );
   expect(step?.run).not.toContain('subnet.env');
 });
+
+/** The same cluster at another customer: other addresses, other MACs, the same ranges. */
+const elsewhere = (node: ReturnType<typeof overlayNode>, k: number) => ({
+  ...node,
+  files: Object.fromEntries(
+    Object.entries(node.files).map(([path, text]) => [
+      path,
+      (text as string).replaceAll('192.168.50.', `192.168.${k}.`).replaceAll('0e:00:00:00:00:', `0e:${k}:00:00:00:`),
+    ]),
+  ),
+});
+const pair = [overlayNode({ n: 1, peers: [2] }), overlayNode({ n: 2, peers: [1] })] as const;
+
+it('two clusters of one range, each with its own ties, do not clash', () => {
+  const [x, y] = pair;
+  const nodes = { a1: x, a2: y, b1: elsewhere(x, 61), b2: elsewhere(y, 61) };
+  const judged = judge([rule], nodes);
+  expect(judged.findings).toEqual([]);
+  expect(judged.matrix[rule.id]).toEqual({ a1: 'pass', a2: 'pass', b1: 'pass', b2: 'pass' });
+});
+
+it('a node alone may be of either cluster, and of many such nodes one thing is said', () => {
+  const [x, y] = pair;
+  const nodes = {
+    a1: x,
+    a2: y,
+    b1: elsewhere(x, 61),
+    c1: elsewhere(x, 62),
+    d1: elsewhere(x, 63),
+    e1: elsewhere(x, 64),
+  };
+  const judged = judge([rule], nodes);
+  expect(judged.findings).toEqual([]);
+  expect(judged.matrix[rule.id]).toMatchObject({ a1: 'unknown', a2: 'pass', b1: 'unknown', e1: 'unknown' });
+  expect(judged.unknown.map((u) => u.because)).toEqual([
+    'a1, b1, c1 and 2 further nodes all claim 10.244.1.0/24, but nothing in their overlay tables ties them to one cluster',
+  ]);
+});

@@ -199,8 +199,9 @@ describe('many nodes', () => {
   it('one finding a difference, few cites', () => {
     const nodes = Object.fromEntries(
       Array.from({ length: 60 }, (_, i) => {
-        const made = overlayNode({ n: (i % 9) + 1, peers: [1, 2] });
-        return [`n${i}`, i % 2 === 0 ? made : mtuNode({ n: (i % 9) + 1, peers: [1, 2] }, i < 20 ? SMALL : JUMBO)];
+        const n = i + 1;
+        const made = overlayNode({ n, peers: [1, 2] });
+        return [`n${i}`, i % 2 === 0 ? made : mtuNode({ n, peers: [1, 2] }, i < 20 ? SMALL : JUMBO)];
       }),
     );
     const { findings } = judge([rule], nodes);
