@@ -52,7 +52,7 @@ function load() {
   // a young generation of 1 MiB, by default, is copied several times before the first bundle is judged
   v8.setFlagsFromString('--semi-space-growth-factor=16');
   // what each bundle leaves behind is garbage: by itself the heap grows to several times of what lives in it, and beyond our limit
-  if (isMainThread && (run === 'analyze' || run === 'ingest')) v8.setFlagsFromString('--heap-growing-percent=50');
+  if (isMainThread && ['analyze', 'audit', 'ingest'].includes(run)) v8.setFlagsFromString('--heap-growing-percent=50');
   const bytes = readFileSync(file);
   const url = pathToFileURL(file).href;
   // beside the program, so that only who may change the program may change it

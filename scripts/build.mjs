@@ -30,7 +30,7 @@ function templateModule() {
     throwOnUndefined: true,
   });
   for (const name of ['short', 'slice20', 'md', 'code']) environment.addFilter(name, () => '');
-  const names = ['incident/incident.njk', 'incident/parts.njk', 'ticket/ticket.njk'];
+  const names = ['audit/audit.njk', 'incident/incident.njk', 'incident/parts.njk', 'ticket/ticket.njk'];
   const parts = names.map((name) => {
     const source = readFileSync(join(root, 'reports', name), 'utf8');
     const code = nunjucks.precompileString(source, { name, env: environment, wrapper: ([t]) => t.template });

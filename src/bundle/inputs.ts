@@ -25,8 +25,9 @@ const MOST = 100_000;
 /**
  * What the command line's arguments name: bundle files, set archives, folders of bundles, an unpacked bundle, a folder
  * of evidence files, quoted patterns (`*`, `?`, `[..]`, `**`), `-`, and `@list.txt` (one path a line). Never rejects.
+ * `deep`: folders of folders too.
  */
-export async function expandInputs(args: readonly string[]): Promise<FoundInputs> {
+export async function expandInputs(args: readonly string[], deep = false): Promise<FoundInputs> {
   const inputs: FoundInput[] = [];
   const unreadable: FoundInputs['unreadable'][number][] = [];
   const seen = new Set<string>();
@@ -56,13 +57,13 @@ export async function expandInputs(args: readonly string[]): Promise<FoundInputs
       if (found.length === 0) fail(arg, 'no-match', `No file matches "${name}"; check the pattern.`);
       for (const path of found) {
         stat = statOf(path);
-        if (stat?.isDirectory()) folder(path, take, fail);
+        if (stat?.isDirectory()) folder(path, take, fail, deep);
         else take(path);
       }
       return;
     }
     if (stat === null) fail(arg, 'unreadable', `"${name}" does not exist or cannot be opened; check the path.`);
-    else if (stat.isDirectory()) folder(arg, take, fail);
+    else if (stat.isDirectory()) folder(arg, take, fail, deep);
     else take(arg);
   };
   for (const arg of args) expand(arg, false);
@@ -72,16 +73,29 @@ export async function expandInputs(args: readonly string[]): Promise<FoundInputs
 type Fail = (source: string, code: string, message: string) => void;
 
 /** A folder is one node (a bundle's own files, or evidence paths), or it holds bundles and nodes' folders. */
-function folder(path: string, take: (path: string) => void, fail: Fail): void {
+function folder(path: string, take: (path: string) => void, fail: Fail, deep: boolean): void {
   const entries = namesIn(path);
-  if (entries === null) {
-    fail(path, 'unreadable', `Folder "${baseName(path)}" could not be read; check its permissions.`);
-    return;
-  }
-  if (isNode(path, entries)) {
-    take(path);
-    return;
-  }
+  if (entries === null) unreadable(path, fail);
+  else if (isNode(path, entries)) take(path);
+  else if (inFolder(path, entries, take, fail, deep ? DEEPEST : 0) === 0)
+    fail(
+      path,
+      'nothing-found',
+      `Folder "${baseName(path)}" holds no .tar.gz or .tar, no manifest.json and no file at a known evidence path.`,
+    );
+}
+
+const unreadable = (path: string, fail: Fail) =>
+  fail(path, 'unreadable', `Folder "${baseName(path)}" could not be read; check its permissions.`);
+
+/** Takes the bundles and nodes' folders of a folder, and of those below it down to `depth`; links are not followed. Gives their number. */
+function inFolder(
+  path: string,
+  entries: readonly string[],
+  take: (path: string) => void,
+  fail: Fail,
+  depth: number,
+): number {
   let found = 0;
   for (const entry of entries) {
     const inner = join(path, entry);
@@ -89,18 +103,20 @@ function folder(path: string, take: (path: string) => void, fail: Fail): void {
     if (stat?.isFile() && ARCHIVE.test(entry)) {
       take(inner);
       found++;
-    } else if (stat?.isDirectory() && isNode(inner, namesIn(inner) ?? [])) {
-      take(inner);
-      found++;
+    } else if (stat?.isDirectory()) {
+      const within = namesIn(inner);
+      if (isNode(inner, within ?? [])) {
+        take(inner);
+        found++;
+      } else if (depth > 0 && within === null) unreadable(inner, fail);
+      else if (depth > 0) found += inFolder(inner, within ?? [], take, fail, depth - 1);
     }
   }
-  if (found === 0)
-    fail(
-      path,
-      'nothing-found',
-      `Folder "${baseName(path)}" holds no .tar.gz or .tar, no manifest.json and no file at a known evidence path.`,
-    );
+  return found;
 }
+
+/** Levels of folders below the one that was given. */
+const DEEPEST = 16;
 
 /** Looks at most as deep as evidence paths go. */
 function isNode(path: string, entries: readonly string[]): boolean {

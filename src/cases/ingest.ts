@@ -14,6 +14,8 @@ import { tool } from './tool.ts';
 
 export interface IngestRequest {
   readonly inputs: readonly string[];
+  /** Folders of folders too. */
+  readonly deep?: boolean;
   readonly node?: string;
   readonly jobs: number;
   readonly rules: readonly AnyRule[];
@@ -45,7 +47,7 @@ export async function ingestInto(
   opened?: Opened,
 ): Promise<Ingested> {
   if (request.inputs.length === 0) return { refused: [], damaged: [] };
-  const { inputs, unreadable } = await expandInputs(request.inputs);
+  const { inputs, unreadable } = await expandInputs(request.inputs, request.deep);
   const refused: Refused[] = [];
   const damaged: string[] = [];
   for (const u of unreadable) refuse(store, u.source, u.message, u.code, refused);

@@ -23,7 +23,7 @@ export function latestAnalysis(store: CaseFile): { analysis: Analysis; place: Lo
 }
 
 /** Notes in the log that a report was made, so that `verify` can tell it from any other file. One event a format and text. */
-export function recordReport(store: CaseFile, format: Format, text: string, position: number): void {
+export function recordReport(store: CaseFile, format: string, text: string, position: number): void {
   const sha256 = createHash('sha256').update(text).digest('hex');
   store.append({
     type: 'report.rendered',

@@ -1,5 +1,6 @@
 import { Accept } from './accept.ts';
 import { Analyze } from './analyze.ts';
+import { Audit } from './audit.ts';
 import { Diff } from './diff.ts';
 import { Ingest } from './ingest.ts';
 import { Query, Replay, Verify } from './integrity.ts';
@@ -14,6 +15,7 @@ import { Why } from './why.ts';
 export const COMMANDS = {
   accept: Accept,
   analyze: Analyze,
+  audit: Audit,
   coverage: Coverage,
   diff: Diff,
   explain: Explain,

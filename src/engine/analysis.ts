@@ -143,7 +143,7 @@ export function judgeCluster(source: ResultSource, rules: readonly AnyRule[]): J
   const verdicts: Record<string, VerdictCounts> = {};
   for (const rule of rules) {
     if (rule.id === MISSING_NODES_RULE) continue;
-    verdicts[rule.id] = count(Object.values(matrix[rule.id] ?? {}));
+    verdicts[rule.id] = countVerdicts(Object.values(matrix[rule.id] ?? {}));
   }
   delete matrix[MISSING_NODES_RULE];
   return {
@@ -254,7 +254,8 @@ function bySeverity(a: AnalysisFinding, b: AnalysisFinding): number {
   return compareSeverity(a.severity, b.severity) || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 }
 
-function count(kinds: readonly NodeAnswer['kind'][]): VerdictCounts {
+/** How many nodes got which answer. */
+export function countVerdicts(kinds: readonly NodeAnswer['kind'][]): VerdictCounts {
   const counts: VerdictCounts = { findings: 0, pass: 0, notApplicable: 0, unknown: 0, missing: 0, error: 0 };
   for (const kind of kinds) counts[kind === 'not-applicable' ? 'notApplicable' : kind] += 1;
   return counts;

@@ -70,7 +70,7 @@ function verdictOf(analysis: Analysis, top: CauseModel | undefined): ReportModel
 }
 
 /** Green only when something was decided and nothing was left open; a case without a bundle was not checked. */
-function markOf(analysis: Analysis): Severity | 'pass' | 'unchecked' {
+export function markOf(analysis: Pick<Analysis, 'verdict' | 'verdicts'>): Severity | 'pass' | 'unchecked' {
   if (analysis.verdict.severity !== 'none') return analysis.verdict.severity;
   const { decided: yes, undecided } = decided(analysis);
   return yes > 0 && undecided === 0 ? 'pass' : 'unchecked';
