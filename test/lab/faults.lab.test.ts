@@ -40,12 +40,14 @@ import {
   probePatiently,
   routedPodNetwork,
   SERVICE_ON_THE_BRIDGE,
+  serviceProxyNotProgrammed,
   snatSourceUnexpected,
   subnetOverlapsNodeNetwork,
   TWO_PODS,
   vxlanDeviceMissing,
   vxlanForwardingEntryWrong,
   vxlanParametersDisagree,
+  WEB_SERVICE,
 } from '../support/lab/index.ts';
 
 /** Every fault does to real packets what it says, and nothing else that it names. */
@@ -129,6 +131,13 @@ const faults: [string, (lab: Lab) => Promise<Effect>, LabSpec?][] = [
   ['pod-link-broken: no address', (lab) => podLinkBroken(lab, 'no-address'), TWO_PODS],
   ['pod-link-broken: disabled port', (lab) => podLinkBroken(lab, 'port-disabled'), TWO_PODS],
   ['pod-link-broken: isolated ports', (lab) => podLinkBroken(lab, 'isolated'), TWO_PODS],
+  ...(['flushed', 'gone', 'prerouting', 'output', 'postrouting', 'node-ports', 'one-service'] as const).map(
+    (how): [string, (lab: Lab) => Promise<Effect>, LabSpec] => [
+      `service-proxy-not-programmed: ${how}`,
+      (lab) => serviceProxyNotProgrammed(lab, how),
+      WEB_SERVICE,
+    ],
+  ),
 ];
 
 describe.skipIf(!labsAvailable())('faults break what they say', () => {
