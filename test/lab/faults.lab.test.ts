@@ -32,6 +32,7 @@ import {
   labsAvailable,
   loForwardingOff,
   mtuDiffersAcrossNodes,
+  NO_DNS,
   overlayMtuTooLarge,
   overlayTrafficMasqueraded,
   podCidrDuplicate,
@@ -40,6 +41,7 @@ import {
   probePatiently,
   routedPodNetwork,
   SERVICE_ON_THE_BRIDGE,
+  serviceHasNoEndpoints,
   serviceProxyNotProgrammed,
   snatSourceUnexpected,
   subnetOverlapsNodeNetwork,
@@ -131,6 +133,7 @@ const faults: [string, (lab: Lab) => Promise<Effect>, LabSpec?][] = [
   ['pod-link-broken: no address', (lab) => podLinkBroken(lab, 'no-address'), TWO_PODS],
   ['pod-link-broken: disabled port', (lab) => podLinkBroken(lab, 'port-disabled'), TWO_PODS],
   ['pod-link-broken: isolated ports', (lab) => podLinkBroken(lab, 'isolated'), TWO_PODS],
+  ['service-has-no-endpoints', serviceHasNoEndpoints, NO_DNS],
   ...(['flushed', 'gone', 'prerouting', 'output', 'postrouting', 'node-ports', 'one-service'] as const).map(
     (how): [string, (lab: Lab) => Promise<Effect>, LabSpec] => [
       `service-proxy-not-programmed: ${how}`,

@@ -404,6 +404,13 @@ const faults: readonly Fault[] = [
     cites: ['absent: a rule for 10.96.0.20 tcp 80 in KUBE-SERVICES', '-A KUBE-SERVICES -d 10.96.0.20/32'],
   },
   {
+    name: 'cluster DNS has no endpoints',
+    inject: labs.serviceHasNoEndpoints,
+    spec: labs.NO_DNS,
+    severity: 'high',
+    cites: ['-d 10.96.0.10/32', 'kube-system/kube-dns:dns-tcp has no endpoints'],
+  },
+  {
     name: 'tools missing, a critical rule is open for it',
     inject: (l) => labs.bundleIncomplete(l),
     severity: 'medium',
@@ -502,6 +509,14 @@ describe.skipIf(!labsAvailable())('healthy labs and look-alikes stay silent', ()
     const byId = new Map(json.findings.map((f) => [f.id, f.rule]));
     expect(json.causes.map((c) => byId.get(c.finding))).toEqual(['service-proxy-not-programmed']);
     expect(json.findings.filter((f) => f.severity !== 'info').map((f) => f.nodes[0])).toContain('node-a');
+  });
+
+  it('cluster DNS without endpoints is the cause of what pods cannot reach', async () => {
+    await using lab = await Lab.create(labs.NO_DNS);
+    const json = await judge(lab);
+    const byId = new Map(json.findings.map((f) => [f.id, f.rule]));
+    expect(new Set(json.causes.map((c) => byId.get(c.finding)))).toEqual(new Set(['service-has-no-endpoints']));
+    expect(json.findings.map((f) => f.rule)).toContain('trace-pod-to-service-and-external');
   });
 });
 

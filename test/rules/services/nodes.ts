@@ -9,7 +9,7 @@ const text = (name: string): string => readFileSync(join(import.meta.dirname, na
 /** iptables 1.8.9 over what kube-proxy 1.27 and flannel write for four services (test/support/lab/producers.ts), of node 1. */
 export const SAVE = text('kube-proxy-save.txt');
 /** nft 1.0.6 over what kube-proxy's nftables mode writes for two services and one without endpoints. */
-export const NFT_JSON = text('kube-proxy-nft.json');
+export const NFT_JSON = text('kube-proxy-nft-json.txt');
 export const NFT_TEXT = text('kube-proxy-nft.txt');
 
 export const KUBELET =

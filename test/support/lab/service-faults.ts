@@ -72,3 +72,21 @@ done`,
     keeps: [icmp(pa, pb), tcp(pa, pb), ...keeps[how]],
   };
 }
+
+const DNS = '10.96.0.10';
+const dns = (...endpoints: string[]) => ({
+  name: 'kube-system/kube-dns:dns-tcp',
+  clusterIp: DNS,
+  port: 53,
+  endpoints,
+});
+
+/** Cluster DNS has no ready pod; another service has. */
+export const NO_DNS: LabSpec = { services: [dns(), ...(WEB_SERVICE.services ?? [])] };
+
+/** What kube-proxy writes for a service without endpoints. */
+export async function serviceHasNoEndpoints(lab: Lab): Promise<Effect> {
+  const { a, b, pa, pb, tcp } = paths(lab);
+  const refused = [pa, pb, a].map((from) => ({ ...tcp(from, DNS, 53), outcome: 'refused' }));
+  return { rule: 'service-has-no-endpoints', nodes: [a.id, b.id], breaks: refused, keeps: [tcp(pa, WEB), tcp(a, WEB)] };
+}
