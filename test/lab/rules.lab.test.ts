@@ -411,6 +411,24 @@ const faults: readonly Fault[] = [
     cites: ['-d 10.96.0.10/32', 'kube-system/kube-dns:dns-tcp has no endpoints'],
   },
   {
+    name: 'half of a service’s connections go to nobody',
+    inject: async (l) => ({ ...(await labs.serviceEndpointDead(l)), nodes: ['node-b'] }),
+    spec: labs.DEAD_ENDPOINT,
+    severity: 'high',
+    cites: [
+      '--to-destination 10.244.2.77:80',
+      'FLANNEL_SUBNET=10.244.2.1/24',
+      'absent: a network namespace that has 10.244.2.77',
+    ],
+  },
+  {
+    name: 'a service sends to a port that nothing listens on',
+    inject: async (l) => ({ ...(await labs.serviceEndpointDead(l)), nodes: ['node-a'] }),
+    spec: labs.DEAD_ENDPOINT,
+    severity: 'medium',
+    cites: ['--to-destination 10.244.1.10:8088', 'absent: a tcp listener on port 8088'],
+  },
+  {
     name: 'tools missing, a critical rule is open for it',
     inject: (l) => labs.bundleIncomplete(l),
     severity: 'medium',

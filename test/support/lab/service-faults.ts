@@ -90,3 +90,22 @@ export async function serviceHasNoEndpoints(lab: Lab): Promise<Effect> {
   const refused = [pa, pb, a].map((from) => ({ ...tcp(from, DNS, 53), outcome: 'refused' }));
   return { rule: 'service-has-no-endpoints', nodes: [a.id, b.id], breaks: refused, keeps: [tcp(pa, WEB), tcp(a, WEB)] };
 }
+
+/** A service of two endpoints on the second node, of which one is no pod; and one with a port that its pod does not listen on. */
+export const DEAD_ENDPOINT: LabSpec = {
+  services: [
+    { name: 'default/web:http', clusterIp: WEB, port: 80, endpoints: ['10.244.2.10:80', '10.244.2.77:80'] },
+    { name: 'default/wrong:http', clusterIp: '10.96.0.21', port: 80, endpoints: ['10.244.1.10:8088'] },
+  ],
+};
+
+/** S15: half of the connections time out; all of those to the wrong port are refused. */
+export async function serviceEndpointDead(lab: Lab): Promise<Effect> {
+  const { a, b, pa, pb, tcp } = paths(lab);
+  return {
+    rule: 'service-endpoint-dead',
+    nodes: [a.id, b.id],
+    breaks: [{ ...tcp(pb, '10.96.0.21'), outcome: 'refused' }],
+    keeps: [tcp(pa, pb)],
+  };
+}
