@@ -3,9 +3,8 @@ import { isNonEmpty } from '../../src/core/span.ts';
 import { type Dead, judgeEndpoints, type Member } from '../../src/derive/dead-endpoints.ts';
 import type { DeviceKinds } from '../../src/derive/devices.ts';
 import { type PodRoll, podRoll } from '../../src/derive/pod-roll.ts';
-import { SAVED_KINDS, type ServiceSet } from '../../src/derive/service-compare.ts';
+import { SAVED_KINDS, type ServiceSet, serviceSet } from '../../src/derive/service-compare.ts';
 import { type Endpoint, lineOf } from '../../src/derive/service-endpoints.ts';
-import { apiServers, serviceSum } from '../../src/derive/service-keys.ts';
 import { restartProxy } from '../../src/derive/service-remedy.ts';
 import { type Silent, silentEndpoints } from '../../src/derive/silent-endpoints.ts';
 import type { CaseNodes, Cite, Finding, NodeView } from '../../src/rule/index.ts';
@@ -14,7 +13,7 @@ import { REF } from '../../src/rule/references.ts';
 import { Tally } from '../../src/rule/tally.ts';
 
 const DEVICES = ['addresses', 'links', 'bridges', 'sysfs', 'dockerNetworks'] as const satisfies readonly DeviceKinds[];
-const WANTS = [...SAVED_KINDS, ...DEVICES, 'flannelEnv', 'netnsIndex', 'netnsAddresses', 'cniLeases'] as const;
+const WANTS = [...SAVED_KINDS, ...DEVICES, 'flannelEnv', 'netnsIndex', 'netnsAddresses'] as const;
 type View = NodeView<never, (typeof WANTS)[number]>;
 
 interface Digest {
@@ -62,7 +61,7 @@ export const rule = definePathRule({
   extract: ({ node, source }: View): Digest => {
     const env = source.get('flannelEnv');
     const { netns, pid1netns } = node.context;
-    const set = setOf(source);
+    const set = serviceSet(source);
     const roll = set === null ? null : podRoll(source, [netns, pid1netns]);
     return { set, roll, path: env.missing ? '' : env.path };
   },
@@ -113,19 +112,6 @@ export const rule = definePathRule({
     );
   },
 });
-
-/** The node's services, whole; null: there are none, or they tell no cluster. */
-function setOf(source: View['source']): ServiceSet | null {
-  for (const kind of SAVED_KINDS) {
-    const fact = source.get(kind);
-    const sum = fact.missing ? null : serviceSum(fact.value);
-    if (fact.missing || sum === null || sum.count === 0) continue;
-    const nat = fact.value.tables.get('nat');
-    const api = apiServers(nat);
-    return api === null || !fact.closed ? null : { ...sum, api, nodePorts: 0 };
-  }
-  return null;
-}
 
 const leaseCite = (node: string, { line }: PodRoll, path: string): Cite =>
   lineCite({ node, evidence: 'flannel.subnet-env', path }, line);

@@ -1,8 +1,8 @@
 import { isNonEmpty } from '../../src/core/span.ts';
 import { clusterTies, ownTies } from '../../src/derive/cluster.ts';
-import { compareServices, isTied, type Lack, type ServiceSet } from '../../src/derive/service-compare.ts';
+import { compareServices, isTied, type Lack, type ServiceSet, serviceSet } from '../../src/derive/service-compare.ts';
 import { firstService, hookRemedy, natOf, type Saved, unhooked } from '../../src/derive/service-hooks.ts';
-import { apiServers, serviceSum } from '../../src/derive/service-keys.ts';
+import { hasServices } from '../../src/derive/service-keys.ts';
 import { ipvsMode, kubeletOf, type Mode, nftMode, otherProxy, proxyTrace } from '../../src/derive/service-proxy.ts';
 import { EMPTIED, restartProxy } from '../../src/derive/service-remedy.ts';
 import { flag } from '../../src/derive/settings.ts';
@@ -92,40 +92,42 @@ export const rule = definePathRule({
 function answerOf(view: View): Answer {
   const { node, source } = view;
   const { rulesets, gaps } = hookNode(source).host.rules(4);
-  const programmed = rulesets.filter((r) => serviceSum(r.ruleset).count > 0);
+  const programmed = rulesets.filter((r) => hasServices(r.ruleset));
   const missing = unhooked(programmed);
   const modes = [ipvsMode(source), nftMode(source)];
   const working = modes.find((m) => m.kind === 'serves');
   const [first] = programmed;
-  if (first !== undefined && missing.length === 0) return { kind: 'served', cites: signs(first), set: setOf(first) };
+  if (first !== undefined && missing.length === 0)
+    return { kind: 'served', cites: signs(first), set: serviceSet(source) };
   if (working?.kind === 'serves')
     return { kind: 'served', cites: working.signs.map((s) => cite(s.fact, s)), set: null };
   const kubelet = kubeletOf(source);
-  if (kubelet === 'none') return silent('no kubelet runs on this node');
+  const trace = proxyTrace(source, rulesets);
+  const runs = typeof kubelet === 'object' ? kubelet : trace?.runs === true ? trace : null;
+  if (kubelet === 'none' && runs === null) return silent('neither a kubelet nor kube-proxy runs on this node');
   const agent = otherProxy(source);
   if (agent !== null) return silent(`services may be the affair of ${agent.name} here, and not of kube-proxy`);
-  const trace = proxyTrace(source, rulesets);
-  if (kubelet === 'unknown' && trace === null) return silent('nothing that was collected tells of Kubernetes');
+  if (runs === null && trace === null) return silent('nothing that was collected tells of Kubernetes');
   const { netns, pid1netns } = node.context;
   if (netns !== null && pid1netns !== null && netns !== pid1netns)
     return open('the collector ran inside another network namespace, whose rules are not the node’s', []);
   const what = first === undefined ? 'whether services have rules here' : 'whether packets come to the services’ rules';
   const doubt = doubtOf(modes, rulesets) ?? gaps.find((g) => g.rewrites);
   if (doubt !== undefined) return open(`${what}: ${doubt.because}`, doubt.evidence);
-  const sure = kubelet !== 'unknown';
-  if (first !== undefined) return { kind: 'faults', faults: missing.map((m) => hookFinding(view, m, sure)) };
-  if (!sure) return open(`${what}: none are there, and whether a kubelet runs was not collected`, ['kubelet.cmdline']);
+  if (first !== undefined) return { kind: 'faults', faults: missing.map((m) => hookFinding(view, m, runs !== null)) };
+  if (runs === null)
+    return open(`${what}: none are there, and whether a kubelet runs was not collected`, ['kubelet.cmdline']);
   if (standsAlone(view)) return silent('the kubelet runs without an API server (no --kubeconfig)');
   const six = sixOnly(view);
   if (six !== null) return six;
   const empty = modes.find((m) => m.kind === 'empty');
-  const cites = [cite(kubelet.fact, kubelet), ...rulesets.flatMap((r) => lacking(r))];
+  const cites = [cite(runs.fact, runs), ...rulesets.flatMap((r) => lacking(r))];
   if (empty?.kind === 'empty') {
     for (const s of empty.signs) cites.push(cite(s.fact, s));
     if (isClosed(empty.looked)) cites.push(absent(empty.looked, empty.lacks));
   }
   if (trace === null && empty === undefined) return { kind: 'bare', cites };
-  if (trace !== null) cites.push(cite(trace.fact, trace));
+  if (trace !== null && trace !== runs) cites.push(cite(trace.fact, trace));
   const says =
     trace?.runs === true
       ? 'although kube-proxy runs'
@@ -142,14 +144,6 @@ const open = (because: string, evidence: readonly string[]): Answer => ({ kind: 
 function signs(saved: Saved): Cite[] {
   const service = firstService(saved);
   return service === null ? [] : [cite(saved.fact, service)];
-}
-
-/** Only whole lists are compared. */
-function setOf(saved: Saved): ServiceSet | null {
-  const nat = natOf(saved);
-  const api = apiServers(nat);
-  if (api === null || nat === undefined || !isClosed(saved.fact)) return null;
-  return { ...serviceSum(saved.ruleset), api, nodePorts: nat.chains.get('KUBE-NODEPORTS')?.ruleCount ?? 0 };
 }
 
 /** Why services may have rules that nothing shows. */

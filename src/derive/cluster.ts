@@ -62,12 +62,12 @@ function ownVteps(source: Source<'links'>): readonly string[] {
   );
 }
 
-function ownRoutes(source: Source<'flannelEnv' | 'routes4' | 'addresses'>): readonly string[] {
+const ownRoutes = perSource((source: Source<'flannelEnv' | 'routes4' | 'addresses'>): readonly string[] => {
   const lease = flannelLease(source);
   if (lease?.network == null || lease.subnet === null) return [];
   const own = formatPrefix(lease.subnet.prefix);
   return underlayAddresses(source, lease.network.prefix).map((address) => `${own}>${address}`);
-}
+});
 
 /** What two nodes do not share: addresses of uplinks, and any other address outside the pods with the MAC of its device (the CNI plugin makes 0a:58 of the address). */
 export function ownMarks(source: Source<'routes4' | 'addresses'>, network: Prefix): readonly string[] {

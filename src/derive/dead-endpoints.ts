@@ -4,7 +4,7 @@ import type { Source } from './devices.ts';
 import { hasBit, type PodRoll } from './pod-roll.ts';
 import { SAVED_KINDS, type ServiceSet } from './service-compare.ts';
 import { type Endpoint, endpointsOf, lineOf } from './service-endpoints.ts';
-import { serviceSum } from './service-keys.ts';
+import { hasServices } from './service-keys.ts';
 
 /** A node of one cluster whose kube-proxy has services. */
 export interface Member {
@@ -15,7 +15,7 @@ export interface Member {
   readonly roll: PodRoll | null;
 }
 
-type Opened = Source<(typeof SAVED_KINDS)[number]>;
+type Opened = Source<(typeof SAVED_KINDS)[number] | 'cniLeases'>;
 
 /** The ruleset of a node that was opened. */
 export interface Rules {
@@ -86,8 +86,6 @@ export function judgeEndpoints(members: readonly Member[], open: (node: string) 
       const { member, roll, range } = found;
       if (hasBit(roll.live, range, endpoint.address)) alive.set(member.node, (alive.get(member.node) ?? 0) + 1);
       else if (roll.doubt !== null) ask(member, endpoint, roll.doubt);
-      else if (hasBit(roll.leased, range, endpoint.address))
-        ask(member, endpoint, { because: 'it is leased, and no namespace shows it', evidence: [] });
       else gone.set(id, { endpoint, owner: member, at: [rules] });
     }
   const asked = new Set([...gone.values()].map((g) => g.owner.node).slice(0, MOST_OWNERS));
@@ -102,6 +100,11 @@ export function judgeEndpoints(members: readonly Member[], open: (node: string) 
       continue;
     }
     if (!own.has(owner.node)) own.set(owner.node, rulesOf(owner, open));
+    const leases = open(owner.node)?.get('cniLeases');
+    if (leases?.missing === false && leases.value.leases.some((l) => l.ip === endpoint.address)) {
+      ask(owner, endpoint, { because: 'it is leased, and no namespace shows it', evidence: [] });
+      continue;
+    }
     const rules = own.get(owner.node) ?? null;
     const line = rules === null ? null : lineOf(rules.ruleset, endpoint);
     if (rules !== null && line !== null) dead.push({ endpoint, owner, rules, line, others: [] });
@@ -127,8 +130,7 @@ function rulesOf({ node, at }: Member, open: (node: string) => Opened | undefine
   const source = open(node);
   for (const kind of source === undefined ? [] : SAVED_KINDS) {
     const fact = source?.get(kind);
-    if (fact !== undefined && !fact.missing && serviceSum(fact.value).count > 0)
-      return { node, at, fact, ruleset: fact.value };
+    if (fact !== undefined && !fact.missing && hasServices(fact.value)) return { node, at, fact, ruleset: fact.value };
   }
   return null;
 }

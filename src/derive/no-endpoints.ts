@@ -2,7 +2,7 @@ import type { Fact, FactKind, IptChain, NftJson } from '../facts/index.ts';
 import { clusterDns } from './cluster-dns.ts';
 import type { Source } from './devices.ts';
 import { SAVED_KINDS } from './service-compare.ts';
-import { serviceSum } from './service-keys.ts';
+import { hasServices } from './service-keys.ts';
 import { ipvsMode, nftMode } from './service-proxy.ts';
 
 /** A service that a node's kube-proxy knows no backend of. */
@@ -64,7 +64,7 @@ function refusedIn(chain: IptChain | undefined): readonly Refused[] {
 function ofIptables(source: Source<Kinds>): NoEndpoints | null {
   for (const kind of SAVED_KINDS) {
     const fact = source.get(kind);
-    if (fact.missing || serviceSum(fact.value).count === 0) continue;
+    if (fact.missing || !hasServices(fact.value)) continue;
     const filter = fact.value.tables.get('filter');
     const chain = filter?.chains.get('KUBE-SERVICES');
     const services = refusedIn(chain).map((r) => ({ ...r, fact, line: chain?.rule(r.index).line ?? 1 }));

@@ -11,13 +11,11 @@ export interface PodRoll {
   readonly line: number;
   /** Hexadecimal, a bit for each address of the range: some namespace of the node, or the node itself, has it. */
   readonly live: string;
-  /** The same: nobody shows it, but the CNI plugin has leased it. */
-  readonly leased: string;
   /** Why a pod may be missing; null: the list is whole. */
   readonly doubt: { readonly because: string; readonly evidence: readonly string[] } | null;
 }
 
-type Kinds = DeviceKinds | 'flannelEnv' | 'netnsIndex' | 'cniLeases';
+type Kinds = DeviceKinds | 'flannelEnv' | 'netnsIndex';
 interface RollSource extends Source<Kinds> {
   all(kind: 'netnsAddresses'): readonly Fact<'netnsAddresses'>[];
 }
@@ -32,15 +30,10 @@ export function podRoll(source: RollSource, host: readonly (string | null)[]): P
   if (range == null || range.prefix.family !== 4 || range.prefix.length < SHORTEST) return null;
   const inner = source.all('netnsAddresses');
   const addresses = source.get('addresses');
-  const devices = [...(addresses.missing ? [] : addresses.value.devices), ...inner.flatMap((f) => f.value.devices)];
-  const live = new Set(devices.flatMap((d) => d.addresses.map((a) => a.address)));
-  const leases = source.get('cniLeases');
-  const leased = leases.missing ? [] : leases.value.leases.map((l) => l.ip).filter((ip) => !live.has(ip));
   return {
     range: formatPrefix(range.prefix),
     line: range.line,
-    live: bits(live, range.prefix),
-    leased: bits(leased, range.prefix),
+    live: bits([...(addresses.missing ? [] : [addresses]), ...inner], range.prefix),
     doubt: doubtOf(source, inner, host),
   };
 }
@@ -71,13 +64,14 @@ function doubtOf(
   return null;
 }
 
-function bits(addresses: Iterable<string>, range: Prefix): string {
-  const length = 2 ** (32 - range.length);
-  const digits = new Array<number>(Math.ceil(length / 4)).fill(0);
-  for (const address of addresses) {
-    const at = offsetIn(range, address);
-    if (at !== null) digits[at >> 2] = (digits[at >> 2] ?? 0) | (1 << (at & 3));
-  }
+function bits(facts: readonly Fact<'addresses' | 'netnsAddresses'>[], range: Prefix): string {
+  const digits = new Array<number>(Math.ceil(2 ** (32 - range.length) / 4)).fill(0);
+  for (const { value } of facts)
+    for (const device of value.devices)
+      for (const { family, address } of device.addresses) {
+        const at = family === 4 ? offsetIn(range, address) : null;
+        if (at !== null) digits[at >> 2] = (digits[at >> 2] ?? 0) | (1 << (at & 3));
+      }
   return digits
     .map((d) => d.toString(16))
     .join('')

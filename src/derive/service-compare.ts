@@ -1,7 +1,8 @@
 import type { Fact, FactKind, Ruleset } from '../facts/index.ts';
 import { type ClusterTies, clusterTies, ownTies } from './cluster.ts';
 import type { Source } from './devices.ts';
-import { type ServiceKey, type ServiceSum, serviceKeys, serviceSum } from './service-keys.ts';
+import { perSource } from './per-source.ts';
+import { apiServers, hasServices, type ServiceKey, type ServiceSum, serviceKeys, serviceSum } from './service-keys.ts';
 
 export const SAVED_KINDS = ['iptables', 'iptablesNft', 'iptablesLegacy'] as const satisfies readonly FactKind[];
 type SavedKind = (typeof SAVED_KINDS)[number];
@@ -13,6 +14,15 @@ export interface ServiceSet extends ServiceSum {
   /** Rules of KUBE-NODEPORTS. */
   readonly nodePorts: number;
 }
+
+/** The services of the node, whole; null: there are none in iptables, or they tell no cluster. */
+export const serviceSet = perSource((source: Source<SavedKind>): ServiceSet | null => {
+  const saved = rulesetOf(source);
+  const nat = saved?.ruleset.tables.get('nat');
+  const api = apiServers(nat);
+  if (saved === null || api === null || !saved.fact.closed) return null;
+  return { ...serviceSum(saved.ruleset), api, nodePorts: nat?.chains.get('KUBE-NODEPORTS')?.ruleCount ?? 0 };
+});
 
 export interface Served {
   readonly node: string;
@@ -127,7 +137,7 @@ interface Saved {
 function rulesetOf(source: Source<SavedKind>): Saved | null {
   for (const kind of SAVED_KINDS) {
     const fact = source.get(kind);
-    if (!fact.missing && serviceSum(fact.value).count > 0) return { fact, ruleset: fact.value };
+    if (!fact.missing && hasServices(fact.value)) return { fact, ruleset: fact.value };
   }
   return null;
 }

@@ -1,7 +1,7 @@
 import type { Fact, FactKind, IptTable, Ruleset } from '../facts/index.ts';
 import { iptablesOf } from './accept-range.ts';
 import { reachedInIptables } from './reachable.ts';
-import { serviceKeys } from './service-keys.ts';
+import { firstKey } from './service-keys.ts';
 
 /** A ruleset of iptables that is live. */
 export interface Saved {
@@ -64,18 +64,26 @@ export function unhooked(programmed: readonly Saved[]): readonly { readonly hook
   });
 }
 
-/** The usual place is looked at first: of thousands of rules of KUBE-SERVICES it is the last. */
+/** A rule that only some packets are for. */
+const SOME = / (?:-[sdiop]|-m (?!comment ))/;
+
+/** The usual places are looked at first: behind rules that are not for every packet; NodePorts at the end of thousands of services. */
 function isHooked({ fact, ruleset }: Saved, { base, target }: Hook): boolean {
   const nat = ruleset.tables.get('nat');
+  const texts = nat?.chains.get(base)?.texts() ?? [];
   if (nat === undefined) return false;
-  if (base === 'KUBE-SERVICES' && nat.chains.get(base)?.texts().at(-1)?.endsWith(` -j ${target}`) === true) return true;
+  if (base === 'KUBE-SERVICES' && texts.at(-1)?.endsWith(` -j ${target}`) === true) return true;
+  for (const text of texts) {
+    if (text.endsWith(` -j ${target}`)) return true;
+    if (!SOME.test(text.replace(/"[^"]*"/g, ''))) break;
+  }
   return reachedInIptables(fact, nat, base, new RegExp(`^${target}$`)).length > 0;
 }
 
 /** The line of the first service that has a rule. */
-export function firstService({ ruleset }: Saved): { readonly line: number; readonly name: string } | null {
-  const [first] = serviceKeys(ruleset);
-  return first === undefined ? null : { line: first.chain.rule(first.index).line, name: first.name };
+export function firstService({ ruleset }: Saved): { readonly line: number } | null {
+  const first = firstKey(ruleset);
+  return first === null ? null : { line: first.chain.rule(first.index).line };
 }
 
 /** Puts the jump back where kube-proxy has it: in front of all, NodePorts at the end. */

@@ -55,6 +55,18 @@ export function serviceKeys({ tables }: Pick<Ruleset, 'tables'>): readonly Servi
   });
 }
 
+/** One of them, without a look at the others. */
+export function firstKey({ tables }: Pick<Ruleset, 'tables'>): Pick<ServiceKey, 'chain' | 'index'> | null {
+  for (const table of ['nat', 'filter']) {
+    const chain = tables.get(table)?.chains.get('KUBE-SERVICES');
+    const [first] = foundIn(chain);
+    if (chain !== undefined && first !== undefined) return { chain, index: first.index };
+  }
+  return null;
+}
+
+export const hasServices = (ruleset: Pick<Ruleset, 'tables'>): boolean => firstKey(ruleset) !== null;
+
 /** A set of services in a few bytes: nodes that have the same ones have the same text. */
 export interface ServiceSum {
   readonly count: number;

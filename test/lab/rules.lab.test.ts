@@ -529,6 +529,23 @@ describe.skipIf(!labsAvailable())('healthy labs and look-alikes stay silent', ()
     expect(json.findings.filter((f) => f.severity !== 'info').map((f) => f.nodes[0])).toContain('node-a');
   });
 
+  it('a dead endpoint of cluster DNS is the cause of what pods cannot reach', async () => {
+    await using lab = await Lab.create({
+      services: [
+        {
+          name: 'kube-system/kube-dns:dns-tcp',
+          clusterIp: '10.96.0.10',
+          port: 53,
+          endpoints: ['10.244.2.10:80', '10.244.2.77:80'],
+        },
+      ],
+    });
+    const json = await judge(lab);
+    const byId = new Map(json.findings.map((f) => [f.id, f.rule]));
+    expect(json.causes.map((c) => byId.get(c.finding))).toEqual(['service-endpoint-dead']);
+    expect(json.findings.map((f) => f.rule)).toContain('trace-pod-to-service-and-external');
+  });
+
   it('cluster DNS without endpoints is the cause of what pods cannot reach', async () => {
     await using lab = await Lab.create(labs.NO_DNS);
     const json = await judge(lab);

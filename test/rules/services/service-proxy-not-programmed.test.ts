@@ -59,6 +59,10 @@ testRule(rule, {
         },
       ],
     },
+    'the kubelet is down, kube-proxy runs': {
+      nodes: { a: kubeNode(1, flushed, NO_KUBELET) },
+      expect: [{ key: 'none', cites: ['/usr/local/bin/kube-proxy', 'absent: a ClusterIP', 'absent: a ClusterIP'] }],
+    },
     'no kube-proxy was seen, its chains are left': {
       nodes: { a: kubeNode(1, flushed, NO_PROXY) },
       expect: [
