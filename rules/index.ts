@@ -32,6 +32,9 @@ import { rule as mtuDiffersAcrossNodes } from './mtu/mtu-differs-across-nodes.ts
 import { rule as overlayMtuTooLarge } from './mtu/overlay-mtu-too-large.ts';
 import { rule as tracePodToPod } from './path/trace-pod-to-pod.ts';
 import { rule as tracePodToServiceAndExternal } from './path/trace-pod-to-service-and-external.ts';
+import { rule as serviceEndpointDead } from './services/service-endpoint-dead.ts';
+import { rule as serviceHasNoEndpoints } from './services/service-has-no-endpoints.ts';
+import { rule as serviceProxyNotProgrammed } from './services/service-proxy-not-programmed.ts';
 
 export const RULES: readonly AnyRule[] = [
   containerNetworksOverlap,
@@ -65,4 +68,7 @@ export const RULES: readonly AnyRule[] = [
   overlayMtuTooLarge,
   tracePodToPod,
   tracePodToServiceAndExternal,
+  serviceEndpointDead,
+  serviceHasNoEndpoints,
+  serviceProxyNotProgrammed,
 ];

@@ -2,11 +2,16 @@
 
 /**
  * name: what the generator changes; rule: the finding that it must give, null while no rule looks for it.
- * Each stands in one node, far enough from the others that none hides another.
+ * also: what it breaks besides, with a remedy of its own. Each stands in one node, far enough from the others that none hides another.
  */
 export const FAULTS = [
   { name: 'forward-drop', rule: 'forward-drops-pod-traffic', text: 'FORWARD policy DROP and FLANNEL-FWD is empty' },
-  { name: 'missing-masquerade', rule: 'egress-masquerade-missing', text: 'nat POSTROUTING is empty' },
+  {
+    name: 'missing-masquerade',
+    rule: 'egress-masquerade-missing',
+    also: ['service-proxy-not-programmed'],
+    text: 'nat POSTROUTING is empty',
+  },
   { name: 'vxlan-port', rule: 'vxlan-parameters-disagree', text: 'flannel.1 sends to udp/4789, the others to 8472' },
   { name: 'cgroup-driver', rule: 'cgroup-driver-mismatch', text: 'dockerd uses cgroupfs, the kubelet systemd' },
   { name: 'ip-forward', rule: 'ip-forward-disabled', text: 'net.ipv4.ip_forward=0' },

@@ -76,7 +76,10 @@ export async function writeFleet(options) {
   const written =
     jobs < 2 ? options.wanted.map((_, k) => writeNode(options, k)) : await onThreads(options, jobs, count);
   const faults = written.flatMap((w) =>
-    w.faults.map((name) => ({ node: w.node, ...FAULTS.find((f) => f.name === name) })),
+    w.faults.flatMap((name) => {
+      const { also = [], ...fault } = FAULTS.find((f) => f.name === name);
+      return [fault.rule, ...also].map((rule) => ({ node: w.node, ...fault, rule }));
+    }),
   );
   const { wanted: _, ...args } = options;
   const truth = {

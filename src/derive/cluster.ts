@@ -29,18 +29,12 @@ export const clusterTies = perSource(
       const vxlans = new Set(details.filter((d) => d.kind === 'vxlan').map((d) => d.name));
       const isVxlan = (dev: string) => (links.missing ? isFlannel(dev) : vxlans.has(dev));
       seen ||= vxlans.size > 0;
-      for (const d of details)
-        if (d.vxlan?.local !== undefined && d.mac !== undefined) ties.push(`=${d.mac}@${d.vxlan.local}`);
+      ties.push(...ownVteps(source).map(marked));
       for (const e of fdb.value.entries) if (e.dst !== undefined && isVxlan(e.dev)) ties.push(`${e.mac}@${e.dst}`);
     }
     const routes = source.get('routes4');
     if (!routes.missing && network !== null) {
-      const own = lease?.subnet == null ? null : formatPrefix(lease.subnet.prefix);
-      if (own !== null)
-        for (const { address, mac } of underlayAddresses(source, network)) {
-          ties.push(`=${own}>${address}`);
-          if (mac !== undefined) ties.push(`=${own}>${address} ${mac}`);
-        }
+      ties.push(...ownRoutes(source).map(marked));
       const macOf = macsOf(source);
       for (const r of routes.value.routes) {
         const prefix = r.via === undefined ? null : parsePrefix(r.dst);
@@ -58,14 +52,39 @@ export const clusterTies = perSource(
   },
 );
 
+/** Those that others have of this node: its VTEP, and its pod range by its addresses. */
+export const ownTies = (source: Source<'flannelEnv' | 'links' | 'routes4' | 'addresses'>): readonly string[] => [
+  ...ownVteps(source),
+  ...ownRoutes(source),
+];
+
+function ownVteps(source: Source<'links'>): readonly string[] {
+  const links = source.get('links');
+  return (links.missing ? [] : links.value.devices).flatMap((d) =>
+    d.vxlan?.local === undefined || d.mac === undefined ? [] : [`${d.mac}@${d.vxlan.local}`],
+  );
+}
+
+const ownRoutes = perSource((source: Source<'flannelEnv' | 'routes4' | 'addresses'>): readonly string[] => {
+  const lease = flannelLease(source);
+  if (lease?.network == null || lease.subnet === null) return [];
+  const own = formatPrefix(lease.subnet.prefix);
+  return underlayAddresses(source, lease.network.prefix).flatMap(({ address, mac }) => {
+    const route = `${own}>${address}`;
+    return mac === undefined ? [route] : [route, `${route} ${mac}`];
+  });
+});
+
+const marked = (tie: string) => `=${tie}`;
+
 /** What two nodes do not share: addresses of uplinks, and any other address outside the pods with the MAC of its device (the CNI plugin makes 0a:58 of the address). */
 export function ownMarks(source: Source<'routes4' | 'addresses'>, network: Prefix): readonly string[] {
   const addresses = source.get('addresses');
   const devices = addresses.missing ? [] : addresses.value.devices;
-  const marked = devices
+  const withMacs = devices
     .filter((d) => d.mac !== undefined && !/^(00:00:00:00:00:00|0a:58:.*)$/.test(d.mac))
     .flatMap((d) => outerAddresses(d, network).map((address) => `${address} (${d.mac})`));
-  return [...underlayAddresses(source, network).map((u) => u.address), ...marked];
+  return [...underlayAddresses(source, network).map((u) => u.address), ...withMacs];
 }
 
 /** By the neighbour table, which is read when a next hop asks for it: what answers for an address. Two customers' next hops differ in it. */

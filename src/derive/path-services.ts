@@ -1,9 +1,9 @@
 import { parsePrefix, prefixCovers } from '../core/address.ts';
 import type { IptChain } from '../facts/firewall.ts';
+import { clusterDns } from './cluster-dns.ts';
 import { attachedBridges, type Source, uplinks } from './devices.ts';
 import { type PathPod, type PathPodKinds, type PathPodSource, type PathPods, pathPods } from './path-pods.ts';
 import { serviceRules } from './service-rules.ts';
-import { elements, flag } from './settings.ts';
 
 export type PathServiceKinds =
   | PathPodKinds
@@ -112,14 +112,6 @@ type VipRule = Omit<Vip, 'backends'> & { readonly chain: string };
 
 const isDns = (vip: VipRule, dns: readonly string[]) =>
   dns.includes(vip.address) || /^kube-system\/(kube-dns|coredns|rke2-coredns)/.test(vip.name);
-
-function clusterDns(source: PathServiceSource): readonly string[] {
-  const config = source.get('kubeletConfig');
-  const args = source.get('kubeletArgs');
-  const flagged = args.missing ? undefined : flag(args.value, 'cluster-dns')?.value;
-  if (flagged !== undefined) return flagged.split(',');
-  return config.missing ? [] : elements(config.value, 'clusterDNS').map((s) => String(s.value));
-}
 
 function vipsOf(chain: IptChain): readonly VipRule[] {
   return serviceRules(chain).flatMap(({ address, proto, port, comment, chain: own }) => {

@@ -171,6 +171,8 @@ export interface NftText {
     readonly handle?: number;
     readonly text: string;
   })[];
+  /** Where a map stands; what is in it only JSON tells. */
+  readonly maps: readonly (Span & { readonly family: string; readonly table: string; readonly name: string })[];
 }
 
 export interface IpSets {

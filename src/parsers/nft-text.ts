@@ -29,7 +29,7 @@ function splitHandle(line: string): { body: string; handle?: number } {
 
 const HOOK = /^type (\S+) hook (\S+) (?:devices? .*?)?priority ([^;]+);(?:.* policy (\w+);)?/;
 
-/** `nft [-a] list ruleset`. Understood beside tables, chains and rules: sets, maps and other objects (skipped whole), comments, warnings. */
+/** `nft [-a] list ruleset`. Understood beside tables, chains and rules: sets and other objects (skipped whole, of maps the place is kept), comments, warnings. */
 function readNftText(text: string): Parsed<NftText> {
   const tables: Draft<'tables'>[] = [];
   const chains: Draft<'chains'>[] = [];
@@ -37,8 +37,10 @@ function readNftText(text: string): Parsed<NftText> {
   const skipped: Skipped[] = [];
   let table: Draft<'tables'> | null = null;
   let chain: Draft<'chains'> | null = null;
-  /** Braces open in a set or other object of the table. */
+  const maps: Draft<'maps'>[] = [];
+  /** Braces open in a set or other object of the table; the last map ends with them. */
   let object = 0;
+  let map: Draft<'maps'> | null = null;
   let rule: { draft: Draft<'rules'>; depth: number; parts: string[] } | null = null;
   const closeRule = () => {
     if (rule === null) return;
@@ -61,6 +63,7 @@ function readNftText(text: string): Parsed<NftText> {
     }
     if (object > 0) {
       object = Math.max(0, object + change);
+      if (map !== null) map.endLine = line;
       continue;
     }
     if (word.startsWith('#')) continue;
@@ -92,8 +95,12 @@ function readNftText(text: string): Parsed<NftText> {
         chains.push(opened);
         if (m[2] === undefined) chain = opened;
       } else if (word === '}') table = null;
-      else if (change > 0) object = change;
-      else if (/^flags .*\bdormant\b/.test(body)) table.dormant = true;
+      else if (change > 0) {
+        object = change;
+        const name = /^map (\S+) \{$/.exec(body)?.[1];
+        map = name === undefined ? null : { line, endLine: line, family: table.family, table: table.name, name };
+        if (map !== null) maps.push(map);
+      } else if (/^flags .*\bdormant\b/.test(body)) table.dormant = true;
       else if (!/^(comment|flags|(set|map|counter|quota|limit|flowtable|ct|secmark|synproxy) )/.test(body))
         skipped.push({ line, why: 'no object of an nft table' });
       continue;
@@ -116,7 +123,7 @@ function readNftText(text: string): Parsed<NftText> {
   closeRule();
   if (table !== null) skipped.push({ line: end, why: 'the text ends inside a table' });
   if (tables.length === 0 && skipped.length > 0) return { ok: false, why: 'no output of nft list ruleset' };
-  return { ok: true, value: { tables, chains, rules }, skipped };
+  return { ok: true, value: { tables, chains, rules, maps }, skipped };
 }
 
-export const parsers = [defineParser({ fact: 'nftText', evidence: ['fw.nft'], version: 2, parse: readNftText })];
+export const parsers = [defineParser({ fact: 'nftText', evidence: ['fw.nft'], version: 3, parse: readNftText })];

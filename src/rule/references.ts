@@ -9,6 +9,7 @@ export const REF = {
   dockerTroubleshoot: 'https://docs.docker.com/engine/daemon/troubleshoot/',
   dockerProtect: 'https://docs.docker.com/engine/security/protect-access/',
   kubeVips: 'https://kubernetes.io/docs/reference/networking/virtual-ips/',
+  kubeDebugService: 'https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/',
   kubeRuntimes: 'https://kubernetes.io/docs/setup/production-environment/container-runtimes/',
   kubeCgroup: 'https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/configure-cgroup-driver/',
   flannelBackends: 'https://github.com/flannel-io/flannel/blob/master/Documentation/backends.md',

@@ -10,6 +10,7 @@ import {
   bundleIncomplete,
   cgroupDriverMismatch,
   containerNetworksOverlap,
+  DEAD_ENDPOINT,
   DockerLab,
   DUPLICATE_CIDR,
   daemonJsonUnusable,
@@ -32,6 +33,7 @@ import {
   labsAvailable,
   loForwardingOff,
   mtuDiffersAcrossNodes,
+  NO_DNS,
   overlayMtuTooLarge,
   overlayTrafficMasqueraded,
   podCidrDuplicate,
@@ -40,12 +42,16 @@ import {
   probePatiently,
   routedPodNetwork,
   SERVICE_ON_THE_BRIDGE,
+  serviceEndpointDead,
+  serviceHasNoEndpoints,
+  serviceProxyNotProgrammed,
   snatSourceUnexpected,
   subnetOverlapsNodeNetwork,
   TWO_PODS,
   vxlanDeviceMissing,
   vxlanForwardingEntryWrong,
   vxlanParametersDisagree,
+  WEB_SERVICE,
 } from '../support/lab/index.ts';
 
 /** Every fault does to real packets what it says, and nothing else that it names. */
@@ -129,6 +135,15 @@ const faults: [string, (lab: Lab) => Promise<Effect>, LabSpec?][] = [
   ['pod-link-broken: no address', (lab) => podLinkBroken(lab, 'no-address'), TWO_PODS],
   ['pod-link-broken: disabled port', (lab) => podLinkBroken(lab, 'port-disabled'), TWO_PODS],
   ['pod-link-broken: isolated ports', (lab) => podLinkBroken(lab, 'isolated'), TWO_PODS],
+  ['service-endpoint-dead', serviceEndpointDead, DEAD_ENDPOINT],
+  ['service-has-no-endpoints', serviceHasNoEndpoints, NO_DNS],
+  ...(['flushed', 'gone', 'prerouting', 'output', 'postrouting', 'node-ports', 'one-service'] as const).map(
+    (how): [string, (lab: Lab) => Promise<Effect>, LabSpec] => [
+      `service-proxy-not-programmed: ${how}`,
+      (lab) => serviceProxyNotProgrammed(lab, how),
+      WEB_SERVICE,
+    ],
+  ),
 ];
 
 describe.skipIf(!labsAvailable())('faults break what they say', () => {
@@ -143,6 +158,17 @@ describe.skipIf(!labsAvailable())('faults break what they say', () => {
     for (const node of lab.nodes) await node.sh('ip link set flannel.1 mtu 1350');
     const told = await lab.probeAll(breaks);
     expect(told.map((r) => r.outcome)).toEqual(breaks.map(() => 'emsgsize'));
+  });
+
+  it('a dead endpoint takes its share of new connections', async () => {
+    await using lab = await Lab.create(DEAD_ENDPOINT);
+    const asked = Array.from({ length: 24 }, () => ({
+      from: lab.node(0).pod(),
+      to: '10.96.0.20',
+      proto: 'tcp' as const,
+    }));
+    const outcomes = new Set((await lab.probeAll(asked)).map((r) => (r.outcome === 'ok' ? 'ok' : 'lost')));
+    expect([...outcomes].sort()).toEqual(['lost', 'ok']);
   });
 
   it('the kernel says why', async () => {
