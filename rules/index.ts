@@ -8,6 +8,7 @@ import { rule as subnetOverlapsNodeNetwork } from './addressing/subnet-overlaps-
 import { rule as bridgeDownOrAddressless } from './bridge/bridge-down-or-addressless.ts';
 import { rule as bridgeNetfilterOff } from './bridge/bridge-netfilter-off.ts';
 import { rule as podLinkBroken } from './bridge/pod-link-broken.ts';
+import { rule as cniNotReady } from './cni/cni-not-ready.ts';
 import { rule as bundleIncomplete } from './collection/bundle-incomplete.ts';
 import { rule as peerNotCollected } from './collection/peer-not-collected.ts';
 import { rule as daemonJsonUnusable } from './docker/daemon-json-unusable.ts';
@@ -41,6 +42,7 @@ export const RULES: readonly AnyRule[] = [
   bridgeDownOrAddressless,
   bridgeNetfilterOff,
   podLinkBroken,
+  cniNotReady,
   bundleIncomplete,
   peerNotCollected,
   daemonJsonUnusable,
