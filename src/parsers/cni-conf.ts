@@ -50,10 +50,10 @@ function readPlugin(tree: JsonTree, node: Node): Plugin | null {
   }) as Plugin;
 }
 
-/** What is missing at the end is missed behind the last line: that one is shown. */
+/** What is missing at the end is missed behind the last line: the last ones are shown. */
 function onText(source: string, errors: JsonTree['errors']): CniConf['refused'] {
   const last = source.trimEnd().split('\n').length;
-  return errors.map((e) => (e.line <= last ? e : { line: last, message: e.message }));
+  return errors.map((e) => (e.line < last ? e : { line: Math.max(1, last - 2), endLine: last, message: e.message }));
 }
 
 /**

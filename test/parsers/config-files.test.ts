@@ -302,7 +302,10 @@ test('CNI: flannel and single configurations', () => {
     value: {
       name: 'a',
       list: true,
-      refused: [{ line: 2 }, { line: 2 }],
+      refused: [
+        { line: 1, endLine: 2 },
+        { line: 1, endLine: 2 },
+      ],
       untyped: [{ line: 2 }],
       plugins: [{ type: 'flannel' }],
     },
