@@ -8,6 +8,8 @@ import { rule as subnetOverlapsNodeNetwork } from './addressing/subnet-overlaps-
 import { rule as bridgeDownOrAddressless } from './bridge/bridge-down-or-addressless.ts';
 import { rule as bridgeNetfilterOff } from './bridge/bridge-netfilter-off.ts';
 import { rule as podLinkBroken } from './bridge/pod-link-broken.ts';
+import { rule as cniConfigShadowed } from './cni/cni-config-shadowed.ts';
+import { rule as cniNotReady } from './cni/cni-not-ready.ts';
 import { rule as bundleIncomplete } from './collection/bundle-incomplete.ts';
 import { rule as peerNotCollected } from './collection/peer-not-collected.ts';
 import { rule as daemonJsonUnusable } from './docker/daemon-json-unusable.ts';
@@ -15,6 +17,8 @@ import { rule as dockerApiExposed } from './docker/docker-api-exposed.ts';
 import { rule as dockerRulesMissing } from './docker/docker-rules-missing.ts';
 import { rule as dockerUserIneffective } from './docker/docker-user-ineffective.ts';
 import { rule as bridgeAddressNotInLease } from './flannel/bridge-address-not-in-lease.ts';
+import { rule as flannelBackendMixed } from './flannel/flannel-backend-mixed.ts';
+import { rule as flannelSubnetEnvMissing } from './flannel/flannel-subnet-env-missing.ts';
 import { rule as podCidrDuplicate } from './flannel/pod-cidr-duplicate.ts';
 import { rule as podRouteMissingOrWrong } from './flannel/pod-route-missing-or-wrong.ts';
 import { rule as vxlanDeviceMissing } from './flannel/vxlan-device-missing.ts';
@@ -44,6 +48,8 @@ export const RULES: readonly AnyRule[] = [
   bridgeDownOrAddressless,
   bridgeNetfilterOff,
   podLinkBroken,
+  cniConfigShadowed,
+  cniNotReady,
   bundleIncomplete,
   peerNotCollected,
   daemonJsonUnusable,
@@ -51,6 +57,8 @@ export const RULES: readonly AnyRule[] = [
   dockerRulesMissing,
   dockerUserIneffective,
   bridgeAddressNotInLease,
+  flannelBackendMixed,
+  flannelSubnetEnvMissing,
   podCidrDuplicate,
   podRouteMissingOrWrong,
   vxlanDeviceMissing,

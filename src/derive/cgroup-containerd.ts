@@ -6,13 +6,18 @@ import { flag, setting } from './settings.ts';
 export type ContainerdKinds = 'containerdConfig' | 'containerdArgs' | 'criInfo';
 
 /** The containerd that reads /etc/containerd/config.toml: those of k3s, k0s and microk8s have files of their own. */
-const OWN_SOCKET = '/run/containerd/containerd.sock';
-const FILE = '/etc/containerd/config.toml';
+export const OWN_SOCKET = '/run/containerd/containerd.sock';
+export const CONTAINERD_FILE = '/etc/containerd/config.toml';
 
-const socketPath = (endpoint: string) => endpoint.replace(/^unix:\/\//, '').replace(/^\/var\/run\//, '/run/');
+export const socketPath = (endpoint: string) => endpoint.replace(/^unix:\/\//, '').replace(/^\/var\/run\//, '/run/');
 
 /** Where a file of each version has the settings of the CRI (measured: containerd 1.6 takes no notice of version 2's names in a file of version 1). */
-const CRI_TABLE = ['', 'plugins.cri.', 'plugins.io.containerd.grpc.v1.cri.', 'plugins.io.containerd.cri.v1.runtime.'];
+export const CRI_TABLE = [
+  '',
+  'plugins.cri.',
+  'plugins.io.containerd.grpc.v1.cri.',
+  'plugins.io.containerd.cri.v1.runtime.',
+];
 
 /** Only the shims of runc have SystemdCgroup among their options. */
 const OF_RUNC = /^(|io\.containerd\.runc\.v[12])$/;
@@ -54,7 +59,8 @@ function fileDriver(source: Source<ContainerdKinds>): DriverAnswer | null {
   if (containerd.missing) return null;
   const args = source.get('containerdArgs');
   const other = args.missing ? undefined : flag(args.value, 'config', 'c')?.value;
-  if (other !== undefined && other !== FILE) return unclear(`containerd reads ${other}, which was not collected`);
+  if (other !== undefined && other !== CONTAINERD_FILE)
+    return unclear(`containerd reads ${other}, which was not collected`);
   const all = containerd.value.settings;
   if (all.some((s) => /^disabled_plugins(\.|$)/.test(s.path) && /(^|\.)cri$/.test(String(s.value)))) return null;
   // measured on 1.6: an imported file wins over this one

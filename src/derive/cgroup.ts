@@ -101,7 +101,7 @@ export function runtimeDriver(source: Source<RuntimeKinds>, node: KubeletNode | 
 }
 
 /** `cri-o` is the runtime of no file that is read here. */
-function reportedEndpoint(node: KubeletNode | null): string | null {
+export function reportedEndpoint(node: KubeletNode | null): string | null {
   const name = node?.runtime?.name;
   return name === undefined ? null : name === 'containerd' ? OWN_CONTAINERD : name;
 }
@@ -144,7 +144,7 @@ function dockerDriver(source: Source<RuntimeKinds>): DriverChoice | null {
 }
 
 /** A running kubelet's own arguments and config decide; kubeadm's file only says what a stopped one would be started with. */
-function runtimeEndpoint(source: Source<'kubeletArgs' | 'kubeadmFlags' | 'kubeletConfig'>): string | null {
+export function runtimeEndpoint(source: Source<'kubeletArgs' | 'kubeadmFlags' | 'kubeletConfig'>): string | null {
   const config = source.get('kubeletConfig');
   const configured = config.missing ? undefined : setting(config.value, 'containerRuntimeEndpoint')?.value;
   const args = source.get('kubeletArgs');

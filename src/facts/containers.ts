@@ -120,6 +120,12 @@ export interface DockerSocketMounts {
 export interface CniConf {
   readonly file: string;
   readonly name?: string;
+  /** It has `plugins`: the form of a .conflist. */
+  readonly list: boolean;
+  /** Places for which a runtime refuses the whole file: it reads JSON strictly. */
+  readonly refused: readonly (Span & { readonly message: string })[];
+  /** Plugins without a type, in a list or alone. */
+  readonly untyped: readonly Span[];
   readonly plugins: readonly (Span & {
     readonly type: string;
     readonly bridge?: string;
@@ -130,6 +136,21 @@ export interface CniConf {
     readonly subnets: readonly string[];
     /** The flannel meta plugin's `delegate`, or the plugin's own keys, flattened to text. */
     readonly settings: Readonly<Record<string, string | number | boolean>>;
+  })[];
+}
+
+/** `ls -l` of the directory of CNI plugins. */
+export interface CniBin {
+  readonly files: readonly (Span & {
+    readonly name: string;
+    /** As `ls` writes it: `-` a file, `l` a link, `d` a directory. */
+    readonly type: string;
+    /** Anybody may execute it: root may then, and the runtime is root. */
+    readonly executable: boolean;
+    /** Bytes. */
+    readonly size: number;
+    /** Where a link leads. */
+    readonly target?: string;
   })[];
 }
 
@@ -157,6 +178,8 @@ export interface K8sNodes {
     /** Annotations `flannel.alpha.coreos.com/...`, each with its own place. */
     readonly vtepMac?: Span & { readonly value: string };
     readonly publicIp?: Span & { readonly value: string };
+    /** `vxlan`, `host-gw` ...: flanneld writes it when it starts. */
+    readonly backendType?: Span & { readonly value: string };
     /** `status.nodeInfo`: what the kubelet last said of itself, as `v1.31.4` and `containerd://1.7.24`. */
     readonly kubeletVersion?: Span & { readonly value: string };
     readonly runtimeVersion?: Span & { readonly value: string };

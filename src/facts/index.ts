@@ -1,5 +1,6 @@
 import type { EvidenceId } from '../core/evidence.ts';
 import type {
+  CniBin,
   CniConf,
   CniLeases,
   DockerContainers,
@@ -104,6 +105,7 @@ export interface FactTypes {
   containerdConfig: Settings;
   containerdArgs: ProcessArgs;
   criInfo: Settings;
+  criDockerdArgs: ProcessArgs;
   kubeletArgs: ProcessArgs;
   kubeProxyArgs: ProcessArgs;
   k3sArgs: ProcessArgs;
@@ -117,6 +119,7 @@ export interface FactTypes {
   flanneldArgs: ProcessArgs;
   k8sNodes: K8sNodes;
   cniConf: CniConf;
+  cniBin: CniBin;
   cniLeases: CniLeases;
   netnsIndex: NetnsIndex;
   netnsAddresses: Links;
@@ -213,6 +216,7 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   containerdConfig: ['cri.containerd-config'],
   containerdArgs: ['cri.cmdline-containerd'],
   criInfo: ['cri.info'],
+  criDockerdArgs: ['cri.cmdline-cri-dockerd'],
   kubeletArgs: ['kubelet.cmdline'],
   kubeProxyArgs: ['kubelet.cmdline-kube-proxy'],
   k3sArgs: ['kubelet.cmdline-k3s', 'kubelet.cmdline-rke2'],
@@ -226,6 +230,7 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   flanneldArgs: ['flannel.cmdline'],
   k8sNodes: ['k8s.nodes', 'k8s.node'],
   cniConf: ['cni.conf'],
+  cniBin: ['cni.bin'],
   cniLeases: ['cni.ipam'],
   netnsIndex: ['netns.index'],
   netnsAddresses: ['netns.addr-json'],

@@ -1,4 +1,5 @@
 import { findNodeAtLocation, getNodeValue, type Node } from 'jsonc-parser';
+import type { Span } from '../core/span.ts';
 import type { CniConf } from '../facts/containers.ts';
 import { defineParser, type Parsed } from '../facts/parser.ts';
 import { type JsonTree, readJsonTree, skippedErrors } from './json-tree.ts';
@@ -49,23 +50,43 @@ function readPlugin(tree: JsonTree, node: Node): Plugin | null {
   }) as Plugin;
 }
 
-/** A .conflist, or a single .conf as a list of one. `file` is empty: the text does not say it, Fact.instance does. */
+/** What is missing at the end is missed behind the last line: the last ones are shown. */
+function onText(source: string, errors: JsonTree['errors']): CniConf['refused'] {
+  const last = source.trimEnd().split('\n').length;
+  return errors.map((e) => (e.line < last ? e : { line: Math.max(1, last - 2), endLine: last, message: e.message }));
+}
+
+/**
+ * A .conflist, or a single .conf as a list of one. `file` is empty: the text does not say it, Fact.instance does. What is no JSON object is read
+ * too, as a file that names no plugin: that it is one is what the runtime complains of.
+ */
 function readCniConf(source: string): Parsed<CniConf> {
   const tree = readJsonTree(source);
   if (typeof tree === 'string') return { ok: false, why: tree };
-  if (tree.root?.type !== 'object') return { ok: false, why: 'no JSON object of a CNI configuration' };
+  const { root } = tree;
   const skipped = skippedErrors(tree);
-  const listed = findNodeAtLocation(tree.root, ['plugins']);
-  const nodes = listed === undefined ? [tree.root] : listed.type === 'array' ? (listed.children ?? []) : [];
+  if (root?.type !== 'object') {
+    const message = root === undefined ? 'it holds no JSON' : `it holds JSON of another kind: ${root.type}`;
+    if (skipped.length === 0) skipped.push({ line: 1, why: message });
+    const refused = [{ line: skipped[0]?.line ?? 1, message }];
+    return { ok: true, value: { file: '', list: false, refused, untyped: [], plugins: [] }, skipped };
+  }
+  const listed = findNodeAtLocation(root, ['plugins']);
+  const nodes = listed === undefined ? [root] : listed.type === 'array' ? (listed.children ?? []) : [];
   const plugins: Plugin[] = [];
+  const untyped: Span[] = [];
   for (const node of nodes) {
     const plugin = readPlugin(tree, node);
-    if (plugin === null) skipped.push({ line: tree.index.lineAt(node.offset), why: 'CNI plugin without type' });
-    else plugins.push(plugin);
+    if (plugin !== null) plugins.push(plugin);
+    else {
+      untyped.push(tree.index.span(node.offset, node.length));
+      skipped.push({ line: tree.index.lineAt(node.offset), why: 'CNI plugin without type' });
+    }
   }
-  const nameNode = findNodeAtLocation(tree.root, ['name']);
+  const nameNode = findNodeAtLocation(root, ['name']);
   const name = text(nameNode === undefined ? undefined : getNodeValue(nameNode));
-  return { ok: true, value: present({ file: '', name, plugins }) as CniConf, skipped };
+  const value = { file: '', name, list: listed !== undefined, refused: onText(source, tree.errors), untyped, plugins };
+  return { ok: true, value: present(value) as CniConf, skipped };
 }
 
-export const parsers = [defineParser({ fact: 'cniConf', evidence: ['cni.conf'], version: 1, parse: readCniConf })];
+export const parsers = [defineParser({ fact: 'cniConf', evidence: ['cni.conf'], version: 2, parse: readCniConf })];

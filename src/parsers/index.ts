@@ -3,6 +3,7 @@
 import type { AnyParser } from '../facts/parser.ts';
 import { parsers as bridgePorts } from './bridge-ports.ts';
 import { parsers as bridges } from './bridges.ts';
+import { parsers as cniBin } from './cni-bin.ts';
 import { parsers as cniConf } from './cni-conf.ts';
 import { parsers as containerdConfig } from './containerd-config.ts';
 import { parsers as dockerContainers } from './docker-containers.ts';
@@ -36,6 +37,7 @@ import { parsers as yamlConfig } from './yaml-config.ts';
 export const PARSERS: readonly AnyParser[] = [
   ...bridgePorts,
   ...bridges,
+  ...cniBin,
   ...cniConf,
   ...containerdConfig,
   ...dockerContainers,

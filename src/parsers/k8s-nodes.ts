@@ -39,6 +39,7 @@ function readNode(tree: JsonTree, node: Node): K8sNode | null {
     podCidrs: several.length > 0 || single === undefined ? several : [single],
     vtepMac: annotation('backend-data', vtepMac),
     publicIp: annotation('public-ip', text),
+    backendType: annotation('backend-type', text),
     kubeletVersion: said('kubeletVersion'),
     runtimeVersion: said('containerRuntimeVersion'),
   }) as K8sNode;
@@ -63,5 +64,5 @@ function readNodes(source: string): Parsed<K8sNodes> {
 
 /** `kubectl get nodes -o json` and `kubectl get node NAME -o json`; places by offset. */
 export const parsers = [
-  defineParser({ fact: 'k8sNodes', evidence: ['k8s.nodes', 'k8s.node'], version: 2, parse: readNodes }),
+  defineParser({ fact: 'k8sNodes', evidence: ['k8s.nodes', 'k8s.node'], version: 3, parse: readNodes }),
 ];

@@ -22,5 +22,6 @@ export const REF = {
   flannelCni: 'https://github.com/flannel-io/cni-plugin',
   kubeNetworkPlugins: 'https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/network-plugins/',
   kernelBridge: 'https://docs.kernel.org/networking/bridge.html',
+  cniSpec: 'https://www.cni.dev/docs/spec/',
   cniBridge: 'https://www.cni.dev/plugins/current/main/bridge/',
 } as const;

@@ -429,6 +429,73 @@ const faults: readonly Fault[] = [
     cites: ['--to-destination 10.244.1.10:8088', 'absent: a tcp listener on port 8088'],
   },
   {
+    name: 'no CNI configuration',
+    inject: (l) => labs.cniNotReady(l, 'no-file'),
+    severity: 'critical',
+    cites: ['"reason":"no such file: /etc/cni/net.d/*"'],
+  },
+  {
+    name: 'the CNI configuration has another name',
+    inject: (l) => labs.cniNotReady(l, 'renamed'),
+    severity: 'critical',
+    cites: ['"instance":"10-flannel.conflist.bak"'],
+  },
+  {
+    name: 'the CNI configuration was cut',
+    inject: (l) => labs.cniNotReady(l, 'cut'),
+    severity: 'critical',
+    cites: ['"delegate": {'],
+  },
+  {
+    name: 'a broken CNI configuration in front of flannel’s',
+    inject: (l) => labs.cniNotReady(l, 'stranger-broken'),
+    severity: 'critical',
+    cites: ['{"name": "old", '],
+  },
+  {
+    name: 'a CNI plugin that flannel calls is missing',
+    inject: (l) => labs.cniNotReady(l, 'plugin-gone'),
+    severity: 'critical',
+    cites: ['"type": "flannel"', 'absent: a file bridge'],
+  },
+  {
+    name: 'a CNI plugin cannot be run',
+    inject: (l) => labs.cniNotReady(l, 'plugin-not-executable'),
+    severity: 'critical',
+    cites: ['-rw-r--r-- 1 root root 129', 'host-local'],
+  },
+  {
+    name: 'a CNI plugin is empty',
+    inject: (l) => labs.cniNotReady(l, 'plugin-empty'),
+    severity: 'critical',
+    cites: ['-rwxr-xr-x 1 root root   0', 'flannel'],
+  },
+  {
+    name: 'containerd’s sample in front of flannel’s CNI configuration',
+    inject: (l) => labs.cniConfigShadowed(l),
+    severity: 'high',
+    cites: ['"type": "bridge"', '"type": "flannel"', '/var/lib/cni/networks/containerd-net/10.88.0.2'],
+  },
+  {
+    name: 'subnet.env deleted',
+    inject: (l) => labs.flannelSubnetEnvMissing(l),
+    severity: 'critical',
+    cites: ['"reason":"no such file: /run/flannel/subnet.env"', '"type": "flannel"'],
+  },
+  {
+    name: 'subnet.env cut',
+    inject: (l) => labs.flannelSubnetEnvMissing(l, 'cut'),
+    severity: 'critical',
+    cites: ['absent: FLANNEL_MTU, FLANNEL_IPMASQ', '"type": "flannel"'],
+  },
+  {
+    name: 'a node of host-gw among those of vxlan',
+    inject: labs.flannelBackendMixed,
+    spec: { nodes: 3 },
+    severity: 'critical',
+    cites: ['"Type": "host-gw"', '10.244.1.0/24 via 10.244.1.0 dev flannel.1'],
+  },
+  {
     name: 'tools missing, a critical rule is open for it',
     inject: (l) => labs.bundleIncomplete(l),
     severity: 'medium',
@@ -458,6 +525,23 @@ describe.skipIf(!labsAvailable())('real faults on real nodes are named', () => {
     await using lab = await Lab.create(spec ?? {});
     const effect = await inject(lab);
     namesIt(await judge(lab), effect, fault);
+  });
+});
+
+describe.skipIf(!labsAvailable())('what several things show has one cause', () => {
+  const causes: [string, (lab: Lab) => Promise<Effect>][] = [
+    ['flanneld did not come up after a boot', (l) => labs.flannelSubnetEnvMissing(l, 'booted')],
+    ['a node of host-gw among those of vxlan', labs.flannelBackendMixed],
+  ];
+  it.concurrent.each(causes)('%s', async (_name, inject) => {
+    await using lab = await Lab.create({ nodes: 3 });
+    const effect = await inject(lab);
+    const json = await judge(lab);
+    const byId = new Map(json.findings.map((f) => [f.id, f]));
+    const found = json.causes.map((c) => byId.get(c.finding));
+    expect(found.map((f) => `${f?.severity} ${f?.rule} on ${f?.nodes[0]}`)).toEqual([
+      `critical ${effect.rule} on ${effect.nodes[0]}`,
+    ]);
   });
 });
 

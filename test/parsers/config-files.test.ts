@@ -282,7 +282,62 @@ test('CNI: flannel and single configurations', () => {
   expect(parse('cniConf', bridge)).toMatchObject({
     plugins: [{ type: 'bridge', bridge: 'cni0', ipMasq: true, mtu: 1450, subnets: ['10.1.0.0/24', 'fd00::/64'] }],
   });
-  expect(parserOf('cniConf').parse('not json')).toMatchObject({ ok: false });
+  // the file is there, and no runtime can use it: that is a fact
+  expect(parserOf('cniConf').parse('not json')).toMatchObject({
+    ok: true,
+    value: { plugins: [], list: false, refused: [{ line: 1 }] },
+    skipped: [{ line: 1 }, { line: 1 }, { line: 1 }],
+  });
+  expect(parserOf('cniConf').parse('')).toMatchObject({
+    ok: true,
+    value: { plugins: [], refused: [{ line: 1, message: 'it holds no JSON' }] },
+  });
+  expect(parserOf('cniConf').parse('[]')).toMatchObject({
+    value: { refused: [{ line: 1, message: 'it holds JSON of another kind: array' }] },
+    skipped: [{ line: 1 }],
+  });
+  expect(
+    parserOf('cniConf').parse('{"name":"a",\n"plugins":[{"type":"flannel"},{"kind":"portmap"}],}\n'),
+  ).toMatchObject({
+    value: {
+      name: 'a',
+      list: true,
+      refused: [
+        { line: 1, endLine: 2 },
+        { line: 1, endLine: 2 },
+      ],
+      untyped: [{ line: 2 }],
+      plugins: [{ type: 'flannel' }],
+    },
+  });
+  expect(parserOf('cniConf').parse('{"type":"bridge"}')).toMatchObject({
+    value: { list: false, refused: [], untyped: [] },
+  });
+  expect(parserOf('cniConf').parse('{"name":"a"}')).toMatchObject({ value: { list: false, untyped: [{ line: 1 }] } });
+});
+
+test('CNI plugins: ls -l of coreutils and busybox', () => {
+  // Debian 12: coreutils 9.1, then busybox 1.35, TIME_STYLE=long-iso, SELinux's dot
+  const text = [
+    'total 52',
+    '-rwxr-xr-x 1 root root 4016001 Jan 11  2024 bridge',
+    'lrwxrwxrwx 1 root root      13 Nov 27 15:20 flannel -> flannel-amd64',
+    '-rw-r--r--    1 root     root             0 Nov 27 15:20 host-local',
+    '-rwxr-xr-x. 1 root root 3388154 2024-01-11 10:02 loopback',
+    '-rwSr--r--+ 1 root 1000 3388154 Nov  7 05:20 with a blank',
+    'drwxr-xr-x 2 root root    4096 Nov 27 15:20 old',
+    '',
+  ].join('\n');
+  expect(parse('cniBin', text).files).toEqual([
+    { line: 2, name: 'bridge', type: '-', executable: true, size: 4016001 },
+    { line: 3, name: 'flannel', type: 'l', executable: true, size: 13, target: 'flannel-amd64' },
+    { line: 4, name: 'host-local', type: '-', executable: false, size: 0 },
+    { line: 5, name: 'loopback', type: '-', executable: true, size: 3388154 },
+    { line: 6, name: 'with a blank', type: '-', executable: false, size: 3388154 },
+    { line: 7, name: 'old', type: 'd', executable: true, size: 4096 },
+  ]);
+  expect(parse('cniBin', 'total 0\n').files).toEqual([]);
+  expect(parserOf('cniBin').parse('bridge\nflannel\n')).toMatchObject({ ok: false });
 });
 
 test('CNI leases', () => {

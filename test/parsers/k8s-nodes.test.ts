@@ -18,7 +18,11 @@ describe('nodes of the Kubernetes API', () => {
     const text = print({
       kind: 'List',
       items: [
-        node('a', flannel('{"VNI":1,"VtepMAC":"E6:7C:02:8e:e8:7e"}'), { podCIDR: '10.244.1.0/24' }),
+        node(
+          'a',
+          { ...flannel('{"VNI":1,"VtepMAC":"E6:7C:02:8e:e8:7e"}'), 'flannel.alpha.coreos.com/backend-type': 'vxlan' },
+          { podCIDR: '10.244.1.0/24' },
+        ),
         node('b', {}, { podCIDR: '10.244.2.0/24', podCIDRs: ['10.244.2.0/24', 'fd00:2::/64'] }),
       ],
     });
@@ -28,11 +32,14 @@ describe('nodes of the Kubernetes API', () => {
       podCidrs: ['10.244.1.0/24'],
       vtepMac: { value: 'e6:7c:02:8e:e8:7e' },
       publicIp: { value: '192.0.2.7' },
+      backendType: { value: 'vxlan' },
     });
     expect(lineOf(text, a?.vtepMac?.line ?? 0)).toContain('VtepMAC');
     expect(lineOf(text, a?.publicIp?.line ?? 0)).toContain('public-ip');
     expect(b).toMatchObject({ name: 'b', podCidrs: ['10.244.2.0/24', 'fd00:2::/64'] });
+    expect(lineOf(text, a?.backendType?.line ?? 0)).toContain('"flannel.alpha.coreos.com/backend-type": "vxlan"');
     expect(b).not.toHaveProperty('vtepMac');
+    expect(b).not.toHaveProperty('backendType');
   });
 
   test('one node, as a kubelet may ask for its own', () => {

@@ -86,10 +86,6 @@ function clusterFiles(plan: LabPlan, node: NodePlan): Record<string, string> {
       'KUBELET_KUBEADM_ARGS="--container-runtime-endpoint=unix:///run/containerd/containerd.sock --pod-infra-container-image=registry.k8s.io/pause:3.8"\n',
     '/etc/containerd/config.toml': containerdConfig(plan.cgroupDriver),
     [`${rootOf('kube-flannel')}/etc/kube-flannel/net-conf.json`]: netConf(plan),
-    '/opt/cni/bin/bridge': '',
-    '/opt/cni/bin/flannel': '',
-    '/opt/cni/bin/host-local': '',
-    '/opt/cni/bin/portmap': '',
   };
   for (const pod of node.pods) {
     files[`/var/lib/cni/networks/cbr0/${pod.ip}`] = `${containerId(pod.netns)}\r\neth0`;

@@ -176,12 +176,16 @@ function detached(command: string): string {
   return `${command} </dev/null >/dev/null 2>&1 &\n`;
 }
 
+/** What kube-flannel and the package kubernetes-cni leave in /opt/cni/bin, as far as pods of flannel need it. */
+const CNI_PLUGINS = ['bridge', 'flannel', 'host-local', 'loopback', 'portmap'];
+
 /** Where the idle program has to be for the processes of this node. */
 export function idlePrograms(plan: LabPlan, node: NodePlan): string[] {
   if (plan.backend === 'none') return [];
   return [
     '/opt/idle/kubelet',
     '/opt/idle/containerd',
+    ...CNI_PLUGINS.map((name) => `/opt/cni/bin/${name}`),
     `${rootOf('kube-flannel')}/opt/bin/flanneld`,
     ...(plan.services === null ? [] : [`${rootOf('kube-proxy')}/usr/local/bin/kube-proxy`]),
     ...node.pods.map((pod) => `${rootOf(pod.netns)}/pause`),

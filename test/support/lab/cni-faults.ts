@@ -1,0 +1,83 @@
+import { type Effect, lost, paths } from './faults.ts';
+import type { Lab } from './lab.ts';
+import { rootOf } from './node-files.ts';
+
+const CONF = '/etc/cni/net.d';
+const FLANNEL = `${CONF}/10-flannel.conflist`;
+
+/** The first node cannot give new pods a network; those that run are well. */
+export async function cniNotReady(
+  lab: Lab,
+  how: 'no-file' | 'renamed' | 'cut' | 'stranger-broken' | 'plugin-gone' | 'plugin-not-executable' | 'plugin-empty',
+): Promise<Effect> {
+  const a = lab.node(0);
+  const commands: Record<typeof how, string> = {
+    'no-file': `rm ${FLANNEL}`,
+    renamed: `mv ${FLANNEL} ${FLANNEL}.bak`,
+    cut: `head -c 120 ${FLANNEL} >${CONF}/cut; mv ${CONF}/cut ${FLANNEL}`,
+    'stranger-broken': `echo '{"name": "old", ' >${CONF}/05-old.conf`,
+    'plugin-gone': 'rm /opt/cni/bin/bridge',
+    'plugin-not-executable': 'chmod 644 /opt/cni/bin/host-local',
+    'plugin-empty': ': >/opt/cni/bin/flannel',
+  };
+  await a.sh(commands[how]);
+  return { rule: 'cni-not-ready', nodes: [a.id], breaks: [], keeps: lab.mesh(['icmp']) };
+}
+
+/** What containerd's release archive cri-containerd-cni lays down, with a pod that already has an address of it. */
+export async function cniConfigShadowed(lab: Lab, pods = true): Promise<Effect> {
+  const a = lab.node(0);
+  const bridge = {
+    type: 'bridge',
+    bridge: 'cni0',
+    isGateway: true,
+    ipMasq: true,
+    promiscMode: true,
+    ipam: { type: 'host-local', ranges: [[{ subnet: '10.88.0.0/16' }]], routes: [{ dst: '0.0.0.0/0' }] },
+  };
+  const file = { cniVersion: '0.4.0', name: 'containerd-net', plugins: [bridge] };
+  a.write(`${CONF}/10-containerd-net.conflist`, `${JSON.stringify(file, null, 2)}\n`);
+  if (pods) a.write('/var/lib/cni/networks/containerd-net/10.88.0.2', `${'5d0c'.repeat(16)}\r\neth0`);
+  return { rule: 'cni-config-shadowed', nodes: [a.id], breaks: [], keeps: lab.mesh(['icmp']) };
+}
+
+/**
+ * The first node has no subnet.env. `deleted`: only that; `booted`: flanneld did not come up after a boot, so that its device and its routes
+ * are gone as well; `cut`: the file has but two lines.
+ */
+export async function flannelSubnetEnvMissing(
+  lab: Lab,
+  how: 'deleted' | 'booted' | 'cut' = 'deleted',
+): Promise<Effect> {
+  const { a, pa, pb, icmp } = paths(lab);
+  if (how === 'cut') await a.sh('sed -i 3,4d /run/flannel/subnet.env');
+  else a.remove('/run/flannel/subnet.env');
+  if (how === 'booted') {
+    await a.stopProcess('flanneld');
+    await a.sh('ip link del flannel.1');
+  }
+  return {
+    rule: 'flannel-subnet-env-missing',
+    nodes: [a.id],
+    breaks: how === 'booted' ? [lost(icmp(pa, pb)), lost(icmp(pb, pa))] : [],
+    keeps: how === 'booted' ? [icmp(pa, a), icmp(pa, lab.outside)] : lab.mesh(['icmp']),
+  };
+}
+
+/**
+ * The ConfigMap was changed from vxlan to host-gw, and the first node was booted since: flanneld there takes no notice of the others' leases,
+ * nor they of its new one; what they had written for its old one stays.
+ */
+export async function flannelBackendMixed(lab: Lab): Promise<Effect> {
+  const { a, b, pa, pb, icmp } = paths(lab);
+  for (const node of lab.nodes)
+    await node.sh(`sed -i s/vxlan/host-gw/ ${rootOf('kube-flannel')}/etc/kube-flannel/net-conf.json`);
+  await a.sh('ip link del flannel.1');
+  const c = lab.node(2);
+  return {
+    rule: 'flannel-backend-mixed',
+    nodes: [a.id],
+    breaks: [lost(icmp(pa, pb)), lost(icmp(pb, pa))],
+    keeps: [icmp(pb, c.pod()), icmp(c.pod(), pb), icmp(a, b), icmp(pa, lab.outside)],
+  };
+}
