@@ -473,6 +473,29 @@ describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
     expect(after.verdicts['docker-rules-missing']).toMatchObject({ pass: 1 });
   });
 
+  it.each([
+    ['nat', 'absent: a rule of Docker’s that sends 9001/tcp to 172.17.0.2:9000'],
+    ['filter', 'absent: a rule of Docker’s that lets in 9000/tcp at 172.17.0.2'],
+  ] as const)('docker-rules-missing: chain DOCKER of %s is empty; its remedy fills it', async (table, lack) => {
+    await using docker = await DockerLab.create();
+    const effect = await labs.dockerPortRulesMissing(docker, table);
+    for (const { outcome, ...probe } of effect.breaks) expect(await docker.probe(probe)).toMatchObject({ outcome });
+    const json = await judge(docker.lab);
+    const cites = ['"Name":"/web"', lack, ':DOCKER -', ...(table === 'filter' ? [':FORWARD DROP'] : [])];
+    namesIt(json, effect, { severity: 'high', cites });
+    expect(json.causes.map((c) => json.findings.find((f) => f.id === c.finding)?.rule)).toEqual([
+      'docker-rules-missing',
+    ]);
+    const [step] = json.findings.find((f) => f.rule === effect.rule)?.remediation ?? [];
+    await docker.node.sh(step?.run ?? 'false');
+    await docker.attach('web', [9000]);
+    const answer = await docker.probe({ from: docker.outside, to: docker.node, proto: 'tcp', port: 9001 });
+    expect(answer).toMatchObject({ outcome: 'ok', seenSource: '10.3.20.99' });
+    const after = await judge(docker.lab);
+    expect(serious(after)).toEqual([]);
+    expect(after.verdicts['docker-rules-missing']).toMatchObject({ pass: 1 });
+  });
+
   it('docker-user-ineffective; its remedy shuts the port again', async () => {
     await using docker = await DockerLab.create({ daemonJson: { 'live-restore': true } });
     const effect = await labs.dockerUserIneffective(docker);
