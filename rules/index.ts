@@ -25,6 +25,7 @@ import { rule as forwardDropsPodTraffic } from './forwarding/forward-drops-pod-t
 import { rule as forwardDropsReplies } from './forwarding/forward-drops-replies.ts';
 import { rule as interfaceForwardingDisabled } from './forwarding/interface-forwarding-disabled.ts';
 import { rule as ipForwardDisabled } from './forwarding/ip-forward-disabled.ts';
+import { rule as iptablesBackendsBothActive } from './forwarding/iptables-backends-both-active.ts';
 import { rule as overlayTrafficMasqueraded } from './forwarding/overlay-traffic-masqueraded.ts';
 import { rule as snatSourceUnexpected } from './forwarding/snat-source-unexpected.ts';
 import { rule as cgroupDriverMismatch } from './kubelet/cgroup-driver-mismatch.ts';
@@ -58,6 +59,7 @@ export const RULES: readonly AnyRule[] = [
   forwardDropsReplies,
   interfaceForwardingDisabled,
   ipForwardDisabled,
+  iptablesBackendsBothActive,
   overlayTrafficMasqueraded,
   snatSourceUnexpected,
   cgroupDriverMismatch,

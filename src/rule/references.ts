@@ -21,5 +21,7 @@ export const REF = {
   flannelCni: 'https://github.com/flannel-io/cni-plugin',
   kubeNetworkPlugins: 'https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/network-plugins/',
   kernelBridge: 'https://docs.kernel.org/networking/bridge.html',
+  iptablesBackends: 'https://github.com/kubernetes/kubernetes/issues/71305',
+  nftHooks: 'https://wiki.nftables.org/wiki-nftables/index.php/Netfilter_hooks',
   cniBridge: 'https://www.cni.dev/plugins/current/main/bridge/',
 } as const;
