@@ -24,7 +24,7 @@ import type { Cite, Finding, NodeView, Remediation } from '../../src/rule/index.
 import { absent, cite, defineNodeRule, findings, isClosed, notApplicable, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 
-const WANTS = [...HOOK_KINDS, ...POD_KINDS, 'iptablesVersion'] as const;
+const WANTS = [...HOOK_KINDS, ...POD_KINDS] as const;
 type View = NodeView<never, (typeof WANTS)[number]>;
 
 const LOOK: Remediation = {

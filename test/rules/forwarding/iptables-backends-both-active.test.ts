@@ -51,6 +51,16 @@ testRule(backends, {
         },
       ],
     },
+    'Ubuntu 22.04: no header names its backend, iptables -V does': {
+      nodes: {
+        a: dockerNode(DOCKER_SAVE.replaceAll('v1.8.9 (nf_tables)', 'v1.8.7'), [DOCKER0], {
+          'host/fw/iptables-legacy-save.txt': dropping.replaceAll('v1.8.9 (legacy)', 'v1.8.7'),
+          'host/fw/ip_tables_names.txt': 'nat\nfilter\n',
+          'host/fw/iptables-version.txt': 'iptables v1.8.7 (nf_tables)\n',
+        }),
+      },
+      expect: [{ key: 'drops', severity: 'high', cites: [':FORWARD DROP', '-A FORWARD -i docker0 ! -o docker0'] }],
+    },
     'by a rule, not by a policy': {
       nodes: beside(inFilter('-A FORWARD -j REJECT --reject-with icmp-host-prohibited')),
       expect: [
