@@ -383,6 +383,28 @@ describe.skipIf(!labsAvailable())('real faults on real nodes are named', () => {
   });
 });
 
+describe.skipIf(!labsAvailable())('both backends of iptables', () => {
+  it.concurrent.each(['nft', 'legacy'] as const)(
+    'what %s lets through the other drops; the remedy ends that',
+    async (iptables) => {
+      await using lab = await Lab.create({ iptables });
+      const { nodes, breaks } = await labs.forwardDropsPodTraffic(lab, 'other-backend');
+      const rule = 'iptables-backends-both-active';
+      const json = await judge(lab);
+      const cites = [':FORWARD DROP', '-A FLANNEL-FWD '];
+      namesIt(json, { rule, nodes, breaks: [], keeps: [] }, { severity: 'high', cites });
+      const causes = json.causes.map((c) => json.findings.find((f) => f.id === c.finding)?.rule);
+      expect(causes).toEqual([rule]);
+      const step = json.findings.find((f) => f.rule === rule)?.remediation[2];
+      await lab.nodes.find((n) => n.id === nodes[0])?.sh(step?.run ?? 'false');
+      for (const { outcome: _, ...probe } of breaks) expect(await lab.probe(probe)).toMatchObject({ outcome: 'ok' });
+      const after = await judge(lab);
+      expect(serious(after)).toEqual([]);
+      expect(after.verdicts[rule]).toMatchObject({ pass: lab.nodes.length });
+    },
+  );
+});
+
 describe.skipIf(!labsAvailable())('two faults at once are both named, and nothing else', () => {
   type Inject = (lab: Lab) => Promise<Effect>;
   const pairs: [string, Inject, Inject][] = [
@@ -494,6 +516,22 @@ describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
     const after = await judge(docker.lab);
     expect(serious(after)).toEqual([]);
     expect(after.verdicts['docker-rules-missing']).toMatchObject({ pass: 1 });
+  });
+
+  it('iptables-backends-both-active: one published port, two containers', async () => {
+    await using docker = await DockerLab.create();
+    await docker.container({ name: 'web', publish: ['9001:9000'] });
+    const other = await docker.container({ name: 'other' });
+    await docker.node.sh(
+      `iptables-legacy -t nat -A PREROUTING -p tcp --dport 9001 -j DNAT --to-destination ${other.ip}:9000`,
+    );
+    const json = await judge(docker.lab);
+    const effect = { rule: 'iptables-backends-both-active', nodes: [docker.node.id], breaks: [], keeps: [] };
+    namesIt(json, effect, {
+      severity: 'high',
+      cites: ['--to-destination 172.17.0.2:9000', '--to-destination 172.17.0.3:9000'],
+    });
+    expect(serious(json).every((line) => line.includes(effect.rule))).toBe(true);
   });
 
   it('docker-user-ineffective; its remedy shuts the port again', async () => {
