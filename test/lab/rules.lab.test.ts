@@ -576,6 +576,24 @@ describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
     expect((await judge(docker.lab)).verdicts['docker-rules-missing']).toMatchObject({ notApplicable: 1 });
   });
 
+  it('docker-iptables-disabled; its remedy lets containers out again', async () => {
+    await using docker = await DockerLab.create({ daemonJson: { iptables: false } });
+    await docker.node.sh('sysctl -qw net.ipv4.ip_forward=1');
+    const client = await docker.container({ name: 'client' });
+    const out = { from: client.id, to: docker.outside, proto: 'tcp', port: 80 } as const;
+    expect((await docker.probe(out)).outcome).toBe('timeout');
+    const effect = { rule: 'docker-iptables-disabled', nodes: [docker.node.id], breaks: [], keeps: [] };
+    const json = await judge(docker.lab);
+    namesIt(json, effect, { severity: 'high', cites: ['"iptables": false', 'inet 172.17.0.1/16'] });
+    expect(json.causes.map((c) => json.findings.find((f) => f.id === c.finding)?.rule)).toEqual([effect.rule]);
+    const step = json.findings.find((f) => f.rule === effect.rule)?.remediation[1];
+    await docker.node.sh(step?.run ?? 'false');
+    expect((await docker.probe(out)).outcome).toBe('ok');
+    const after = await judge(docker.lab);
+    expect(serious(after)).toEqual([]);
+    expect(after.verdicts[effect.rule]).toMatchObject({ pass: 1 });
+  });
+
   it.each([
     ['socket', ' at=/var/run/docker.sock ', ' uid=0 '],
     ['read-only directory', ' mode=ro at=/host/run socket=/host/run/docker.sock ', ' uid=0 '],
