@@ -12,6 +12,7 @@ import { rule as bundleIncomplete } from './collection/bundle-incomplete.ts';
 import { rule as peerNotCollected } from './collection/peer-not-collected.ts';
 import { rule as daemonJsonUnusable } from './docker/daemon-json-unusable.ts';
 import { rule as dockerApiExposed } from './docker/docker-api-exposed.ts';
+import { rule as dockerBipNotFlannelSubnet } from './docker/docker-bip-not-flannel-subnet.ts';
 import { rule as dockerIptablesDisabled } from './docker/docker-iptables-disabled.ts';
 import { rule as dockerRulesMissing } from './docker/docker-rules-missing.ts';
 import { rule as dockerUserIneffective } from './docker/docker-user-ineffective.ts';
@@ -47,6 +48,7 @@ export const RULES: readonly AnyRule[] = [
   peerNotCollected,
   daemonJsonUnusable,
   dockerApiExposed,
+  dockerBipNotFlannelSubnet,
   dockerIptablesDisabled,
   dockerRulesMissing,
   dockerUserIneffective,

@@ -13,6 +13,7 @@ export const REF = {
   kubeCgroup: 'https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/configure-cgroup-driver/',
   flannelBackends: 'https://github.com/flannel-io/flannel/blob/master/Documentation/backends.md',
   flannelReservations: 'https://github.com/flannel-io/flannel/blob/master/Documentation/reservations.md',
+  flannelRunning: 'https://github.com/flannel-io/flannel/blob/master/Documentation/running.md',
   flannelTroubleshooting: 'https://github.com/flannel-io/flannel/blob/master/Documentation/troubleshooting.md',
   flannelKubernetes: 'https://github.com/flannel-io/flannel/blob/master/Documentation/kubernetes.md',
   flannelConfiguration: 'https://github.com/flannel-io/flannel/blob/master/Documentation/configuration.md',

@@ -594,6 +594,27 @@ describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
     expect(after.verdicts[effect.rule]).toMatchObject({ pass: 1 });
   });
 
+  it('docker-bip-not-flannel-subnet: pods on docker0 outside the lease, until dockerd takes it', async () => {
+    await using docker = await DockerLab.create();
+    const env = 'FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.3.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n';
+    docker.node.write('/run/flannel/subnet.env', env);
+    const pod = { name: 'k8s_POD_web-0_default_0e2d8f5a_0' };
+    await docker.container(pod);
+    const effect = { rule: 'docker-bip-not-flannel-subnet', nodes: [docker.node.id], breaks: [], keeps: [] };
+    const json = await judge(docker.lab);
+    namesIt(json, effect, {
+      severity: 'critical',
+      cites: ['inet 172.17.0.1/16', 'FLANNEL_SUBNET=10.244.3.1/24', '"Name":"/k8s_POD_web-0'],
+    });
+    expect(serious(json)).toHaveLength(1);
+    await docker.docker(`rm -f ${pod.name}`);
+    await docker.restartDaemon(['--bip=10.244.3.1/24']);
+    await docker.container(pod);
+    const after = await judge(docker.lab);
+    expect(serious(after)).toEqual([]);
+    expect(after.verdicts[effect.rule]).toMatchObject({ pass: 1 });
+  });
+
   it.each([
     ['socket', ' at=/var/run/docker.sock ', ' uid=0 '],
     ['read-only directory', ' mode=ro at=/host/run socket=/host/run/docker.sock ', ' uid=0 '],
