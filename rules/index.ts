@@ -11,6 +11,7 @@ import { rule as podLinkBroken } from './bridge/pod-link-broken.ts';
 import { rule as bundleIncomplete } from './collection/bundle-incomplete.ts';
 import { rule as peerNotCollected } from './collection/peer-not-collected.ts';
 import { rule as daemonJsonUnusable } from './docker/daemon-json-unusable.ts';
+import { rule as dnatToMissingContainer } from './docker/dnat-to-missing-container.ts';
 import { rule as dockerApiExposed } from './docker/docker-api-exposed.ts';
 import { rule as dockerBipNotFlannelSubnet } from './docker/docker-bip-not-flannel-subnet.ts';
 import { rule as dockerIptablesDisabled } from './docker/docker-iptables-disabled.ts';
@@ -47,6 +48,7 @@ export const RULES: readonly AnyRule[] = [
   bundleIncomplete,
   peerNotCollected,
   daemonJsonUnusable,
+  dnatToMissingContainer,
   dockerApiExposed,
   dockerBipNotFlannelSubnet,
   dockerIptablesDisabled,

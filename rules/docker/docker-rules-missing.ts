@@ -58,6 +58,7 @@ export const rule = defineNodeRule({
   needsAny: ['dockerdArgs', 'dockerNetworks'],
   wants: WANTS,
   explains: [
+    'dnat-to-missing-container',
     'docker-user-ineffective',
     'forward-drops-pod-traffic',
     'forward-drops-replies',

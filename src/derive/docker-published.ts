@@ -97,13 +97,25 @@ const OTHERS = / -s |! (?:-d|-p|--dport) /;
 export function translations(rulesets: readonly Saved[]): readonly PortRule[] {
   return rulesets.flatMap(({ fact, ruleset }) => {
     const chain = ruleset.tables.get('nat')?.chains.get('DOCKER');
-    return (chain?.texts() ?? []).flatMap((text, index): readonly PortRule[] => {
-      const m = OTHERS.test(text) ? null : TRANSLATES.exec(text);
-      if (m === null || chain === undefined) return [];
-      const address = / -d ([\d.]+)\/32 /.exec(text)?.[1] ?? null;
-      return [{ fact, chain, index, proto: m[1] ?? '', port: Number(m[2]), address, target: m[3] ?? '' }];
-    });
+    return chain === undefined ? [] : translationsIn(fact, chain);
   });
+}
+
+const translationsIn = (fact: Fact<FactKind>, chain: IptChain): readonly PortRule[] =>
+  chain.texts().flatMap((text, index): readonly PortRule[] => {
+    const m = OTHERS.test(text) ? null : TRANSLATES.exec(text);
+    if (m === null) return [];
+    const address = / -d ([\d.]+)\/32 /.exec(text)?.[1] ?? null;
+    return [{ fact, chain, index, proto: m[1] ?? '', port: Number(m[2]), address, target: m[3] ?? '' }];
+  });
+
+/** `-A CNI-DN-<hash> -p tcp -m tcp --dport P -j DNAT --to-destination c:p` of the CNI plugin portmap, and the same of Docker. */
+export function hostPortRules(rulesets: readonly Saved[]): readonly PortRule[] {
+  return rulesets.flatMap(({ fact, ruleset }) =>
+    [...(ruleset.tables.get('nat')?.chains.values() ?? [])].flatMap((chain) =>
+      chain.name === 'DOCKER' || chain.name.startsWith('CNI-DN-') ? translationsIn(fact, chain) : [],
+    ),
+  );
 }
 
 /** `-A DOCKER -d c/32 ! -i b -o b -p tcp -m tcp --dport p -j ACCEPT`, in every ruleset. */

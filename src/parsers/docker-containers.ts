@@ -47,6 +47,7 @@ function readContainer(value: unknown, span: Span): Container | null {
     name: name.replace(/^\//, ''),
     state: text(at('State', 'Status')) ?? '',
     startedAt: text(at('State', 'StartedAt')),
+    finishedAt: text(at('State', 'FinishedAt')),
     restarts: number(at('RestartCount')),
     pid: pid === 0 ? undefined : pid,
     networkMode: text(at('HostConfig', 'NetworkMode')),

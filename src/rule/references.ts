@@ -24,5 +24,7 @@ export const REF = {
   kernelBridge: 'https://docs.kernel.org/networking/bridge.html',
   iptablesBackends: 'https://github.com/kubernetes/kubernetes/issues/71305',
   nftHooks: 'https://wiki.nftables.org/wiki-nftables/index.php/Netfilter_hooks',
+  dockerPorts: 'https://docs.docker.com/engine/network/port-publishing/',
+  cniPortmap: 'https://www.cni.dev/plugins/current/meta/portmap/',
   cniBridge: 'https://www.cni.dev/plugins/current/main/bridge/',
 } as const;

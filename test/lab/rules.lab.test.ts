@@ -594,6 +594,25 @@ describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
     expect(after.verdicts[effect.rule]).toMatchObject({ pass: 1 });
   });
 
+  it('dnat-to-missing-container: a rule of a container that is gone takes the port; its remedy gives it back', async () => {
+    await using docker = await DockerLab.create();
+    await docker.container({ name: 'web', publish: ['9001:9000'] });
+    await docker.node.sh(
+      'iptables -t nat -I DOCKER ! -i docker0 -p tcp --dport 9001 -j DNAT --to-destination 172.17.0.9:9000',
+    );
+    const published = { from: docker.outside, to: docker.node, proto: 'tcp', port: 9001 } as const;
+    expect((await docker.probe(published)).outcome).not.toBe('ok');
+    const effect = { rule: 'dnat-to-missing-container', nodes: [docker.node.id], breaks: [], keeps: [] };
+    const json = await judge(docker.lab);
+    namesIt(json, effect, { severity: 'high', cites: ['--to-destination 172.17.0.9:9000', 'inet 172.17.0.1/16'] });
+    expect(json.causes.map((c) => json.findings.find((f) => f.id === c.finding)?.rule)).toEqual([effect.rule]);
+    await docker.node.sh(json.findings.find((f) => f.rule === effect.rule)?.remediation[0]?.run ?? 'false');
+    expect((await docker.probe(published)).outcome).toBe('ok');
+    const after = await judge(docker.lab);
+    expect(serious(after)).toEqual([]);
+    expect(after.verdicts[effect.rule]).toMatchObject({ pass: 1 });
+  });
+
   it('docker-bip-not-flannel-subnet: pods on docker0 outside the lease, until dockerd takes it', async () => {
     await using docker = await DockerLab.create();
     const env = 'FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.3.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n';
