@@ -13,7 +13,10 @@ import { rule as cniNotReady } from './cni/cni-not-ready.ts';
 import { rule as bundleIncomplete } from './collection/bundle-incomplete.ts';
 import { rule as peerNotCollected } from './collection/peer-not-collected.ts';
 import { rule as daemonJsonUnusable } from './docker/daemon-json-unusable.ts';
+import { rule as dnatToMissingContainer } from './docker/dnat-to-missing-container.ts';
 import { rule as dockerApiExposed } from './docker/docker-api-exposed.ts';
+import { rule as dockerBipNotFlannelSubnet } from './docker/docker-bip-not-flannel-subnet.ts';
+import { rule as dockerIptablesDisabled } from './docker/docker-iptables-disabled.ts';
 import { rule as dockerRulesMissing } from './docker/docker-rules-missing.ts';
 import { rule as dockerUserIneffective } from './docker/docker-user-ineffective.ts';
 import { rule as bridgeAddressNotInLease } from './flannel/bridge-address-not-in-lease.ts';
@@ -29,6 +32,7 @@ import { rule as forwardDropsPodTraffic } from './forwarding/forward-drops-pod-t
 import { rule as forwardDropsReplies } from './forwarding/forward-drops-replies.ts';
 import { rule as interfaceForwardingDisabled } from './forwarding/interface-forwarding-disabled.ts';
 import { rule as ipForwardDisabled } from './forwarding/ip-forward-disabled.ts';
+import { rule as iptablesBackendsBothActive } from './forwarding/iptables-backends-both-active.ts';
 import { rule as overlayTrafficMasqueraded } from './forwarding/overlay-traffic-masqueraded.ts';
 import { rule as snatSourceUnexpected } from './forwarding/snat-source-unexpected.ts';
 import { rule as cgroupDriverMismatch } from './kubelet/cgroup-driver-mismatch.ts';
@@ -53,7 +57,10 @@ export const RULES: readonly AnyRule[] = [
   bundleIncomplete,
   peerNotCollected,
   daemonJsonUnusable,
+  dnatToMissingContainer,
   dockerApiExposed,
+  dockerBipNotFlannelSubnet,
+  dockerIptablesDisabled,
   dockerRulesMissing,
   dockerUserIneffective,
   bridgeAddressNotInLease,
@@ -69,6 +76,7 @@ export const RULES: readonly AnyRule[] = [
   forwardDropsReplies,
   interfaceForwardingDisabled,
   ipForwardDisabled,
+  iptablesBackendsBothActive,
   overlayTrafficMasqueraded,
   snatSourceUnexpected,
   cgroupDriverMismatch,

@@ -1,14 +1,11 @@
 import { isNonEmpty, type NonEmpty } from '../../src/core/span.ts';
 import { iptablesOf } from '../../src/derive/accept-range.ts';
-import { DOCKER_DAEMON_KINDS, firewallBackend, rootless, writesRules } from '../../src/derive/docker-daemon.ts';
-import {
-  externalNetworks,
-  type ForwardedNetwork,
-  forwardedNetworks,
-  mixed,
-  publishedPorts,
-} from '../../src/derive/docker-networks.ts';
-import { restartDocker, userRules } from '../../src/derive/docker-remedy.ts';
+import { DOCKER_DAEMON_KINDS, firewallBackend, type Told, writesRules } from '../../src/derive/docker-daemon.ts';
+import { effectOnPorts, type Knock, lackOf, lostPorts } from '../../src/derive/docker-lost-ports.ts';
+import { type ForwardedNetwork, mixed, publishedPorts } from '../../src/derive/docker-networks.ts';
+import { acceptances, doorOf, ruledPorts, translations } from '../../src/derive/docker-published.ts';
+import { openQuestions } from '../../src/derive/docker-questions.ts';
+import { restartContainers, restartDocker, userRules } from '../../src/derive/docker-remedy.ts';
 import {
   type DockerRules,
   type DockerTable,
@@ -17,8 +14,10 @@ import {
   isWritten,
   missingOf,
 } from '../../src/derive/docker-rules.ts';
+import { type DockerSubject, dockerSubject } from '../../src/derive/docker-subject.ts';
 import { defaultDevice, OUTSIDE, outward, POD_KINDS, POD_PROBES, podNetworks } from '../../src/derive/pods.ts';
 import {
+  askDestination,
   askEgress,
   askForward,
   type Decider,
@@ -51,6 +50,7 @@ export const rule = defineNodeRule({
   severity: 'critical',
   explanation:
     'dockerd writes its rules when it starts; whoever empties the tables after that (iptables -F, iptables-restore, nft flush ruleset, a restart of nftables.service) takes them away, and nobody puts them back. ' +
+    'Where only a chain DOCKER was emptied, or rules of an earlier time were loaded, single published ports have lost theirs. ' +
     'Without those of filter, a FORWARD that drops cuts containers off, and one that accepts keeps no networks apart; without those of nat, containers leave with private addresses, and published ports answer only where docker-proxy takes them, every client with the bridge’s address.',
   remediation: [restartDocker(null, 'iptables'), userRules('iptables'), CULPRIT],
   references: [REF.dockerFirewall, REF.dockerd],
@@ -58,6 +58,7 @@ export const rule = defineNodeRule({
   needsAny: ['dockerdArgs', 'dockerNetworks'],
   wants: WANTS,
   explains: [
+    'dnat-to-missing-container',
     'docker-user-ineffective',
     'forward-drops-pod-traffic',
     'forward-drops-replies',
@@ -65,92 +66,42 @@ export const rule = defineNodeRule({
     'trace-pod-to-service-and-external',
   ],
   evaluate(view): NodeVerdict {
-    const networks = judged(view);
-    if (!('all' in networks)) return networks;
-    const tally = new NodeTally(view.node.id);
-    judge(view, networks, 'filter', tally);
-    judge(view, networks, 'nat', tally);
-    return tally.verdict(networks.runs(networks.all[0]));
+    const { node, wants, source } = view;
+    if (wants.dockerdArgs.missing && wants.dockerdArgs.lookedFor)
+      return notApplicable('dockerd does not run on this node');
+    const { netns, pid1netns } = node.context;
+    if (netns !== null && pid1netns !== null && netns !== pid1netns)
+      return unknown(node.id, 'the collector ran inside another network namespace, whose rules are not the node’s', [
+        'fw.iptables-save',
+      ]);
+    const subject = dockerSubject(source);
+    if (subject.kind === 'open') return unknown(node.id, subject.because, subject.evidence);
+    if (subject.kind === 'none') {
+      const { because, told, lacks } = subject;
+      if (told !== undefined) return notApplicable(because, [cite(told.fact, told.span)]);
+      return notApplicable(
+        because,
+        lacks !== undefined && isClosed(lacks.fact) ? [absent(lacks.fact, lacks.what)] : [],
+      );
+    }
+    const tally = new NodeTally(node.id);
+    judge(view, subject, 'filter', tally);
+    judge(view, subject, 'nat', tally);
+    return tally.verdict(citesOf(subject.runs(subject.networks[0])));
   },
 });
 
-type Networks = NonEmpty<ForwardedNetwork>;
+type Asked = Extract<DockerSubject, { kind: 'asked' }>;
+const citesOf = ([first, ...more]: NonEmpty<Told>): NonEmpty<Cite> => [
+  cite(first.fact, first.span),
+  ...more.map((t) => cite(t.fact, t.span)),
+];
 
-interface Judged {
-  readonly all: Networks;
-  /** That dockerd runs, with a network here. */
-  runs(network: ForwardedNetwork): NonEmpty<Cite>;
-}
-
-/** Docker's networks of which the rules are asked for; else the answer. */
-function judged(view: View): Judged | NodeVerdict {
-  const { node, wants, source } = view;
-  const { dockerdArgs, dockerNetworks, dockerUnit, addresses } = wants;
-  if (dockerdArgs.missing && dockerdArgs.lookedFor) return notApplicable('dockerd does not run on this node');
-  const { netns, pid1netns } = node.context;
-  if (netns !== null && pid1netns !== null && netns !== pid1netns)
-    return unknown(node.id, 'the collector ran inside another network namespace, whose rules are not the node’s', [
-      'fw.iptables-save',
-    ]);
-  const writes = writesRules(source);
-  if (writes.answer === 'no')
-    return notApplicable('dockerd is told to write no rules (iptables=false)', [cite(writes.fact, writes.span)]);
-  const other = rootless(source);
-  if (other !== null)
-    return notApplicable('dockerd is rootless: its networks are in a namespace of its own', [
-      cite(other.fact, other.span),
-    ]);
-  if (dockerNetworks.missing)
-    return unknown(node.id, `which networks Docker has: docker.network-inspect ${dockerNetworks.because}`, [
-      'docker.network-inspect',
-    ]);
-  const { networks } = dockerNetworks.value;
-  if (dockerdArgs.missing && !networks.some((n) => n.driver === 'host' || Object.keys(n.options).some(isDockerOption)))
-    return unknown(node.id, 'whether dockerd or another program answered for docker (podman does)', ['docker.cmdline']);
-  const state = dockerUnit.missing
-    ? undefined
-    : dockerUnit.value.properties.find((p) => p.key === 'ActiveState' && /^(de)?activating$/.test(p.value));
-  if (state !== undefined) return unknown(node.id, `docker.service was ${state.value} just then`, ['docker.unit']);
-  const external = externalNetworks(dockerNetworks);
-  if (external.length === 0) {
-    if (!isClosed(dockerNetworks))
-      return unknown(node.id, 'the list of Docker’s networks is not whole', ['docker.network-inspect']);
-    return notApplicable('Docker has no bridge network that leads out of the node', [
-      absent(dockerNetworks, 'a network of driver bridge that is not internal'),
-    ]);
-  }
-  if (addresses.missing)
-    return unknown(node.id, `whether Docker’s bridges are on this node: ip.addr ${addresses.because}`, ['ip.addr']);
-  const all = forwardedNetworks(source, dockerNetworks, addresses);
-  if (isNonEmpty(all)) {
-    const process = dockerdArgs.missing ? undefined : dockerdArgs.value.processes[0];
-    return {
-      all,
-      runs: ({ device, line }) => [
-        dockerdArgs.missing || process === undefined
-          ? cite(dockerNetworks, { line })
-          : cite(dockerdArgs, { line: process.line }),
-        cite(addresses, { line: device.line }),
-      ],
-    };
-  }
-  const there = addresses.value.devices.some((d) => external.some((n) => n.bridge === d.name));
-  const shown = addresses.value.devices.some((d) => d.addresses.length > 0);
-  if (there && shown && isClosed(addresses))
-    return notApplicable('Docker’s bridges have no IPv4 address', [
-      absent(addresses, 'an IPv4 address of a bridge of Docker'),
-    ]);
-  const because =
-    'none of Docker’s bridges is a device with an address here: dockerd has its networks in another namespace, or they were removed';
-  return unknown(node.id, because, there ? ['ip.addr'] : ['docker.info-json', 'ip.addr']);
-}
-
-const isDockerOption = (name: string) => name.startsWith('com.docker.network.');
-
-function judge(view: View, { all: networks, runs }: Judged, table: DockerTable, tally: NodeTally): void {
+function judge(view: View, { networks, runs }: Asked, table: DockerTable, tally: NodeTally): void {
   const { node, source } = view;
   const backend = firewallBackend(source);
-  const { rulesets } = hookNode(source).host.rules(4);
+  const host = hookNode(source).host.rules(4);
+  const { rulesets } = host;
   const rules = dockerRules(source, rulesets, table, backend);
   const { reached, native, bases, looked } = rules;
   const jumps = reached.filter((r) => r.target === 'DOCKER');
@@ -163,11 +114,12 @@ function judge(view: View, { all: networks, runs }: Judged, table: DockerTable, 
       tally.unknown(`whether packets come to Docker’s rules of ${table}: ${left.because}`, left.evidence);
     if (native !== null) tally.passed([cite(native.fact, native.span)]);
     tally.passed(reached.map((r) => cite(r.fact, { line: r.line })));
+    judgePorts(view, networks, table, rules, tally);
     return;
   }
   const chains = rules.chains();
   const what = `whether packets come to Docker’s rules of ${table}`;
-  const open = openQuestions(view, table, rules);
+  const open = openQuestions(source, table, rules, host, node.format);
   const writes = writesRules(source);
   if (writes.answer === 'unknown' && chains.length === 0 && reached.length === 0) {
     const because = 'there are none, but dockerd may have been told so (iptables=false)';
@@ -203,7 +155,7 @@ function judge(view: View, { all: networks, runs }: Judged, table: DockerTable, 
     // what cuts off others' pods may be something else
     latent: effect.severity === 'medium' || mixed(source, networks),
     message: `Docker runs on ${node.id}, but ${missing.says}: ${effect.says}`,
-    cites: [...runs(lost[0]), ...proofs, ...places.values()],
+    cites: [...citesOf(runs(lost[0])), ...proofs, ...places.values()],
     remediation: [
       restartDocker(source, program, nft),
       ...(table === 'filter' && !nft ? [userRules(program)] : []),
@@ -211,43 +163,6 @@ function judge(view: View, { all: networks, runs }: Judged, table: DockerTable, 
     ],
     disprove: 'a dockerd that was started with iptables=false, or one that was just starting',
   });
-}
-
-/** Why Docker's rules may be there although nothing shows them. */
-function openQuestions(
-  view: View,
-  table: DockerTable,
-  { looked, unread }: DockerRules,
-): { because: string; evidence: readonly string[] }[] {
-  const { node, wants, source } = view;
-  const { nftJson, nftText, legacyTables } = wants;
-  const backend = firewallBackend(source);
-  const nftRead = (!nftJson.missing && isClosed(nftJson)) || (!nftText.missing && isClosed(nftText));
-  const noNft = nftJson.missing && nftJson.lookedFor && nftText.missing && nftText.lookedFor;
-  const open: { because: string; evidence: readonly string[] }[] = [];
-  if ((backend !== 'iptables' || unread) && !nftRead && !noNft) {
-    const why = nftJson.missing ? nftJson.because : 'not collected whole';
-    open.push({ because: `the nft tables are not known: fw.nft-json ${why}`, evidence: ['fw.nft-json'] });
-  }
-  for (const fact of looked)
-    if (!isClosed(fact)) open.push({ because: `${fact.path} was not collected whole`, evidence: [fact.evidence] });
-  if (looked.length === 0) open.push({ because: 'no ruleset was collected', evidence: ['fw.iptables-save'] });
-  if (backend === 'nftables') return open;
-  const { gaps, rulesets } = hookNode(source).host.rules(4);
-  // of legacy tables the kernel says which it has
-  const named = legacyTables.missing || !legacyTables.closed ? [] : legacyTables.value.tables.map((t) => t.name);
-  for (const { key, because, evidence } of gaps) {
-    const asked = evidence.includes('fw.nft-json') || (evidence.includes('fw.iptables-nft-save') && nftRead);
-    const legacy = evidence.includes('fw.iptables-legacy-save') && named.length > 0 && !named.includes(table);
-    const other = / legacy (\w+)$/.exec(key)?.[1] ?? table;
-    if (!asked && !legacy && (other === table || other === 'whole')) open.push({ because, evidence });
-  }
-  const blank = rulesets.find((r) => r.ruleset.tables.size === 0);
-  if (node.format === 'loose-files' && blank !== undefined) {
-    const because = `${blank.fact.path} is empty, which a command that failed leaves too`;
-    open.push({ because, evidence: [blank.fact.evidence] });
-  }
-  return open;
 }
 
 interface Effect {
@@ -300,4 +215,72 @@ function withoutNat({ source }: View, lost: readonly ForwardedNetwork[]): Effect
   if (isNonEmpty(says)) return { severity: 'high', says: says.join('; '), decider: null };
   const idle = 'no port is published and containers’ addresses are translated by others, so nothing breaks yet';
   return { severity: 'medium', says: idle, decider: null };
+}
+
+/** Packets come to Docker's chain of the table: does it hold the rules of each published port? */
+function judgePorts(
+  { node, wants, source }: View,
+  networks: Asked['networks'],
+  table: DockerTable,
+  rules: DockerRules,
+  tally: NodeTally,
+): void {
+  const { dockerContainers: containers } = wants;
+  const host = hookNode(source);
+  const ruled = host.host.rules(4);
+  const written = { nat: translations(ruled.rulesets), filter: acceptances(ruled.rulesets) };
+  const whole = !containers.missing && isClosed(containers);
+  if (!whole && written.nat.length + written.filter.length === 0 && networks.some((n) => n.used)) {
+    const why = containers.missing ? containers.because : 'was not collected whole';
+    const because = `whether ports are published, for there is no rule of one: docker.containers ${why}`;
+    tally.unknown(because, ['docker.containers']);
+  }
+  if (containers.missing) return;
+  const asking = {
+    door: (hostIp: string | null) => doorOf(source, hostIp, defaultDevice(source)),
+    destination: (sample: Knock) => askDestination(host, sample),
+    forward: (sample: Knock, oif: string) => askForward(host, { ...sample, oif }),
+  };
+  const ports = ruledPorts(containers, networks, node.collectedAt);
+  const { lost, open, own, more } = lostPorts(ports, table, written, asking, firewallBackend(source));
+  for (const { because, evidence } of open) tally.unknown(because, evidence);
+  if (own !== null) tally.passed([cite(own.fact, { line: own.chain.rule(own.index).line })]);
+  if (!isNonEmpty(lost)) return;
+  const questions = openQuestions(source, table, rules, ruled, node.format);
+  for (const { because, evidence } of questions)
+    tally.unknown(`whether published ports have rules of ${table}: ${because}`, evidence);
+  if (questions.length > 0) return;
+  const [first] = lost;
+  const chain = rules.chains().slice(0, 1);
+  const deciders = new Map(lost.flatMap(({ decider }) => (decider === null ? [] : [[decider.text, decider]])));
+  const lacks = `a rule of Docker’s ${table === 'nat' ? 'that sends' : 'that lets in'} ${lackOf(first.port, table)}`;
+  const nft = firewallBackend(source) === 'nftables';
+  const program = iptablesOf(chain[0]?.fact.evidence ?? '');
+  const { says, severity } = effectOnPorts(table, { lost, more }, decidedBy);
+  const again = restartContainers(
+    lost.map((l) => l.port),
+    nft ? null : program,
+  );
+  tally.fault({
+    key: `${table} ports`,
+    severity,
+    confidence: 'likely',
+    nodes: [node.id],
+    latent: severity === 'medium',
+    about: lost.flatMap(({ port }) => port.targets.map((t) => t.ip)),
+    message: `Docker runs on ${node.id}, but ${says}`,
+    cites: [
+      cite(containers, { line: first.port.line }),
+      ...rules.looked.flatMap((fact) => (isClosed(fact) ? [absent(fact, lacks)] : [])),
+      ...chain.map((c) => cite(c.fact, c.span)),
+      ...[...deciders.values()].slice(0, 2).map((d) => cite(d.fact, { line: d.line })),
+    ],
+    // dockerd appends rules: behind one that sends the port elsewhere its own would do nothing
+    remediation: [
+      ...(lost.some((l) => l.sentTo !== null) ? [] : [again]),
+      restartDocker(source, program, nft),
+      CULPRIT,
+    ],
+    disprove: 'a container that was started while the node was looked at',
+  });
 }

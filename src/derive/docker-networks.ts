@@ -4,6 +4,7 @@ import { setting } from './settings.ts';
 
 /** A bridge network that leads out of the node: the node forwards its IPv4 packets, by rules that dockerd writes. */
 export interface ForwardedNetwork {
+  readonly name: string;
   readonly bridge: string;
   readonly device: LinkDevice;
   /** Line of the network in Docker's list. */
@@ -12,6 +13,8 @@ export interface ForwardedNetwork {
   readonly used: boolean;
   /** Its packets are not meant to leave with their own addresses. */
   readonly masqueraded: boolean;
+  /** Published ports are translated and let through one by one: not with a gateway_mode of its own (since Docker 27). */
+  readonly translates: boolean;
 }
 
 /** Bridge networks that are not `--internal`, wherever their bridges are. */
@@ -28,14 +31,13 @@ export function forwardedNetworks(
   addresses: Fact<'addresses'>,
 ): readonly ForwardedNetwork[] {
   const ports = new Map(containerBridges(source).map((b) => [b.name, b.ports]));
-  return externalNetworks(networks).flatMap(({ bridge = '', options, line, containers }) => {
+  return externalNetworks(networks).flatMap(({ name, bridge = '', options, line, containers }) => {
     const device = addresses.value.devices.find((d) => d.name === bridge);
     if (device === undefined || !device.addresses.some((a) => a.family === 4)) return [];
     const used = containers.length > 0 || (ports.get(bridge)?.length ?? 0) > 0;
-    const masqueraded =
-      options['com.docker.network.bridge.enable_ip_masquerade'] !== 'false' &&
-      options['com.docker.network.bridge.gateway_mode_ipv4'] !== 'routed';
-    return [{ bridge, device, line, used, masqueraded }];
+    const mode = options['com.docker.network.bridge.gateway_mode_ipv4'] ?? 'nat';
+    const masqueraded = options['com.docker.network.bridge.enable_ip_masquerade'] !== 'false' && mode !== 'routed';
+    return [{ name, bridge, device, line, used, masqueraded, translates: mode === 'nat' || mode === '' }];
   });
 }
 

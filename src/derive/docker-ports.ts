@@ -56,7 +56,7 @@ function keptPorts(source: Ports): Set<number> | null {
 
 const FALSE = /^(0|f|false)$/i;
 
-function withoutProxy(source: Ports): boolean {
+export function withoutProxy(source: Source<'daemonJson' | 'dockerdArgs'>): boolean {
   const daemonJson = source.get('daemonJson');
   const args = source.get('dockerdArgs');
   const given = args.missing ? undefined : flag(args.value, 'userland-proxy');

@@ -1,5 +1,7 @@
+import { shellWord } from '../core/shell.ts';
 import type { Source } from './devices.ts';
 import type { DockerDaemonKinds } from './docker-daemon.ts';
+import type { RuledPort } from './docker-published.ts';
 import { setting } from './settings.ts';
 import type { Step } from './step.ts';
 
@@ -41,5 +43,20 @@ export function userRules(iptables: Iptables): Step {
     verify: `${iptables} -S FORWARD | grep DOCKER-USER; ${iptables} -S DOCKER-USER`,
     undo: `${iptables} -D FORWARD -j DOCKER-USER`,
     risk: 'What the rules in DOCKER-USER drop is dropped from then on.',
+  };
+}
+
+/** dockerd writes the rules of a container's ports when it starts it (measured on 20.10). `iptables` null: not with iptables. */
+export function restartContainers(ports: readonly RuledPort[], iptables: Iptables | null): Omit<Step, 'undo'> {
+  const names = [...new Set(ports.map((p) => p.container))];
+  const [first] = ports;
+  return {
+    step: 'Restart these containers: dockerd writes the rules of their ports again.',
+    run: `docker restart ${names.map(shellWord).join(' ')}`,
+    verify:
+      iptables === null || first === undefined
+        ? 'nft list table ip docker-bridges'
+        : `${iptables} -t nat -S DOCKER | grep -e '--dport ${first.hostPort} '; ${iptables} -S DOCKER | grep -e '--dport ${first.containerPort} '`,
+    risk: 'Stops these containers and starts them again.',
   };
 }

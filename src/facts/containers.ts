@@ -39,6 +39,12 @@ export interface DockerContainers {
     readonly id: string;
     readonly name: string;
     readonly state: string;
+    /** Since when it runs, by the node's clock, UTC: RFC 3339 with nanoseconds; absent when that was not collected. */
+    readonly startedAt?: string;
+    /** When it last ended; year 1: never. */
+    readonly finishedAt?: string;
+    /** How often its restart policy has started it again. */
+    readonly restarts?: number;
     readonly pid?: number;
     readonly networkMode?: string;
     readonly sandboxKey?: string;

@@ -259,7 +259,7 @@ function openAnswer(ways: readonly HookWay[]): HookAnswer {
   };
 }
 
-function decidersOf(ways: readonly HookWay[]): Decider[] {
+export function decidersOf(ways: readonly HookWay[]): Decider[] {
   const found = new Map<string, Decider>();
   for (const w of ways)
     for (const s of w.steps) for (const d of stepDeciders(s)) found.set(`${d.fact.path} ${d.line}`, d);

@@ -24,6 +24,7 @@ export const HOOK_KINDS = [
   'iptablesNft',
   'iptablesLegacy',
   'legacyTables',
+  'iptablesVersion',
   'nftJson',
   'nftText',
   'ipsets',

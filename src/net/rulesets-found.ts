@@ -167,7 +167,7 @@ function leftOut(
 const gapText = (what: string, fact: Fact<FactKind> | MissingFact): string =>
   fact.missing ? missingReason(what, fact).because : what;
 
-/** The header names the backend; without one (no tables, an old program) `iptables -V` or the other file does. */
+/** The header names the backend; without one (no tables, 1.8.0 to 1.8.7) `iptables -V`, the other file or nft does. */
 function plainBackend(
   space: Space,
   plain: Fact<'iptables'> | Fact<'ip6tables'>,
@@ -180,6 +180,13 @@ function plainBackend(
   if (variant(legacy)) return 'legacy';
   const version = space.node.facts.get('iptablesVersion');
   if (!version.missing && version.value.backend !== 'unknown') return version.value.backend;
+  // tables of iptables-nft are among those of nft
+  const json = space.node.facts.get('nftJson');
+  const shown = [...plain.value.tables.keys()];
+  if (!json.missing && json.closed && shown.length > 0) {
+    const family = plain.kind === 'iptables' ? 'ip' : 'ip6';
+    return json.value.tables.some((t) => t.family === family && shown.includes(t.name)) ? 'nft' : 'legacy';
+  }
   return !nft.missing && legacy.missing ? 'legacy' : 'nft';
 }
 

@@ -46,6 +46,9 @@ function readContainer(value: unknown, span: Span): Container | null {
     id,
     name: name.replace(/^\//, ''),
     state: text(at('State', 'Status')) ?? '',
+    startedAt: text(at('State', 'StartedAt')),
+    finishedAt: text(at('State', 'FinishedAt')),
+    restarts: number(at('RestartCount')),
     pid: pid === 0 ? undefined : pid,
     networkMode: text(at('HostConfig', 'NetworkMode')),
     sandboxKey: text(at('NetworkSettings', 'SandboxKey')),
@@ -95,5 +98,5 @@ function readContainers(source: string): Parsed<DockerContainers> {
 }
 
 export const parsers = [
-  defineParser({ fact: 'dockerContainers', evidence: ['docker.containers'], version: 2, parse: readContainers }),
+  defineParser({ fact: 'dockerContainers', evidence: ['docker.containers'], version: 3, parse: readContainers }),
 ];

@@ -124,7 +124,7 @@ export function indexRuleset(text: string, usual: Ruleset['backend']): Indexed {
       const comment = text.slice(at, stop);
       const header = readHeader(comment);
       if (header !== null) {
-        backends.add(header.backend);
+        if (header.backend !== null) backends.add(header.backend);
         version ??= header.version;
         understood += 1;
       } else {

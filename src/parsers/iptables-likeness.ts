@@ -58,7 +58,7 @@ export class Likeness {
     if (usual !== this.#usual || !text.startsWith(HEAD) || !this.#knowsChainsOf(text) || !isPlainText(text))
       return null;
     this.#lines ??= new ModelLines(this.text, this.#tables);
-    const found = new Comparison(this.#lines, this.#value, text).run();
+    const found = new Comparison(this.#lines, this.#value, text, usual).run();
     if (found === null) return null;
     let read: ReadonlyMap<string, IptTable> | undefined;
     const tables = new Map<string, IptTable>();
@@ -170,6 +170,7 @@ class Comparison {
   readonly #model: ModelLines;
   readonly #value: Ruleset;
   readonly #text: string;
+  readonly #usual: Ruleset['backend'];
   readonly #same: Same[] = [];
   readonly #patches: readonly Patch[];
   /** Place in the text, and its line from 0. */
@@ -178,8 +179,9 @@ class Comparison {
   /** Bytes that differ. */
   #different = 0;
 
-  constructor(model: ModelLines, value: Ruleset, text: string) {
+  constructor(model: ModelLines, value: Ruleset, text: string, usual: Ruleset['backend']) {
     this.#model = model;
+    this.#usual = usual;
     this.#value = value;
     this.#text = text;
     this.#patches = model.tables.map((t) => new Patch(t.chains, this.#same));
@@ -264,7 +266,7 @@ class Comparison {
     if (readMarker(found, 0) !== null) return false;
     const header = readHeader(found);
     const { backend, version } = this.#value;
-    return header === null || (header.backend === backend && header.version === version);
+    return header === null || ((header.backend ?? this.#usual) === backend && header.version === version);
   }
 
   /** Lines of the model that the text has not. */

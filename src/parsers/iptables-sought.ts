@@ -71,7 +71,7 @@ export function seekRuleset(
       const comment = text.slice(at, end);
       const header = readHeader(comment);
       if (header === null && readMarker(comment, 0) !== null) return null;
-      if (header !== null) backends.add(header.backend);
+      if (header?.backend != null) backends.add(header.backend);
       version ??= header?.version;
     } else if (code === 42) {
       const name = text.slice(at + 1, wordEnd(text, at + 1, end));

@@ -14,6 +14,7 @@ export const REF = {
   kubeCgroup: 'https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/configure-cgroup-driver/',
   flannelBackends: 'https://github.com/flannel-io/flannel/blob/master/Documentation/backends.md',
   flannelReservations: 'https://github.com/flannel-io/flannel/blob/master/Documentation/reservations.md',
+  flannelRunning: 'https://github.com/flannel-io/flannel/blob/master/Documentation/running.md',
   flannelTroubleshooting: 'https://github.com/flannel-io/flannel/blob/master/Documentation/troubleshooting.md',
   flannelKubernetes: 'https://github.com/flannel-io/flannel/blob/master/Documentation/kubernetes.md',
   flannelConfiguration: 'https://github.com/flannel-io/flannel/blob/master/Documentation/configuration.md',
@@ -23,5 +24,9 @@ export const REF = {
   kubeNetworkPlugins: 'https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/network-plugins/',
   kernelBridge: 'https://docs.kernel.org/networking/bridge.html',
   cniSpec: 'https://www.cni.dev/docs/spec/',
+  iptablesBackends: 'https://github.com/kubernetes/kubernetes/issues/71305',
+  nftHooks: 'https://wiki.nftables.org/wiki-nftables/index.php/Netfilter_hooks',
+  dockerPorts: 'https://docs.docker.com/engine/network/port-publishing/',
+  cniPortmap: 'https://www.cni.dev/plugins/current/meta/portmap/',
   cniBridge: 'https://www.cni.dev/plugins/current/main/bridge/',
 } as const;

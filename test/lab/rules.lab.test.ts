@@ -545,6 +545,28 @@ describe.skipIf(!labsAvailable())('what several things show has one cause', () =
   });
 });
 
+describe.skipIf(!labsAvailable())('both backends of iptables', () => {
+  it.concurrent.each(['nft', 'legacy'] as const)(
+    'what %s lets through the other drops; the remedy ends that',
+    async (iptables) => {
+      await using lab = await Lab.create({ iptables });
+      const { nodes, breaks } = await labs.forwardDropsPodTraffic(lab, 'other-backend');
+      const rule = 'iptables-backends-both-active';
+      const json = await judge(lab);
+      const cites = [':FORWARD DROP', '-A FLANNEL-FWD '];
+      namesIt(json, { rule, nodes, breaks: [], keeps: [] }, { severity: 'high', cites });
+      const causes = json.causes.map((c) => json.findings.find((f) => f.id === c.finding)?.rule);
+      expect(causes).toEqual([rule]);
+      const step = json.findings.find((f) => f.rule === rule)?.remediation[2];
+      await lab.nodes.find((n) => n.id === nodes[0])?.sh(step?.run ?? 'false');
+      for (const { outcome: _, ...probe } of breaks) expect(await lab.probe(probe)).toMatchObject({ outcome: 'ok' });
+      const after = await judge(lab);
+      expect(serious(after)).toEqual([]);
+      expect(after.verdicts[rule]).toMatchObject({ pass: lab.nodes.length });
+    },
+  );
+});
+
 describe.skipIf(!labsAvailable())('two faults at once are both named, and nothing else', () => {
   type Inject = (lab: Lab) => Promise<Effect>;
   const pairs: [string, Inject, Inject][] = [
@@ -676,6 +698,45 @@ describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
     expect(after.verdicts['docker-rules-missing']).toMatchObject({ pass: 1 });
   });
 
+  it.each([
+    ['nat', 'absent: a rule of Docker’s that sends 9001/tcp to 172.17.0.2:9000'],
+    ['filter', 'absent: a rule of Docker’s that lets in 9000/tcp at 172.17.0.2'],
+  ] as const)('docker-rules-missing: chain DOCKER of %s is empty; its remedy fills it', async (table, lack) => {
+    await using docker = await DockerLab.create();
+    const effect = await labs.dockerPortRulesMissing(docker, table);
+    for (const { outcome, ...probe } of effect.breaks) expect(await docker.probe(probe)).toMatchObject({ outcome });
+    const json = await judge(docker.lab);
+    const cites = ['"Name":"/web"', lack, ':DOCKER -', ...(table === 'filter' ? [':FORWARD DROP'] : [])];
+    namesIt(json, effect, { severity: 'high', cites });
+    expect(json.causes.map((c) => json.findings.find((f) => f.id === c.finding)?.rule)).toEqual([
+      'docker-rules-missing',
+    ]);
+    const [step] = json.findings.find((f) => f.rule === effect.rule)?.remediation ?? [];
+    await docker.node.sh(step?.run ?? 'false');
+    await docker.attach('web', [9000]);
+    const answer = await docker.probe({ from: docker.outside, to: docker.node, proto: 'tcp', port: 9001 });
+    expect(answer).toMatchObject({ outcome: 'ok', seenSource: '10.3.20.99' });
+    const after = await judge(docker.lab);
+    expect(serious(after)).toEqual([]);
+    expect(after.verdicts['docker-rules-missing']).toMatchObject({ pass: 1 });
+  });
+
+  it('iptables-backends-both-active: one published port, two containers', async () => {
+    await using docker = await DockerLab.create();
+    await docker.container({ name: 'web', publish: ['9001:9000'] });
+    const other = await docker.container({ name: 'other' });
+    await docker.node.sh(
+      `iptables-legacy -t nat -A PREROUTING -p tcp --dport 9001 -j DNAT --to-destination ${other.ip}:9000`,
+    );
+    const json = await judge(docker.lab);
+    const effect = { rule: 'iptables-backends-both-active', nodes: [docker.node.id], breaks: [], keeps: [] };
+    namesIt(json, effect, {
+      severity: 'high',
+      cites: ['--to-destination 172.17.0.2:9000', '--to-destination 172.17.0.3:9000'],
+    });
+    expect(serious(json).every((line) => line.includes(effect.rule))).toBe(true);
+  });
+
   it('docker-user-ineffective; its remedy shuts the port again', async () => {
     await using docker = await DockerLab.create({ daemonJson: { 'live-restore': true } });
     const effect = await labs.dockerUserIneffective(docker);
@@ -716,6 +777,64 @@ describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
     await docker.stopDaemon();
     docker.node.write('/etc/docker/daemon.json', '{}\n');
     expect((await judge(docker.lab)).verdicts['docker-rules-missing']).toMatchObject({ notApplicable: 1 });
+  });
+
+  it('docker-iptables-disabled; its remedy lets containers out again', async () => {
+    await using docker = await DockerLab.create({ daemonJson: { iptables: false } });
+    await docker.node.sh('sysctl -qw net.ipv4.ip_forward=1');
+    const client = await docker.container({ name: 'client' });
+    const out = { from: client.id, to: docker.outside, proto: 'tcp', port: 80 } as const;
+    expect((await docker.probe(out)).outcome).toBe('timeout');
+    const effect = { rule: 'docker-iptables-disabled', nodes: [docker.node.id], breaks: [], keeps: [] };
+    const json = await judge(docker.lab);
+    namesIt(json, effect, { severity: 'high', cites: ['"iptables": false', 'inet 172.17.0.1/16'] });
+    expect(json.causes.map((c) => json.findings.find((f) => f.id === c.finding)?.rule)).toEqual([effect.rule]);
+    const step = json.findings.find((f) => f.rule === effect.rule)?.remediation[1];
+    await docker.node.sh(step?.run ?? 'false');
+    expect((await docker.probe(out)).outcome).toBe('ok');
+    const after = await judge(docker.lab);
+    expect(serious(after)).toEqual([]);
+    expect(after.verdicts[effect.rule]).toMatchObject({ pass: 1 });
+  });
+
+  it('dnat-to-missing-container: a rule of a container that is gone takes the port; its remedy gives it back', async () => {
+    await using docker = await DockerLab.create();
+    await docker.container({ name: 'web', publish: ['9001:9000'] });
+    await docker.node.sh(
+      'iptables -t nat -I DOCKER ! -i docker0 -p tcp --dport 9001 -j DNAT --to-destination 172.17.0.9:9000',
+    );
+    const published = { from: docker.outside, to: docker.node, proto: 'tcp', port: 9001 } as const;
+    expect((await docker.probe(published)).outcome).not.toBe('ok');
+    const effect = { rule: 'dnat-to-missing-container', nodes: [docker.node.id], breaks: [], keeps: [] };
+    const json = await judge(docker.lab);
+    namesIt(json, effect, { severity: 'high', cites: ['--to-destination 172.17.0.9:9000', 'inet 172.17.0.1/16'] });
+    expect(json.causes.map((c) => json.findings.find((f) => f.id === c.finding)?.rule)).toEqual([effect.rule]);
+    await docker.node.sh(json.findings.find((f) => f.rule === effect.rule)?.remediation[0]?.run ?? 'false');
+    expect((await docker.probe(published)).outcome).toBe('ok');
+    const after = await judge(docker.lab);
+    expect(serious(after)).toEqual([]);
+    expect(after.verdicts[effect.rule]).toMatchObject({ pass: 1 });
+  });
+
+  it('docker-bip-not-flannel-subnet: pods on docker0 outside the lease, until dockerd takes it', async () => {
+    await using docker = await DockerLab.create();
+    const env = 'FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.3.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n';
+    docker.node.write('/run/flannel/subnet.env', env);
+    const pod = { name: 'k8s_POD_web-0_default_0e2d8f5a_0' };
+    await docker.container(pod);
+    const effect = { rule: 'docker-bip-not-flannel-subnet', nodes: [docker.node.id], breaks: [], keeps: [] };
+    const json = await judge(docker.lab);
+    namesIt(json, effect, {
+      severity: 'critical',
+      cites: ['inet 172.17.0.1/16', 'FLANNEL_SUBNET=10.244.3.1/24', '"Name":"/k8s_POD_web-0'],
+    });
+    expect(serious(json)).toHaveLength(1);
+    await docker.docker(`rm -f ${pod.name}`);
+    await docker.restartDaemon(['--bip=10.244.3.1/24']);
+    await docker.container(pod);
+    const after = await judge(docker.lab);
+    expect(serious(after)).toEqual([]);
+    expect(after.verdicts[effect.rule]).toMatchObject({ pass: 1 });
   });
 
   it.each([

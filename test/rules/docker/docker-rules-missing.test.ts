@@ -395,7 +395,10 @@ testRule(rule, {
       ],
     },
     'only nft was asked: rules of iptables-nft are among its tables': {
-      nodes: without(node('', { ...web(), 'host/fw/nft.json': WRITTEN(/FORWARD.*jump/) }), 'host/fw/iptables-save.txt'),
+      nodes: without(
+        node('', { ...client, 'host/fw/nft.json': WRITTEN(/FORWARD.*jump/) }),
+        'host/fw/iptables-save.txt',
+      ),
       expect: [
         {
           key: 'filter',
@@ -478,12 +481,13 @@ testRule(rule, {
     },
     'Docker 29 with nftables': {
       nodes: node(accept(flush(FILTER)).replace(/^:DOCKER.*\n/gm, ''), {
+        ...client,
         ...info({ FirewallBackend: { Driver: 'nftables' } }),
         'host/fw/nft.json': BRIDGES,
       }),
     },
     'Docker of an unknown version with nftables': {
-      nodes: without(node(EMPTY, { 'host/fw/nft.json': BRIDGES }), 'docker/version.json'),
+      nodes: without(node(EMPTY, { ...client, 'host/fw/nft.json': BRIDGES }), 'docker/version.json'),
     },
     'in the other backend': {
       nodes: node(EMPTY, {
@@ -499,14 +503,20 @@ testRule(rule, {
         'host/fw/nft.json',
       ),
     },
-    'only nft was asked': { nodes: without(node('', { 'host/fw/nft.json': WRITTEN() }), 'host/fw/iptables-save.txt') },
+    'only nft was asked': {
+      nodes: without(node('', { ...client, 'host/fw/nft.json': WRITTEN() }), 'host/fw/iptables-save.txt'),
+    },
     'only nft was asked, as text': {
-      nodes: without(node('', { 'host/fw/nft.txt': NFT_TEXT }), 'host/fw/iptables-save.txt', 'host/fw/nft.json'),
+      nodes: without(
+        node('', { ...client, 'host/fw/nft.txt': NFT_TEXT }),
+        'host/fw/iptables-save.txt',
+        'host/fw/nft.json',
+      ),
     },
     'iptables-nft-save cannot read the table, nft can': {
       nodes: node(
         "# Table `filter' is incompatible, use 'nft' tool.\n# Table `nat' is incompatible, use 'nft' tool.\n",
-        { 'host/fw/nft.json': WRITTEN() },
+        { ...client, 'host/fw/nft.json': WRITTEN() },
       ),
     },
     'by a chain of somebody else': {

@@ -175,6 +175,22 @@ export async function dockerRulesMissing(docker: DockerLab, how: keyof typeof FL
   };
 }
 
+/** Somebody empties one of Docker's own chains: the jumps there stay. Of a container that publishes 9001. */
+export async function dockerPortRulesMissing(docker: DockerLab, table: 'nat' | 'filter'): Promise<Effect> {
+  const { node, outside } = docker;
+  await docker.container({ name: 'web', publish: ['9001:9000'] });
+  await node.sh(`iptables -t ${table} -F DOCKER`);
+  const published: Probe = { from: outside, to: node, proto: 'tcp', port: 9001 };
+  // docker-proxy takes what no rule translates
+  const dead = table === 'filter';
+  return {
+    rule: 'docker-rules-missing',
+    nodes: [node.id],
+    breaks: dead ? [{ ...published, outcome: 'timeout' }] : [],
+    keeps: dead ? [] : [published],
+  };
+}
+
 /**
  * DOCKER-USER keeps everybody from a published port. Then FORWARD is emptied, and dockerd, restarted with live-restore, puts back all but
  * the jump there: the port is open. Needs live-restore.
