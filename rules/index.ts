@@ -4,6 +4,7 @@ import type { AnyRule } from '../src/rule/index.ts';
 import { rule as containerNetworksOverlap } from './addressing/container-networks-overlap.ts';
 import { rule as defaultRouteMissing } from './addressing/default-route-missing.ts';
 import { rule as duplicateNodeAddress } from './addressing/duplicate-node-address.ts';
+import { rule as duplicatePodAddress } from './addressing/duplicate-pod-address.ts';
 import { rule as subnetOverlapsNodeNetwork } from './addressing/subnet-overlaps-node-network.ts';
 import { rule as bridgeDownOrAddressless } from './bridge/bridge-down-or-addressless.ts';
 import { rule as bridgeNetfilterOff } from './bridge/bridge-netfilter-off.ts';
@@ -37,6 +38,7 @@ export const RULES: readonly AnyRule[] = [
   containerNetworksOverlap,
   defaultRouteMissing,
   duplicateNodeAddress,
+  duplicatePodAddress,
   subnetOverlapsNodeNetwork,
   bridgeDownOrAddressless,
   bridgeNetfilterOff,

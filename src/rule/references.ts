@@ -22,4 +22,5 @@ export const REF = {
   kubeNetworkPlugins: 'https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/network-plugins/',
   kernelBridge: 'https://docs.kernel.org/networking/bridge.html',
   cniBridge: 'https://www.cni.dev/plugins/current/main/bridge/',
+  cniHostLocal: 'https://www.cni.dev/plugins/current/ipam/host-local/',
 } as const;

@@ -351,6 +351,20 @@ const faults: readonly Fault[] = [
     cites: ['isolated on'],
   },
   {
+    name: 'two pods of a node with one address',
+    inject: (l) => labs.duplicatePodAddress(l, 'node'),
+    spec: labs.TWO_PODS,
+    severity: 'high',
+    cites: ['"local":"10.244.1.10"', 'veth0af4010b@if2'],
+  },
+  {
+    name: 'two pods of two nodes with one address',
+    inject: (l) => labs.duplicatePodAddress(l, 'peer'),
+    spec: labs.TWO_PODS,
+    severity: 'high',
+    cites: ['"local":"10.244.2.10"', 'FLANNEL_SUBNET=10.244.1.1/24'],
+  },
+  {
     name: 'tools missing, a critical rule is open for it',
     inject: (l) => labs.bundleIncomplete(l),
     severity: 'medium',

@@ -8,6 +8,7 @@ export { Lab, type Probe } from './lab.ts';
 export {
   defaultRouteMissing,
   duplicateNodeAddress,
+  duplicatePodAddress,
   overlayTrafficMasqueraded,
   podLinkBroken,
   snatSourceUnexpected,
