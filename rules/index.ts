@@ -11,6 +11,7 @@ import { rule as bridgeNetfilterOff } from './bridge/bridge-netfilter-off.ts';
 import { rule as podLinkBroken } from './bridge/pod-link-broken.ts';
 import { rule as bundleIncomplete } from './collection/bundle-incomplete.ts';
 import { rule as peerNotCollected } from './collection/peer-not-collected.ts';
+import { rule as containerDnsLoopback } from './dns/container-dns-loopback.ts';
 import { rule as daemonJsonUnusable } from './docker/daemon-json-unusable.ts';
 import { rule as dockerApiExposed } from './docker/docker-api-exposed.ts';
 import { rule as dockerRulesMissing } from './docker/docker-rules-missing.ts';
@@ -45,6 +46,7 @@ export const RULES: readonly AnyRule[] = [
   podLinkBroken,
   bundleIncomplete,
   peerNotCollected,
+  containerDnsLoopback,
   daemonJsonUnusable,
   dockerApiExposed,
   dockerRulesMissing,

@@ -127,6 +127,7 @@ export interface FactTypes {
   netnsNeighbours: Neighbours;
   netnsSysctl: Sysctls;
   netnsSockets: Sockets;
+  netnsResolvConf: TextLines;
   netnsIptablesNft: Ruleset;
   netnsIptablesLegacy: Ruleset;
   netnsLegacyTables: TableNames;
@@ -149,6 +150,7 @@ export const MANY_KINDS = [
   'netnsNeighbours',
   'netnsSysctl',
   'netnsSockets',
+  'netnsResolvConf',
   'netnsIptablesNft',
   'netnsIptablesLegacy',
   'netnsLegacyTables',
@@ -236,6 +238,7 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   netnsNeighbours: ['netns.neigh-json', 'netns.proc-arp'],
   netnsSysctl: ['netns.sysctl'],
   netnsSockets: ['netns.ss-listen'],
+  netnsResolvConf: ['netns.resolv-conf'],
   netnsIptablesNft: ['netns.iptables-nft-save'],
   netnsIptablesLegacy: ['netns.iptables-legacy-save'],
   netnsLegacyTables: ['netns.proc-ip-tables-names'],

@@ -365,6 +365,12 @@ const faults: readonly Fault[] = [
     cites: ['"local":"10.244.2.10"', 'FLANNEL_SUBNET=10.244.1.1/24'],
   },
   {
+    name: 'a pod asks the stub resolver of its node',
+    inject: labs.containerDnsLoopback,
+    severity: 'high',
+    cites: ['nameserver 127.0.0.53', 'absent: a listener on 127.0.0.53', 'absent: --resolv-conf'],
+  },
+  {
     name: 'tools missing, a critical rule is open for it',
     inject: (l) => labs.bundleIncomplete(l),
     severity: 'medium',
