@@ -11,6 +11,7 @@ import { rule as bridgeNetfilterOff } from './bridge/bridge-netfilter-off.ts';
 import { rule as podLinkBroken } from './bridge/pod-link-broken.ts';
 import { rule as bundleIncomplete } from './collection/bundle-incomplete.ts';
 import { rule as peerNotCollected } from './collection/peer-not-collected.ts';
+import { rule as clusterDnsAddressWrong } from './dns/cluster-dns-address-wrong.ts';
 import { rule as containerDnsLoopback } from './dns/container-dns-loopback.ts';
 import { rule as daemonJsonUnusable } from './docker/daemon-json-unusable.ts';
 import { rule as dockerApiExposed } from './docker/docker-api-exposed.ts';
@@ -46,6 +47,7 @@ export const RULES: readonly AnyRule[] = [
   podLinkBroken,
   bundleIncomplete,
   peerNotCollected,
+  clusterDnsAddressWrong,
   containerDnsLoopback,
   daemonJsonUnusable,
   dockerApiExposed,

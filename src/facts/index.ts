@@ -8,6 +8,7 @@ import type {
   DockerSocket,
   DockerSocketMounts,
   K8sNodes,
+  K8sServices,
   NetnsIndex,
 } from './containers.ts';
 import type {
@@ -116,6 +117,7 @@ export interface FactTypes {
   flannelNetConf: JsonSettings;
   flanneldArgs: ProcessArgs;
   k8sNodes: K8sNodes;
+  k8sServices: K8sServices;
   cniConf: CniConf;
   cniLeases: CniLeases;
   netnsIndex: NetnsIndex;
@@ -227,6 +229,7 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   flannelNetConf: ['flannel.net-conf'],
   flanneldArgs: ['flannel.cmdline'],
   k8sNodes: ['k8s.nodes', 'k8s.node'],
+  k8sServices: ['k8s.services'],
   cniConf: ['cni.conf'],
   cniLeases: ['cni.ipam'],
   netnsIndex: ['netns.index'],

@@ -12,6 +12,7 @@ export const REF = {
   kubeRuntimes: 'https://kubernetes.io/docs/setup/production-environment/container-runtimes/',
   kubeCgroup: 'https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/configure-cgroup-driver/',
   kubeDns: 'https://kubernetes.io/docs/tasks/administer-cluster/dns-debugging-resolution/',
+  nodeLocalDns: 'https://kubernetes.io/docs/tasks/administer-cluster/nodelocaldns/',
   corednsLoop: 'https://coredns.io/plugins/loop/',
   dockerDns: 'https://docs.docker.com/engine/network/#dns-services',
   flannelBackends: 'https://github.com/flannel-io/flannel/blob/master/Documentation/backends.md',

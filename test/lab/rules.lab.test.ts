@@ -371,6 +371,13 @@ const faults: readonly Fault[] = [
     cites: ['nameserver 127.0.0.53', 'absent: a listener on 127.0.0.53', 'absent: --resolv-conf'],
   },
   {
+    name: 'the kubelet’s cluster DNS is no service',
+    inject: labs.clusterDnsAddressWrong,
+    spec: labs.WITH_DNS,
+    severity: 'critical',
+    cites: ['- 10.96.0.7', '-A KUBE-SERVICES -d 10.96.0.10/32 -p udp'],
+  },
+  {
     name: 'tools missing, a critical rule is open for it',
     inject: (l) => labs.bundleIncomplete(l),
     severity: 'medium',
@@ -437,8 +444,8 @@ describe.skipIf(!labsAvailable())('two faults at once are both named, and nothin
 describe.skipIf(!labsAvailable())('healthy labs and look-alikes stay silent', () => {
   const healthy: [string, LabSpec, (lab: Lab) => Promise<unknown>][] = [
     ['vxlan', { nodes: 3 }, async () => {}],
-    ['vxlan with kube-proxy', { nodes: 3, services: [] }, async () => {}],
-    ['vxlan on legacy iptables', { nodes: 2, iptables: 'legacy', services: [] }, async () => {}],
+    ['vxlan with kube-proxy', { ...labs.WITH_DNS, nodes: 3 }, async () => {}],
+    ['vxlan on legacy iptables', { ...labs.WITH_DNS, nodes: 2, iptables: 'legacy' }, async () => {}],
     ['host-gw', { backend: 'host-gw', nodes: 3 }, async () => {}],
     ['policy DROP with accepts (S01)', {}, labs.dropPolicyWithAccepts],
     ['a broader SNAT (S09b)', {}, labs.broaderSnat],

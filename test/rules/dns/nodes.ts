@@ -26,9 +26,26 @@ export const SS_COREDNS =
 export const SS_DOCKER =
   'udp UNCONN 0      0      127.0.0.11:58669 0.0.0.0:* users:(("dockerd",pid=43,fd=38)) ino:90623483 sk:5526a cgroup:/ <->\n';
 
+/** Rules of kube-proxy 1.31 (iptables mode) for the API and for cluster DNS. */
+export const kubeProxy =
+  (dns = '10.96.0.10', api = '10.96.0.1') =>
+  (save: string): string =>
+    save.replace(
+      ':FLANNEL-POSTRTG - [0:0]\n',
+      `:FLANNEL-POSTRTG - [0:0]
+:KUBE-SERVICES - [0:0]
+:KUBE-SVC-NPX46M4PTMTKRN6Y - [0:0]
+:KUBE-SVC-TCOU7JCQXEZGVUNU - [0:0]
+[0:0] -A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+[0:0] -A OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+[0:0] -A KUBE-SERVICES -d ${api}/32 -p tcp -m comment --comment "default/kubernetes:https cluster IP" -m tcp --dport 443 -j KUBE-SVC-NPX46M4PTMTKRN6Y
+[0:0] -A KUBE-SERVICES -d ${dns}/32 -p udp -m comment --comment "kube-system/kube-dns:dns cluster IP" -m udp --dport 53 -j KUBE-SVC-TCOU7JCQXEZGVUNU
+`,
+    );
+
 /** A Kubernetes node with one pod in netns/4026532001. */
-export const dnsNode = (files: NodeFiles['files'] = {}): NodeFiles =>
-  podNode((t) => t, {
+export const dnsNode = (files: NodeFiles['files'] = {}, save: (text: string) => string = kubeProxy()): NodeFiles =>
+  podNode(save, {
     'cmdline/kubelet.txt': kubelet(),
     'files/var/lib/kubelet/config.yaml': kubeletYaml(CLUSTER_DNS),
     'files/etc/resolv.conf': 'nameserver 192.168.50.100\n',
