@@ -31,6 +31,7 @@ import { rule as ipForwardDisabled } from './forwarding/ip-forward-disabled.ts';
 import { rule as overlayTrafficMasqueraded } from './forwarding/overlay-traffic-masqueraded.ts';
 import { rule as snatSourceUnexpected } from './forwarding/snat-source-unexpected.ts';
 import { rule as cgroupDriverMismatch } from './kubelet/cgroup-driver-mismatch.ts';
+import { rule as kubeletRuntimeMismatch } from './kubelet/kubelet-runtime-mismatch.ts';
 import { rule as mtuDiffersAcrossNodes } from './mtu/mtu-differs-across-nodes.ts';
 import { rule as overlayMtuTooLarge } from './mtu/overlay-mtu-too-large.ts';
 import { rule as tracePodToPod } from './path/trace-pod-to-pod.ts';
@@ -67,6 +68,7 @@ export const RULES: readonly AnyRule[] = [
   overlayTrafficMasqueraded,
   snatSourceUnexpected,
   cgroupDriverMismatch,
+  kubeletRuntimeMismatch,
   mtuDiffersAcrossNodes,
   overlayMtuTooLarge,
   tracePodToPod,

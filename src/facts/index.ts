@@ -104,6 +104,8 @@ export interface FactTypes {
   dockerSocketMounts: DockerSocketMounts;
   containerdConfig: Settings;
   containerdArgs: ProcessArgs;
+  crioArgs: ProcessArgs;
+  criDockerdArgs: ProcessArgs;
   criInfo: Settings;
   kubeletArgs: ProcessArgs;
   kubeProxyArgs: ProcessArgs;
@@ -120,6 +122,7 @@ export interface FactTypes {
   k8sServices: K8sServices;
   cniConf: CniConf;
   cniLeases: CniLeases;
+  journals: TextLines;
   netnsIndex: NetnsIndex;
   netnsAddresses: Links;
   netnsLinks: Links;
@@ -144,6 +147,7 @@ export type FactKind = keyof FactTypes;
 /** Kinds that a node has several of (one a namespace, one a file): rules get a list. */
 export const MANY_KINDS = [
   'cniConf',
+  'journals',
   'netnsAddresses',
   'netnsLinks',
   'netnsRoutes4',
@@ -216,6 +220,8 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   dockerSocketMounts: ['docker.socket-mounts'],
   containerdConfig: ['cri.containerd-config'],
   containerdArgs: ['cri.cmdline-containerd'],
+  crioArgs: ['cri.cmdline-crio'],
+  criDockerdArgs: ['cri.cmdline-cri-dockerd'],
   criInfo: ['cri.info'],
   kubeletArgs: ['kubelet.cmdline'],
   kubeProxyArgs: ['kubelet.cmdline-kube-proxy'],
@@ -232,6 +238,7 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   k8sServices: ['k8s.services'],
   cniConf: ['cni.conf'],
   cniLeases: ['cni.ipam'],
+  journals: ['log.journal'],
   netnsIndex: ['netns.index'],
   netnsAddresses: ['netns.addr-json'],
   netnsLinks: ['netns.link-json'],

@@ -378,6 +378,18 @@ const faults: readonly Fault[] = [
     cites: ['- 10.96.0.7', '-A KUBE-SERVICES -d 10.96.0.10/32 -p udp'],
   },
   {
+    name: 'the CRI of containerd is off, and the kubelet down',
+    inject: (l) => labs.kubeletRuntimeMismatch(l, 'cri-disabled'),
+    severity: 'critical',
+    cites: ['KUBELET_KUBEADM_ARGS=', 'disabled_plugins = ["cri"]', '"reason":"no process kubelet"'],
+  },
+  {
+    name: 'containerd does not run',
+    inject: (l) => labs.kubeletRuntimeMismatch(l, 'no-containerd'),
+    severity: 'high',
+    cites: ['--container-runtime-endpoint=unix:///run/containerd/containerd.sock', '"reason":"no process containerd"'],
+  },
+  {
     name: 'tools missing, a critical rule is open for it',
     inject: (l) => labs.bundleIncomplete(l),
     severity: 'medium',
