@@ -4,6 +4,7 @@ import type { AnyRule } from '../src/rule/index.ts';
 import { rule as containerNetworksOverlap } from './addressing/container-networks-overlap.ts';
 import { rule as defaultRouteMissing } from './addressing/default-route-missing.ts';
 import { rule as duplicateNodeAddress } from './addressing/duplicate-node-address.ts';
+import { rule as duplicatePodAddress } from './addressing/duplicate-pod-address.ts';
 import { rule as subnetOverlapsNodeNetwork } from './addressing/subnet-overlaps-node-network.ts';
 import { rule as bridgeDownOrAddressless } from './bridge/bridge-down-or-addressless.ts';
 import { rule as bridgeNetfilterOff } from './bridge/bridge-netfilter-off.ts';
@@ -12,6 +13,8 @@ import { rule as cniConfigShadowed } from './cni/cni-config-shadowed.ts';
 import { rule as cniNotReady } from './cni/cni-not-ready.ts';
 import { rule as bundleIncomplete } from './collection/bundle-incomplete.ts';
 import { rule as peerNotCollected } from './collection/peer-not-collected.ts';
+import { rule as clusterDnsAddressWrong } from './dns/cluster-dns-address-wrong.ts';
+import { rule as containerDnsLoopback } from './dns/container-dns-loopback.ts';
 import { rule as daemonJsonUnusable } from './docker/daemon-json-unusable.ts';
 import { rule as dnatToMissingContainer } from './docker/dnat-to-missing-container.ts';
 import { rule as dockerApiExposed } from './docker/docker-api-exposed.ts';
@@ -36,6 +39,7 @@ import { rule as iptablesBackendsBothActive } from './forwarding/iptables-backen
 import { rule as overlayTrafficMasqueraded } from './forwarding/overlay-traffic-masqueraded.ts';
 import { rule as snatSourceUnexpected } from './forwarding/snat-source-unexpected.ts';
 import { rule as cgroupDriverMismatch } from './kubelet/cgroup-driver-mismatch.ts';
+import { rule as kubeletRuntimeMismatch } from './kubelet/kubelet-runtime-mismatch.ts';
 import { rule as mtuDiffersAcrossNodes } from './mtu/mtu-differs-across-nodes.ts';
 import { rule as overlayMtuTooLarge } from './mtu/overlay-mtu-too-large.ts';
 import { rule as tracePodToPod } from './path/trace-pod-to-pod.ts';
@@ -48,6 +52,7 @@ export const RULES: readonly AnyRule[] = [
   containerNetworksOverlap,
   defaultRouteMissing,
   duplicateNodeAddress,
+  duplicatePodAddress,
   subnetOverlapsNodeNetwork,
   bridgeDownOrAddressless,
   bridgeNetfilterOff,
@@ -56,6 +61,8 @@ export const RULES: readonly AnyRule[] = [
   cniNotReady,
   bundleIncomplete,
   peerNotCollected,
+  clusterDnsAddressWrong,
+  containerDnsLoopback,
   daemonJsonUnusable,
   dnatToMissingContainer,
   dockerApiExposed,
@@ -80,6 +87,7 @@ export const RULES: readonly AnyRule[] = [
   overlayTrafficMasqueraded,
   snatSourceUnexpected,
   cgroupDriverMismatch,
+  kubeletRuntimeMismatch,
   mtuDiffersAcrossNodes,
   overlayMtuTooLarge,
   tracePodToPod,

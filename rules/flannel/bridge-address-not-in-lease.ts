@@ -35,6 +35,7 @@ export const rule = defineNodeRule({
   needsAny: ['flannelEnv'],
   explains: [
     'bridge-down-or-addressless',
+    'duplicate-pod-address',
     'overlay-traffic-masqueraded',
     'trace-pod-to-pod',
     'trace-pod-to-service-and-external',

@@ -56,7 +56,7 @@ export const rule = defineClusterRule({
   references: [REF.flannelReservations, REF.flannelKubernetes],
   needs: ['addresses'],
   wants: ['flannelEnv', 'links', 'bridges', 'sysfs', 'dockerNetworks', 'fdb', 'routes4', 'cniConf', 'neighbours'],
-  explains: ['trace-pod-to-pod', 'vxlan-forwarding-entry-wrong'],
+  explains: ['trace-pod-to-pod', 'vxlan-forwarding-entry-wrong', 'duplicate-pod-address'],
   extract({ wants, source }): Claims {
     const ties = clusterTies(source);
     const lease = flannelLease(source);

@@ -21,7 +21,10 @@ interface Tunnels extends ClusterTies {
 
 export const rule = defineClusterRule({
   id: 'vxlan-parameters-disagree',
-  title: { bad: 'Nodes cannot decode each other’s VXLAN packets', good: 'VXLAN port, VNI and mode agree on all nodes' },
+  title: {
+    bad: 'Nodes cannot decode each other’s VXLAN packets',
+    good: 'VXLAN port, VNI and mode are those that most nodes of the cluster have',
+  },
   severity: 'critical',
   explanation:
     'A port mismatch ends with an ICMP port unreachable on the underlay; a VNI mismatch is dropped silently by the vxlan driver. ' +
@@ -90,14 +93,18 @@ export const rule = defineClusterRule({
         const model = majority?.[1][0];
         if (majority === undefined || model === undefined) continue;
         for (const [value, outliers] of minorities) {
-          for (const o of outliers) {
-            guilty.add(o.d.node).add(model.d.node);
+          // where as many nodes have one as the other, nobody is right
+          const tie = outliers.length === majority[1].length;
+          for (const o of tie ? outliers.slice(0, 1) : outliers) {
+            const sides = tie ? [...outliers.slice(1), ...majority[1].slice(1)].map((m) => m.d.node) : [];
+            for (const n of [o.d.node, model.d.node, ...sides]) guilty.add(n);
+            const others = tie && outliers.length > 1 ? ` and ${further(outliers.length - 1)}` : '';
             findings.push({
               key: `${o.tunnel.dev.replace(/[\d]+$/, '#')} ${parameter} ${value} vs ${majority[0]}`,
               severity: o.tied ? 'critical' : 'high',
               confidence: o.tied ? 'proven' : 'possible',
-              nodes: [o.d.node, model.d.node],
-              message: `${o.d.node} and ${model.d.node} cannot decode each other: VXLAN ${parameter} of ${o.tunnel.dev} is ${value} on ${o.d.node} and ${majority[0]} on ${model.d.node}${majority[1].length > 1 ? ` and ${majority[1].length - 1} further nodes` : ''}${o.tied ? '' : '; that they are of one cluster is assumed, their forwarding tables were not collected'}`,
+              nodes: [o.d.node, model.d.node, ...sides],
+              message: `${o.d.node} and ${model.d.node} cannot decode each other: VXLAN ${parameter} of ${o.tunnel.dev} is ${value} on ${o.d.node}${others} and ${majority[0]} on ${model.d.node}${majority[1].length > 1 ? ` and ${further(majority[1].length - 1)}` : ''}${o.tied ? '' : '; that they are of one cluster is assumed, their forwarding tables were not collected'}`,
               cites: [o.tunnel.cite, model.tunnel.cite],
               disprove: 'the two devices belong to different overlays',
             });
@@ -131,6 +138,8 @@ export const rule = defineClusterRule({
     return { findings, passes, unknown, notApplicable };
   },
 });
+
+const further = (count: number) => `${count} further ${count === 1 ? 'node' : 'nodes'}`;
 
 interface Member {
   readonly d: NodeDigest<Tunnels>;

@@ -44,7 +44,7 @@ export const rule = defineClusterRule({
   id: 'mtu-differs-across-nodes',
   title: {
     bad: 'Nodes of one cluster have different MTUs',
-    good: 'Underlay and overlay have the same MTU on all nodes',
+    good: 'Underlay and overlay have the MTU that most nodes of the cluster have',
   },
   severity: 'medium',
   explanation:

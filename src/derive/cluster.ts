@@ -147,7 +147,7 @@ export function clusterGroups(nodes: Iterable<TiedNode>): Map<string, string | n
     const n = names.push(node) - 1;
     machines.push(bootId ?? node);
     for (const text of own.ties) {
-      const key = `${own.network} ${isOwn(text) ? text.slice(1) : text}`;
+      const key = `${own.network} ${tieKey(text)}`;
       const tie = ties.get(key) ?? { nodes: [], owners: [] };
       if (tie.nodes.push(n) === 1) ties.set(key, tie);
       if (isOwn(text) && !tie.owners.some((o) => machines[o] === machines[n])) tie.owners.push(n);
@@ -188,3 +188,6 @@ export const knownAt = ({ ties }: ClusterTies): readonly string[] =>
   (ties ?? []).filter(isOwn).map((tie) => tie.slice(tie.search(/[@>]/) + 1).replace(/ .*/, ''));
 
 const isOwn = (tie: string) => tie.charCodeAt(0) === 0x3d;
+
+/** A tie as others have it. */
+export const tieKey = (tie: string): string => (isOwn(tie) ? tie.slice(1) : tie);

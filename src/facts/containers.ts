@@ -191,3 +191,14 @@ export interface K8sNodes {
     readonly runtimeVersion?: Span & { readonly value: string };
   })[];
 }
+
+/** `kubectl get services -A -o json`. */
+export interface K8sServices {
+  readonly services: readonly (Span & {
+    /** `namespace/name`. */
+    readonly name: string;
+    /** Its ClusterIPs; none: headless, or ExternalName. */
+    readonly addresses: readonly string[];
+    readonly ports: readonly { readonly port: number; readonly proto: string }[];
+  })[];
+}

@@ -9,6 +9,7 @@ import type {
   DockerSocket,
   DockerSocketMounts,
   K8sNodes,
+  K8sServices,
   NetnsIndex,
 } from './containers.ts';
 import type {
@@ -104,6 +105,8 @@ export interface FactTypes {
   dockerSocketMounts: DockerSocketMounts;
   containerdConfig: Settings;
   containerdArgs: ProcessArgs;
+  crioArgs: ProcessArgs;
+  criDockerdArgs: ProcessArgs;
   criInfo: Settings;
   criDockerdArgs: ProcessArgs;
   kubeletArgs: ProcessArgs;
@@ -118,9 +121,11 @@ export interface FactTypes {
   flannelNetConf: JsonSettings;
   flanneldArgs: ProcessArgs;
   k8sNodes: K8sNodes;
+  k8sServices: K8sServices;
   cniConf: CniConf;
   cniBin: CniBin;
   cniLeases: CniLeases;
+  journals: TextLines;
   netnsIndex: NetnsIndex;
   netnsAddresses: Links;
   netnsLinks: Links;
@@ -130,6 +135,7 @@ export interface FactTypes {
   netnsNeighbours: Neighbours;
   netnsSysctl: Sysctls;
   netnsSockets: Sockets;
+  netnsResolvConf: TextLines;
   netnsIptablesNft: Ruleset;
   netnsIptablesLegacy: Ruleset;
   netnsLegacyTables: TableNames;
@@ -144,6 +150,7 @@ export type FactKind = keyof FactTypes;
 /** Kinds that a node has several of (one a namespace, one a file): rules get a list. */
 export const MANY_KINDS = [
   'cniConf',
+  'journals',
   'netnsAddresses',
   'netnsLinks',
   'netnsRoutes4',
@@ -152,6 +159,7 @@ export const MANY_KINDS = [
   'netnsNeighbours',
   'netnsSysctl',
   'netnsSockets',
+  'netnsResolvConf',
   'netnsIptablesNft',
   'netnsIptablesLegacy',
   'netnsLegacyTables',
@@ -215,6 +223,7 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   dockerSocketMounts: ['docker.socket-mounts'],
   containerdConfig: ['cri.containerd-config'],
   containerdArgs: ['cri.cmdline-containerd'],
+  crioArgs: ['cri.cmdline-crio'],
   criInfo: ['cri.info'],
   criDockerdArgs: ['cri.cmdline-cri-dockerd'],
   kubeletArgs: ['kubelet.cmdline'],
@@ -229,9 +238,11 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   flannelNetConf: ['flannel.net-conf'],
   flanneldArgs: ['flannel.cmdline'],
   k8sNodes: ['k8s.nodes', 'k8s.node'],
+  k8sServices: ['k8s.services'],
   cniConf: ['cni.conf'],
   cniBin: ['cni.bin'],
   cniLeases: ['cni.ipam'],
+  journals: ['log.journal'],
   netnsIndex: ['netns.index'],
   netnsAddresses: ['netns.addr-json'],
   netnsLinks: ['netns.link-json'],
@@ -241,6 +252,7 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   netnsNeighbours: ['netns.neigh-json', 'netns.proc-arp'],
   netnsSysctl: ['netns.sysctl'],
   netnsSockets: ['netns.ss-listen'],
+  netnsResolvConf: ['netns.resolv-conf'],
   netnsIptablesNft: ['netns.iptables-nft-save'],
   netnsIptablesLegacy: ['netns.iptables-legacy-save'],
   netnsLegacyTables: ['netns.proc-ip-tables-names'],

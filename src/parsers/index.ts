@@ -17,6 +17,7 @@ import { parsers as iptablesSave } from './iptables-save.ts';
 import { parsers as ipvs } from './ipvs.ts';
 import { parsers as jsonConfig } from './json-config.ts';
 import { parsers as k8sNodes } from './k8s-nodes.ts';
+import { parsers as k8sServices } from './k8s-services.ts';
 import { parsers as links } from './links.ts';
 import { parsers as neighbourProxies } from './neighbour-proxies.ts';
 import { parsers as neighbours } from './neighbours.ts';
@@ -51,6 +52,7 @@ export const PARSERS: readonly AnyParser[] = [
   ...ipvs,
   ...jsonConfig,
   ...k8sNodes,
+  ...k8sServices,
   ...links,
   ...neighbourProxies,
   ...neighbours,

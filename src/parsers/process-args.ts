@@ -109,6 +109,7 @@ export const parsers = [
     parse: readArgs,
   }),
   defineParser({ fact: 'containerdArgs', evidence: ['cri.cmdline-containerd'], version: 1, parse: readArgs }),
+  defineParser({ fact: 'crioArgs', evidence: ['cri.cmdline-crio'], version: 1, parse: readArgs }),
   defineParser({ fact: 'criDockerdArgs', evidence: ['cri.cmdline-cri-dockerd'], version: 1, parse: readArgs }),
   defineParser({ fact: 'flanneldArgs', evidence: ['flannel.cmdline'], version: 1, parse: readArgs }),
 ];

@@ -9,6 +9,7 @@ import {
   broaderSnat,
   bundleIncomplete,
   cgroupDriverMismatch,
+  clusterDnsAddressWrong,
   containerNetworksOverlap,
   DEAD_ENDPOINT,
   DockerLab,
@@ -54,6 +55,7 @@ import {
   vxlanForwardingEntryWrong,
   vxlanParametersDisagree,
   WEB_SERVICE,
+  WITH_DNS,
 } from '../support/lab/index.ts';
 
 /** Every fault does to real packets what it says, and nothing else that it names. */
@@ -133,6 +135,7 @@ const faults: [string, (lab: Lab) => Promise<Effect>, LabSpec?][] = [
   ['overlay-traffic-masqueraded: all', (lab) => overlayTrafficMasqueraded(lab)],
   ['overlay-traffic-masqueraded: as docker', (lab) => overlayTrafficMasqueraded(lab, 'docker')],
   ['snat-source-unexpected', snatSourceUnexpected],
+  ['cluster-dns-address-wrong', clusterDnsAddressWrong, WITH_DNS],
   ['pod-link-broken: down on the node', (lab) => podLinkBroken(lab, 'outer-down'), TWO_PODS],
   ['pod-link-broken: down in the pod', (lab) => podLinkBroken(lab, 'inner-down'), TWO_PODS],
   ['pod-link-broken: unplugged', (lab) => podLinkBroken(lab, 'unplugged'), TWO_PODS],

@@ -496,6 +496,45 @@ const faults: readonly Fault[] = [
     cites: ['"Type": "host-gw"', '10.244.1.0/24 via 10.244.1.0 dev flannel.1'],
   },
   {
+    name: 'two pods of a node with one address',
+    inject: (l) => labs.duplicatePodAddress(l, 'node'),
+    spec: labs.TWO_PODS,
+    severity: 'high',
+    cites: ['"local":"10.244.1.10"', 'veth0af4010b@if2'],
+  },
+  {
+    name: 'two pods of two nodes with one address',
+    inject: (l) => labs.duplicatePodAddress(l, 'peer'),
+    spec: labs.TWO_PODS,
+    severity: 'high',
+    cites: ['"local":"10.244.2.10"', 'FLANNEL_SUBNET=10.244.1.1/24'],
+  },
+  {
+    name: 'a pod asks the stub resolver of its node',
+    inject: labs.containerDnsLoopback,
+    severity: 'high',
+    cites: ['nameserver 127.0.0.53', 'absent: a listener on 127.0.0.53', 'absent: --resolv-conf'],
+  },
+  {
+    name: 'the kubelet’s cluster DNS is no service',
+    inject: labs.clusterDnsAddressWrong,
+    spec: labs.WITH_DNS,
+    severity: 'critical',
+    cites: ['- 10.96.0.7', '-A KUBE-SERVICES -d 10.96.0.10/32 -p udp'],
+  },
+  {
+    name: 'the CRI of containerd is off, and the kubelet down',
+    inject: (l) => labs.kubeletRuntimeMismatch(l, 'cri-disabled'),
+    severity: 'critical',
+    cites: ['KUBELET_KUBEADM_ARGS=', 'disabled_plugins = ["cri"]', '"reason":"no process kubelet"'],
+  },
+  {
+    name: 'containerd does not run',
+    inject: (l) => labs.kubeletRuntimeMismatch(l, 'no-containerd'),
+    severity: 'high',
+    cites: ['--container-runtime-endpoint=unix:///run/containerd/containerd.sock', '"reason":"no process containerd"'],
+  },
+  {
     name: 'tools missing, a critical rule is open for it',
     inject: (l) => labs.bundleIncomplete(l),
     severity: 'medium',
@@ -601,8 +640,8 @@ describe.skipIf(!labsAvailable())('two faults at once are both named, and nothin
 describe.skipIf(!labsAvailable())('healthy labs and look-alikes stay silent', () => {
   const healthy: [string, LabSpec, (lab: Lab) => Promise<unknown>][] = [
     ['vxlan', { nodes: 3 }, async () => {}],
-    ['vxlan with kube-proxy', { nodes: 3, services: [] }, async () => {}],
-    ['vxlan on legacy iptables', { nodes: 2, iptables: 'legacy', services: [] }, async () => {}],
+    ['vxlan with kube-proxy', { ...labs.WITH_DNS, nodes: 3 }, async () => {}],
+    ['vxlan on legacy iptables', { ...labs.WITH_DNS, nodes: 2, iptables: 'legacy' }, async () => {}],
     ['host-gw', { backend: 'host-gw', nodes: 3 }, async () => {}],
     ['policy DROP with accepts (S01)', {}, labs.dropPolicyWithAccepts],
     ['a broader SNAT (S09b)', {}, labs.broaderSnat],

@@ -53,6 +53,22 @@ testRule(rule, {
       ],
       answers: { b: 'pass' },
     },
+    'two against two: nobody is right, and nobody passes': {
+      nodes: {
+        a: overlayNode({ n: 1, peers: [2, 3, 4] }),
+        b: overlayNode({ n: 2, peers: [1, 3, 4] }),
+        c: overlayNode({ n: 3, peers: [1, 2, 4], vni: 7 }),
+        d: overlayNode({ n: 4, peers: [1, 2, 3], vni: 7 }),
+      },
+      expect: [
+        {
+          severity: 'critical',
+          nodes: ['c', 'a', 'd', 'b'],
+          message: /VNI of flannel\.1 is 7 on c and 1 further node and 1 on a and 1 further node$/,
+          cites: ['vxlan id 7', 'vxlan id 1'],
+        },
+      ],
+    },
   },
   passes: {
     'equal parameters': { nodes: { a, b: overlayNode({ n: 2, peers: [1] }) } },

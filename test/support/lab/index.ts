@@ -2,13 +2,16 @@
 export type { Outcome, ProbeResult, Protocol } from './agent.ts';
 export { dockerLabsAvailable, labsAvailable } from './available.ts';
 export { cniConfigShadowed, cniNotReady, flannelBackendMixed, flannelSubnetEnvMissing } from './cni-faults.ts';
+export * from './dns-faults.ts';
 export { type Container, type ContainerSpec, DockerLab, type DockerLabSpec } from './docker.ts';
 export * from './docker-faults.ts';
 export * from './faults.ts';
+export * from './kubelet-faults.ts';
 export { Lab, type Probe } from './lab.ts';
 export {
   defaultRouteMissing,
   duplicateNodeAddress,
+  duplicatePodAddress,
   overlayTrafficMasqueraded,
   podLinkBroken,
   snatSourceUnexpected,

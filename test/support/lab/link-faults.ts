@@ -86,3 +86,19 @@ export async function podLinkBroken(lab: Lab, how: PodLinkFault): Promise<Effect
     keeps: apart ? [icmp(pa, pb), icmp(pb, pa)] : [icmp(beside, pb), icmp(pb, beside), icmp(beside, lab.outside)],
   };
 }
+
+/** V80: the second pod of the first node has the first one's address, or one of another node's pods ('peer'). */
+export async function duplicatePodAddress(lab: Lab, how: 'node' | 'peer' = 'node'): Promise<Effect> {
+  const { a, b, pa, pb, icmp } = paths(lab);
+  const beside = a.pod('pod-2');
+  const address = how === 'node' ? pa.plan.ip : pb.plan.ip;
+  await a.sh(
+    `ip -n ${beside.plan.netns} addr flush dev eth0\nip -n ${beside.plan.netns} addr add ${address}/24 dev eth0`,
+  );
+  return {
+    rule: 'duplicate-pod-address',
+    nodes: how === 'node' ? [a.id] : [a.id, b.id],
+    breaks: [],
+    keeps: [icmp(pb, a), icmp(pb, lab.outside)],
+  };
+}
