@@ -108,7 +108,6 @@ export interface FactTypes {
   crioArgs: ProcessArgs;
   criDockerdArgs: ProcessArgs;
   criInfo: Settings;
-  criDockerdArgs: ProcessArgs;
   kubeletArgs: ProcessArgs;
   kubeProxyArgs: ProcessArgs;
   k3sArgs: ProcessArgs;
