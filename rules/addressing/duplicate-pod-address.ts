@@ -1,6 +1,6 @@
 import { formatIp4, parsePrefix, prefixContains } from '../../src/core/address.ts';
 import { shellWord } from '../../src/core/shell.ts';
-import { clusterGroups, clusterTies, ownMarks } from '../../src/derive/cluster.ts';
+import { clusterGroups, clusterTies, isDoubtful, ownMarks } from '../../src/derive/cluster.ts';
 import { containerBridges } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import { leftBehind, type SharedAddresses, sameAddress, sharedAddresses } from '../../src/derive/pod-address-pairs.ts';
@@ -140,7 +140,15 @@ export const rule = definePathRule({
         unknown.push({ nodes: [a.node, b.node], because: answer, evidence: ['sys.machine-id'] });
       else findings.push(answer);
     }
-    const untied = all.filter(({ node, digest }) => digest.pods !== '' && groups.get(node) === null);
+    const clustered = all.filter(({ digest }) => digest.pods !== '');
+    const untied = clustered.filter(({ node }) => groups.get(node) === null);
+    for (const { node } of clustered.filter((d) => isDoubtful(groups.get(d.node))))
+      unknown.push({
+        nodes: [node],
+        because:
+          'another node is known by the same addresses and pod subnet: one machine collected twice, or nodes of two networks',
+        evidence: ['sys.machine-id'],
+      });
     for (const { node, digest } of untied)
       if (all.some((other) => other.node !== node && other.digest.network === digest.network))
         unknown.push({

@@ -166,9 +166,14 @@ export function clusterGroups(nodes: Iterable<TiedNode>): Map<string, string | n
   }
   const doubtful = new Set([...ties.values()].flatMap(({ owners }) => twins(owners, find)));
   for (const [n, name] of names.entries())
-    result.set(name, doubtful.has(n) ? `${name} alone` : (names[find(n)] as string));
+    result.set(name, doubtful.has(n) ? `${name}${ALONE}` : (names[find(n)] as string));
   return result;
 }
+
+const ALONE = ' alone';
+
+/** Another node is known by the same, and other ties bring both into one cluster: which of them is its member is not known. */
+export const isDoubtful = (group: string | null | undefined): boolean => group?.endsWith(ALONE) === true;
 
 interface Tie {
   readonly nodes: number[];

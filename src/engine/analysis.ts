@@ -232,6 +232,8 @@ function mergeUndecided(list: readonly UnknownAnswer[]): UnknownAnswer[] {
     if (known === undefined) merged.set(key, { ...u, nodes: [...u.nodes] });
     else for (const node of u.nodes) if (!known.nodes.includes(node)) known.nodes.push(node);
   }
+  // not in the order in which bundles came
+  for (const { nodes } of merged.values()) nodes.sort();
   return [...merged.values()];
 }
 

@@ -19,7 +19,7 @@ import { visibleDeep } from './visible.ts';
 /** All that a report says of an analysis, as much of it as `detail` allows. */
 export function buildReportModel(analysis: Analysis, place: LogPlace, detail = FULL): ReportModel {
   const nodes = [...new Set(analysis.bundles.filter((b) => b.current).map((b) => b.node))].sort(byNumber);
-  const anchors = anchorsOf(analysis.findings);
+  const anchors = anchorsOf(analysis);
   const { hidden, ...findings } = shownFindings(analysis, anchors, detail);
   const [top] = findings.causes;
   const verdict = verdictOf(analysis, top);

@@ -26,11 +26,12 @@ export interface ShownFindings {
   readonly hiddenPaths: number;
 }
 
-/** Finding id -> where it stands in the page; the same in every report. */
-export function anchorsOf(findings: readonly AnalysisFinding[]): ReadonlyMap<string, string> {
-  return new Map(
-    findings.map((f) => [f.id, `f-${createHash('sha256').update(f.id).digest('hex').slice(0, 10)}`] as const),
-  );
+/** Finding id -> where it stands in the page, of the same fault on a further node where the first one stands; the same in every report. */
+export function anchorsOf({ findings, causes }: Pick<Analysis, 'findings' | 'causes'>): ReadonlyMap<string, string> {
+  const anchor = (id: string) => `f-${createHash('sha256').update(id).digest('hex').slice(0, 10)}`;
+  const anchors = new Map(findings.map((f) => [f.id, anchor(f.id)] as const));
+  for (const { finding, alsoOn } of causes) for (const id of alsoOn) anchors.set(id, anchor(finding));
+  return anchors;
 }
 
 /** Causes in their rank, then everything else that was found, with the paths that are drawn for them. */

@@ -48,12 +48,16 @@ afterAll(async () => {
 describe('a fleet rolled up', () => {
   it('has each cluster once, the worst first, and its own causes only', () => {
     expect(audit.units.length).toBe(10);
-    expect(audit.units.map((u) => u.mark)).toEqual([...Array(3).fill('critical'), ...Array(7).fill('pass')]);
+    expect(audit.units.map((u) => u.mark)).toEqual([...Array(3).fill('critical'), ...Array(7).fill('unchecked')]);
     for (const unit of audit.units.slice(0, 3)) {
-      expect(unit.causes.map((c) => c.rule)).toEqual(['forward-drops-pod-traffic', 'egress-masquerade-missing']);
+      expect(unit.causes.map((c) => c.rule)).toEqual([
+        'forward-drops-pod-traffic',
+        'egress-masquerade-missing',
+        'service-proxy-not-programmed',
+      ]);
       for (const cause of unit.causes) for (const node of cause.nodes) expect(unit.nodes).toContain(node);
     }
-    expect(audit.verdict.sentence).toBe('3 of 10 clusters have a fault.');
+    expect(audit.verdict.sentence).toBe('3 of 10 clusters have a fault. In 10 of them questions could not be decided.');
     expect(audit.rules.find((r) => r.rule === 'egress-masquerade-missing')).toMatchObject({ units: 3, nodes: 3 });
   });
 
