@@ -3,7 +3,7 @@ import type { Span } from '../core/span.ts';
 import type { Fact, FactKind } from '../facts/index.ts';
 import type { Source } from './devices.ts';
 import { SERVICE_KINDS } from './local-services.ts';
-import { serviceRules } from './service-rules.ts';
+import { serviceRulesAt } from './service-rules.ts';
 import { serviceRange } from './services.ts';
 
 /** A service that answers on port 53, and the line that says so. */
@@ -42,6 +42,7 @@ type DnsSource = Source<(typeof DNS_SERVICE_KINDS)[number]>;
 const WITHOUT_RULES = /^(cilium_|lxc_health|bpf(in|out)\.cali)/;
 /** Devices that have the addresses of services: kube-proxy in ipvs mode, kube-router. */
 const PROXYS = /^kube-(ipvs0|dummy-if)$/;
+const DNS_PORT = 53;
 const DEAD =
   /^-A KUBE-SERVICES -d (\d[\d.]*)\/32 -p udp -m comment --comment "([^" ]+) has no endpoints" .*--dport 53 /;
 
@@ -54,14 +55,14 @@ function ruleServices(
     const tables = fact.missing ? undefined : fact.value.tables;
     const chain = tables?.get('nat')?.chains.get('KUBE-SERVICES');
     if (fact.missing || chain === undefined || chain.ruleCount === 0) return [];
-    const found = serviceRules(chain).flatMap(({ address, proto, port, comment, index }): DnsService[] =>
-      proto === 'udp' && port === 53
+    const found = serviceRulesAt(chain, DNS_PORT).flatMap(({ address, proto, comment, index }): DnsService[] =>
+      proto === 'udp'
         ? [{ name: comment?.replace(/ cluster IP$/, '') ?? null, address, fact, span: chain.rule(index) }]
         : [],
     );
     const dead = tables?.get('filter')?.chains.get('KUBE-SERVICES');
     for (const [i, text] of (dead?.texts() ?? []).entries()) {
-      const [, address, name] = DEAD.exec(text) ?? [];
+      const [, address, name] = text.includes(` --dport ${DNS_PORT} `) ? (DEAD.exec(text) ?? []) : [];
       if (dead !== undefined && address !== undefined)
         found.push({ name: name ?? null, address, fact, span: dead.rule(i) });
     }

@@ -111,11 +111,16 @@ const translationsIn = (fact: Fact<FactKind>, chain: IptChain): readonly PortRul
 
 /** `-A CNI-DN-<hash> -p tcp -m tcp --dport P -j DNAT --to-destination c:p` of the CNI plugin portmap, and the same of Docker. */
 export function hostPortRules(rulesets: readonly Saved[]): readonly PortRule[] {
-  return rulesets.flatMap(({ fact, ruleset }) =>
-    [...(ruleset.tables.get('nat')?.chains.values() ?? [])].flatMap((chain) =>
-      chain.name === 'DOCKER' || chain.name.startsWith('CNI-DN-') ? translationsIn(fact, chain) : [],
-    ),
-  );
+  return rulesets.flatMap(({ fact, ruleset }) => {
+    const chains = ruleset.tables.get('nat')?.chains;
+    // what nothing leads to does nothing; and to list all chains of a node is to read all of its services
+    const ports = chains?.get('CNI-HOSTPORT-DNAT')?.texts() ?? [];
+    const names = new Set(ports.flatMap((text) => / -j (CNI-DN-\S+)$/.exec(text)?.[1] ?? []));
+    return ['DOCKER', ...names].flatMap((name) => {
+      const chain = chains?.get(name);
+      return chain === undefined ? [] : translationsIn(fact, chain);
+    });
+  });
 }
 
 /** `-A DOCKER -d c/32 ! -i b -o b -p tcp -m tcp --dport p -j ACCEPT`, in every ruleset. */

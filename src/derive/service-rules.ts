@@ -19,18 +19,27 @@ const USUAL =
 /** Nodes of one cluster share the rules of a long chain: each array is read once. */
 const known = new WeakMap<readonly string[], readonly ServiceRule[]>();
 
+/** Those of one port: of thousands of rules few have it. */
+export const serviceRulesAt = (chain: IptChain, port: number): readonly ServiceRule[] =>
+  chain.texts().flatMap((text, index) => (text.includes(`--dport ${port} `) ? readRule(chain, text, index) : []));
+
+function readRule(chain: IptChain, text: string, index: number): readonly ServiceRule[] {
+  const m = USUAL.exec(text);
+  if (m === null) {
+    const rule = text.includes('KUBE-SVC-') ? tokenised(chain, index) : null;
+    return rule === null ? [] : [rule];
+  }
+  const [, address = '', proto, quoted, plain, port, target = ''] = m;
+  const comment = quoted ?? plain ?? null;
+  return [{ index, address, proto: proto as 'tcp' | 'udp', port: Number(port), comment, chain: target }];
+}
+
 /** The services' rules of a chain, by their text where that is usual: a chain may have thousands. */
 export function serviceRules(chain: IptChain): readonly ServiceRule[] {
   const texts = chain.texts();
   let found = known.get(texts);
   if (found === undefined) {
-    found = texts.flatMap((text, index) => {
-      const m = USUAL.exec(text);
-      if (m === null) return text.includes('KUBE-SVC-') ? (tokenised(chain, index) ?? []) : [];
-      const [, address = '', proto, quoted, plain, port, target = ''] = m;
-      const comment = quoted ?? plain ?? null;
-      return [{ index, address, proto: proto as 'tcp' | 'udp', port: Number(port), comment, chain: target }];
-    });
+    found = texts.flatMap((text, index) => readRule(chain, text, index));
     known.set(texts, found);
   }
   return found;
