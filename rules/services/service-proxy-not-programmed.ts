@@ -68,6 +68,7 @@ export const rule = definePathRule({
   evaluate(digests, nodes) {
     const tally = new Tally();
     const silent = new Map<string, string>();
+    const asked: string[] = [];
     const known = [...digests];
     const served = known.flatMap(({ node, collectedAt, digest: { answer, own } }) =>
       answer.kind === 'served' ? [{ node, at: Date.parse(collectedAt ?? ''), answer, own }] : [],
@@ -78,8 +79,15 @@ export const rule = definePathRule({
       else if (answer.kind === 'open') tally.unknown([node], answer.because, answer.evidence);
       else if (answer.kind === 'served') tally.reached([node], answer.cites);
       else if (answer.kind === 'faults') for (const f of answer.faults) tally.fault({ ...f, blame: f.nodes });
-      else bare(tally, node, answer.cites, served, nodes);
+      else if (bare(tally, node, answer.cites, served, nodes) === 'open') asked.push(node);
     }
+    // of a fleet without kube-proxy one node stands for all
+    const because =
+      'whether anything serves ClusterIPs here: a kubelet runs, no kube-proxy was seen, and no rules of one are there';
+    const named = asked.length > MOST_ASKED ? asked.slice(0, 1) : asked;
+    tally.unknown(named, because, ['k8s.kube-proxy-configmap']);
+    for (const node of asked.slice(named.length))
+      silent.set(node, `no kube-proxy was seen: the same question as on ${named[0]}`);
     const sets = served.flatMap(({ node, at, answer: { set } }) => (set === null ? [] : [{ node, at, set }]));
     const { lacks, left } = compareServices(sets, (node) => nodes.source(node));
     for (const lack of lacks) for (const f of lackFindings(lack)) tally.fault({ ...f, blame: f.nodes });
@@ -201,11 +209,7 @@ function noneFinding(
   };
 }
 
-function hookFinding(
-  { node, source }: View,
-  { hook, saved }: ReturnType<typeof unhooked>[number],
-  sure: boolean,
-): Finding {
+function hookFinding({ node }: View, { hook, saved }: ReturnType<typeof unhooked>[number], sure: boolean): Finding {
   const { base, target, severity, says } = hook;
   const { fact } = saved;
   const chain = natOf(saved)?.chains.get(base);
@@ -221,9 +225,9 @@ function hookFinding(
     cites: [
       isClosed(fact) ? absent(fact, jump) : cite(fact, { line: 1 }),
       ...(chain === undefined ? [] : [cite(fact, { line: chain.line })]),
-      ...(service === null ? [] : [cite(fact, service)]),
+      ...(service === null || target !== 'KUBE-SERVICES' ? [] : [cite(fact, service)]),
     ],
-    remediation: [hookRemedy(hook, saved), restartProxy(source, node.hostname), EMPTIED],
+    remediation: [hookRemedy(hook, saved)],
     disprove: 'a kube-proxy that was just starting, or another program that serves these services',
   };
 }
@@ -233,28 +237,28 @@ function bare(
   tally: Tally,
   node: string,
   cites: readonly Cite[],
-  served: readonly {
-    readonly node: string;
-    readonly answer: Answer & { kind: 'served' };
-    readonly own: readonly string[];
-  }[],
+  served: readonly ServedNode[],
   nodes: CaseNodes,
-): void {
+): 'told' | 'open' {
   const source = served.length === 0 ? undefined : nodes.source(node);
   const { ties } = source === undefined ? { ties: null } : clusterTies(source);
   const peer = served.find(({ own }) => isTied(ties, own));
   const all = [...cites, ...(peer?.answer.cites ?? [])];
-  if (source === undefined || peer === undefined || !isNonEmpty(all)) {
-    const because =
-      'whether anything serves ClusterIPs here: a kubelet runs, no kube-proxy was seen, and no rules of one are there';
-    tally.unknown([node], because, ['k8s.kube-proxy-configmap']);
-    return;
-  }
+  if (source === undefined || peer === undefined || !isNonEmpty(all)) return 'open';
   const f = noneFinding({ id: node, hostname: node }, source, `while its peer ${peer.node} has them`, all);
   tally.fault({ ...f, blame: f.nodes });
+  return 'told';
 }
 
 const SHOWN = 3;
+/** More nodes than this with one open question are not all named. */
+const MOST_ASKED = 20;
+
+interface ServedNode {
+  readonly node: string;
+  readonly answer: Extract<Answer, { kind: 'served' }>;
+  readonly own: readonly string[];
+}
 
 /** A node that lacks what its peers have. */
 function lackFindings(lack: Lack): Finding[] {
