@@ -3,9 +3,17 @@ import { clusterTies, ownTies } from '../../src/derive/cluster.ts';
 import { compareServices, isTied, type Lack, type ServiceSet, serviceSet } from '../../src/derive/service-compare.ts';
 import { firstService, hookRemedy, natOf, type Saved, unhooked } from '../../src/derive/service-hooks.ts';
 import { hasServices } from '../../src/derive/service-keys.ts';
-import { ipvsMode, kubeletOf, type Mode, nftMode, otherProxy, proxyTrace } from '../../src/derive/service-proxy.ts';
+import {
+  ipvsMode,
+  kubeletOf,
+  type Mode,
+  nftMode,
+  otherProxy,
+  proxyChain,
+  proxyTrace,
+  standsAlone,
+} from '../../src/derive/service-proxy.ts';
 import { EMPTIED, restartProxy } from '../../src/derive/service-remedy.ts';
-import { flag } from '../../src/derive/settings.ts';
 import { HOOK_KINDS, hookNode, RULESET_KINDS } from '../../src/net/index.ts';
 import type { CaseNodes, Cite, Finding, NodeInfo, NodeView } from '../../src/rule/index.ts';
 import { absent, cite, definePathRule, isClosed } from '../../src/rule/index.ts';
@@ -111,21 +119,25 @@ function answerOf(view: View): Answer {
     return { kind: 'served', cites: working.signs.map((s) => cite(s.fact, s)), set: null };
   const kubelet = kubeletOf(source);
   const trace = proxyTrace(source, rulesets);
-  const runs = typeof kubelet === 'object' ? kubelet : trace?.runs === true ? trace : null;
-  if (kubelet === 'none' && runs === null) return silent('neither a kubelet nor kube-proxy runs on this node');
+  const runs = typeof kubelet === 'object' ? kubelet : null;
+  // processes of kube-proxy are seen across namespaces: that of a node in a container (kind) is not the host's
+  const chains = trace !== null && (!trace.runs || proxyChain(rulesets) !== null);
+  if (kubelet === 'none' && !(trace?.runs === true && chains)) return silent('no kubelet runs on this node');
   const agent = otherProxy(source);
   if (agent !== null) return silent(`services may be the affair of ${agent.name} here, and not of kube-proxy`);
-  if (runs === null && trace === null) return silent('nothing that was collected tells of Kubernetes');
+  if (runs === null && !chains) return silent('nothing that was collected tells of Kubernetes');
   const { netns, pid1netns } = node.context;
   if (netns !== null && pid1netns !== null && netns !== pid1netns)
     return open('the collector ran inside another network namespace, whose rules are not the node’s', []);
   const what = first === undefined ? 'whether services have rules here' : 'whether packets come to the services’ rules';
+  if (kubelet === 'none')
+    return open(`${what}: no kubelet runs, and whether the kube-proxy that does is this node’s is not known`, []);
   const doubt = doubtOf(modes, rulesets) ?? gaps.find((g) => g.rewrites);
   if (doubt !== undefined) return open(`${what}: ${doubt.because}`, doubt.evidence);
   if (first !== undefined) return { kind: 'faults', faults: missing.map((m) => hookFinding(view, m, runs !== null)) };
   if (runs === null)
     return open(`${what}: none are there, and whether a kubelet runs was not collected`, ['kubelet.cmdline']);
-  if (standsAlone(view)) return silent('the kubelet runs without an API server (no --kubeconfig)');
+  if (standsAlone(source)) return silent('the kubelet runs without an API server (no --kubeconfig)');
   const six = sixOnly(view);
   if (six !== null) return six;
   const empty = modes.find((m) => m.kind === 'empty');
@@ -161,11 +173,6 @@ function doubtOf(modes: readonly Mode[], rulesets: readonly Saved[]) {
   if (cut !== undefined) return { because: `${cut.fact.path} was not collected whole`, evidence: [cut.fact.evidence] };
   if (rulesets.length === 0 && modes.length === 0) return { because: 'no ruleset was collected', evidence: [] };
   return undefined;
-}
-
-/** A kubelet of static pods alone. Its kubeconfig is a flag, and in no file. */
-function standsAlone({ wants: { kubeletArgs } }: View): boolean {
-  return !kubeletArgs.missing && isClosed(kubeletArgs) && flag(kubeletArgs.value, 'kubeconfig') === undefined;
 }
 
 /** In a cluster of IPv6 kube-proxy has no ClusterIP in iptables. */
