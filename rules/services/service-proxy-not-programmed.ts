@@ -59,9 +59,8 @@ export const rule = definePathRule({
   },
   severity: 'critical',
   explanation:
-    'A ClusterIP is no address of any machine: it exists as rules that kube-proxy writes on every node. Where they are gone, or the jump to them from a built-in chain is, ' +
-    'packets to services leave by the default route, or are refused; pods reach each other by their own addresses as before. ' +
-    'Usual causes: somebody emptied the tables after kube-proxy started, or kube-proxy hangs or does not reach the API.',
+    'A ClusterIP is no address of any machine: it is rules that kube-proxy writes on every node. Where they are gone, or a jump to them is, packets to services leave by the default route or are refused; ' +
+    'pods reach each other’s own addresses as before. Somebody emptied the tables after kube-proxy started, or kube-proxy hangs or does not reach the API.',
   remediation: [restartProxy(null, null), EMPTIED],
   references: [REF.kubeVips, REF.kubeDebugService],
   needs: [],

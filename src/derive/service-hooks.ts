@@ -41,7 +41,7 @@ export const HOOKS: readonly Hook[] = [
     target: 'KUBE-POSTROUTING',
     rule: '-m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING',
     severity: 'high',
-    says: 'packets marked for it keep their source: a pod that its own service sends to itself gets no answer, nor do clients from outside the cluster whose backend is on another node, where no other rule translates them',
+    says: 'a pod that its service sends to itself gets no answer, nor do outside clients whose backend is on another node, unless another rule translates them',
   },
   {
     base: 'KUBE-SERVICES',
