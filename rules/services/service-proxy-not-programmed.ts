@@ -9,6 +9,7 @@ import {
   type Mode,
   nftMode,
   otherProxy,
+  PROXY_KINDS,
   proxyChain,
   proxyTrace,
   standsAlone,
@@ -20,18 +21,7 @@ import { absent, cite, definePathRule, isClosed } from '../../src/rule/index.ts'
 import { REF } from '../../src/rule/references.ts';
 import { Tally } from '../../src/rule/tally.ts';
 
-const WANTS = [
-  ...HOOK_KINDS,
-  'ip6tables',
-  'ip6tablesNft',
-  'ip6tablesLegacy',
-  'ipvs',
-  'flannelEnv',
-  'fdb',
-  'kubeletArgs',
-  'k3sArgs',
-  'kubeProxyArgs',
-] as const;
+const WANTS = [...HOOK_KINDS, ...PROXY_KINDS, 'flannelEnv', 'fdb'] as const;
 type View = NodeView<never, (typeof WANTS)[number]>;
 
 type Answer =
@@ -131,7 +121,7 @@ function answerOf(view: View): Answer {
   const what = first === undefined ? 'whether services have rules here' : 'whether packets come to the services’ rules';
   if (kubelet === 'none')
     return open(`${what}: no kubelet runs, and whether the kube-proxy that does is this node’s is not known`, []);
-  const doubt = doubtOf(modes, rulesets) ?? gaps.find((g) => g.rewrites);
+  const doubt = doubtOf(modes, rulesets, node) ?? gaps.find((g) => g.rewrites);
   if (doubt !== undefined) return open(`${what}: ${doubt.because}`, doubt.evidence);
   if (first !== undefined) return { kind: 'faults', faults: missing.map((m) => hookFinding(view, m, runs !== null)) };
   if (runs === null)
@@ -166,12 +156,16 @@ function signs(saved: Saved): Cite[] {
 }
 
 /** Why services may have rules that nothing shows. */
-function doubtOf(modes: readonly Mode[], rulesets: readonly Saved[]) {
+function doubtOf(modes: readonly Mode[], rulesets: readonly Saved[], { format }: NodeInfo) {
   for (const mode of modes) if (mode.kind === 'unknown') return mode;
   const cut = rulesets.find((r) => !isClosed(r.fact));
   if (cut !== undefined) return { because: `${cut.fact.path} was not collected whole`, evidence: [cut.fact.evidence] };
-  if (rulesets.length === 0 && modes.length === 0) return { because: 'no ruleset was collected', evidence: [] };
-  return undefined;
+  const blank = format === 'loose-files' ? rulesets.find((r) => r.ruleset.tables.size === 0) : undefined;
+  if (blank === undefined) return undefined;
+  return {
+    because: `${blank.fact.path} is empty, which a command that failed leaves too`,
+    evidence: [blank.fact.evidence],
+  };
 }
 
 /** In a cluster of IPv6 kube-proxy has no ClusterIP in iptables. */

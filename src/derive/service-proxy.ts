@@ -3,6 +3,17 @@ import type { Source } from './devices.ts';
 import { reachedInNft, reachedInNftText } from './reachable.ts';
 import { flag } from './settings.ts';
 
+/** What tells of kube-proxy beside the rulesets of IPv4. */
+export const PROXY_KINDS = [
+  'ip6tables',
+  'ip6tablesNft',
+  'ip6tablesLegacy',
+  'ipvs',
+  'kubeletArgs',
+  'k3sArgs',
+  'kubeProxyArgs',
+] as const satisfies readonly FactKind[];
+
 /** A line that tells something. */
 interface Sign {
   readonly fact: Fact<FactKind>;

@@ -322,6 +322,15 @@ testRule(rule, {
     },
   },
   unknown: {
+    'loose files: an empty iptables-save': {
+      nodes: {
+        a: {
+          files: kubeNode(1, () => '', { 'host/fw/iptables-legacy-save.txt': { status: 'absent' } }).files,
+          ...loose,
+        },
+      },
+      because: /is empty, which a command that failed leaves too/,
+    },
     'the kubelet is down, kube-proxy runs': {
       nodes: { a: kubeNode(1, flushed, NO_KUBELET) },
       because: /no kubelet runs, and whether the kube-proxy that does is this node’s is not known/,
