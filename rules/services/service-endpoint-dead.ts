@@ -62,7 +62,7 @@ export const rule = definePathRule({
     const env = source.get('flannelEnv');
     const { netns, pid1netns } = node.context;
     const set = serviceSet(source);
-    const roll = set === null ? null : podRoll(source, [netns, pid1netns]);
+    const roll = set === null ? null : podRoll(source, [netns, pid1netns], node.evidence);
     return { set, roll, path: env.missing ? '' : env.path };
   },
   evaluate(digests, nodes) {
@@ -145,8 +145,8 @@ function deadFinding(
   if (!isNonEmpty(cites)) return null;
   return {
     key: old ? `rules of ${rules.node} for pods of ${at}` : 'gone',
-    severity: 'high',
-    confidence: 'likely',
+    severity: list.some((d) => d.lasting) ? 'high' : 'medium',
+    confidence: list.some((d) => d.lasting) ? 'likely' : 'possible',
     nodes: rules.node === at ? [at] : [rules.node, at],
     about: list.map(({ endpoint }) => endpoint.address),
     message: `${old ? `On ${rules.node} ` : ''}${says.join('; ')}${more}: no pod of ${at} has ${list.length === 1 ? 'that address' : 'these addresses'}${old ? `, and the rules of ${others.join(' and ')}, which were collected before and after it, do not have ${list.length === 1 ? 'it' : 'them'} any more` : ''}`,

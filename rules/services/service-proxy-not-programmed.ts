@@ -3,27 +3,25 @@ import { clusterTies, ownTies } from '../../src/derive/cluster.ts';
 import { compareServices, isTied, type Lack, type ServiceSet, serviceSet } from '../../src/derive/service-compare.ts';
 import { firstService, hookRemedy, natOf, type Saved, unhooked } from '../../src/derive/service-hooks.ts';
 import { hasServices } from '../../src/derive/service-keys.ts';
-import { ipvsMode, kubeletOf, type Mode, nftMode, otherProxy, proxyTrace } from '../../src/derive/service-proxy.ts';
+import {
+  ipvsMode,
+  kubeletOf,
+  type Mode,
+  nftMode,
+  otherProxy,
+  PROXY_KINDS,
+  proxyChain,
+  proxyTrace,
+  standsAlone,
+} from '../../src/derive/service-proxy.ts';
 import { EMPTIED, restartProxy } from '../../src/derive/service-remedy.ts';
-import { flag } from '../../src/derive/settings.ts';
 import { HOOK_KINDS, hookNode, RULESET_KINDS } from '../../src/net/index.ts';
 import type { CaseNodes, Cite, Finding, NodeInfo, NodeView } from '../../src/rule/index.ts';
 import { absent, cite, definePathRule, isClosed } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 import { Tally } from '../../src/rule/tally.ts';
 
-const WANTS = [
-  ...HOOK_KINDS,
-  'ip6tables',
-  'ip6tablesNft',
-  'ip6tablesLegacy',
-  'ipvs',
-  'flannelEnv',
-  'fdb',
-  'kubeletArgs',
-  'k3sArgs',
-  'kubeProxyArgs',
-] as const;
+const WANTS = [...HOOK_KINDS, ...PROXY_KINDS, 'flannelEnv', 'fdb'] as const;
 type View = NodeView<never, (typeof WANTS)[number]>;
 
 type Answer =
@@ -51,9 +49,8 @@ export const rule = definePathRule({
   },
   severity: 'critical',
   explanation:
-    'A ClusterIP is no address of any machine: it exists as rules that kube-proxy writes on every node. Where they are gone, or the jump to them from a built-in chain is, ' +
-    'packets to services leave by the default route, or are refused; pods reach each other by their own addresses as before. ' +
-    'Usual causes: somebody emptied the tables after kube-proxy started, or kube-proxy hangs or does not reach the API.',
+    'A ClusterIP is no address of any machine: it is rules that kube-proxy writes on every node. Where they are gone, or a jump to them is, packets to services leave by the default route or are refused; ' +
+    'pods reach each other’s own addresses as before. Somebody emptied the tables after kube-proxy started, or kube-proxy hangs or does not reach the API.',
   remediation: [restartProxy(null, null), EMPTIED],
   references: [REF.kubeVips, REF.kubeDebugService],
   needs: [],
@@ -68,6 +65,7 @@ export const rule = definePathRule({
   evaluate(digests, nodes) {
     const tally = new Tally();
     const silent = new Map<string, string>();
+    const asked: string[] = [];
     const known = [...digests];
     const served = known.flatMap(({ node, collectedAt, digest: { answer, own } }) =>
       answer.kind === 'served' ? [{ node, at: Date.parse(collectedAt ?? ''), answer, own }] : [],
@@ -78,8 +76,15 @@ export const rule = definePathRule({
       else if (answer.kind === 'open') tally.unknown([node], answer.because, answer.evidence);
       else if (answer.kind === 'served') tally.reached([node], answer.cites);
       else if (answer.kind === 'faults') for (const f of answer.faults) tally.fault({ ...f, blame: f.nodes });
-      else bare(tally, node, answer.cites, served, nodes);
+      else if (bare(tally, node, answer.cites, served, nodes) === 'open') asked.push(node);
     }
+    // of a fleet without kube-proxy one node stands for all
+    const because =
+      'whether anything serves ClusterIPs here: a kubelet runs, no kube-proxy was seen, and no rules of one are there';
+    const named = asked.length > MOST_ASKED ? asked.slice(0, 1) : asked;
+    tally.unknown(named, because, ['k8s.kube-proxy-configmap']);
+    for (const node of asked.slice(named.length))
+      silent.set(node, `no kube-proxy was seen: the same question as on ${named[0]}`);
     const sets = served.flatMap(({ node, at, answer: { set } }) => (set === null ? [] : [{ node, at, set }]));
     const { lacks, left } = compareServices(sets, (node) => nodes.source(node));
     for (const lack of lacks) for (const f of lackFindings(lack)) tally.fault({ ...f, blame: f.nodes });
@@ -103,21 +108,25 @@ function answerOf(view: View): Answer {
     return { kind: 'served', cites: working.signs.map((s) => cite(s.fact, s)), set: null };
   const kubelet = kubeletOf(source);
   const trace = proxyTrace(source, rulesets);
-  const runs = typeof kubelet === 'object' ? kubelet : trace?.runs === true ? trace : null;
-  if (kubelet === 'none' && runs === null) return silent('neither a kubelet nor kube-proxy runs on this node');
+  const runs = typeof kubelet === 'object' ? kubelet : null;
+  // processes of kube-proxy are seen across namespaces: that of a node in a container (kind) is not the host's
+  const chains = trace !== null && (!trace.runs || proxyChain(rulesets) !== null);
+  if (kubelet === 'none' && !(trace?.runs === true && chains)) return silent('no kubelet runs on this node');
   const agent = otherProxy(source);
   if (agent !== null) return silent(`services may be the affair of ${agent.name} here, and not of kube-proxy`);
-  if (runs === null && trace === null) return silent('nothing that was collected tells of Kubernetes');
+  if (runs === null && !chains) return silent('nothing that was collected tells of Kubernetes');
   const { netns, pid1netns } = node.context;
   if (netns !== null && pid1netns !== null && netns !== pid1netns)
     return open('the collector ran inside another network namespace, whose rules are not the node’s', []);
   const what = first === undefined ? 'whether services have rules here' : 'whether packets come to the services’ rules';
-  const doubt = doubtOf(modes, rulesets) ?? gaps.find((g) => g.rewrites);
+  if (kubelet === 'none')
+    return open(`${what}: no kubelet runs, and whether the kube-proxy that does is this node’s is not known`, []);
+  const doubt = doubtOf(modes, rulesets, node) ?? gaps.find((g) => g.rewrites);
   if (doubt !== undefined) return open(`${what}: ${doubt.because}`, doubt.evidence);
   if (first !== undefined) return { kind: 'faults', faults: missing.map((m) => hookFinding(view, m, runs !== null)) };
   if (runs === null)
     return open(`${what}: none are there, and whether a kubelet runs was not collected`, ['kubelet.cmdline']);
-  if (standsAlone(view)) return silent('the kubelet runs without an API server (no --kubeconfig)');
+  if (standsAlone(source)) return silent('the kubelet runs without an API server (no --kubeconfig)');
   const six = sixOnly(view);
   if (six !== null) return six;
   const empty = modes.find((m) => m.kind === 'empty');
@@ -147,17 +156,16 @@ function signs(saved: Saved): Cite[] {
 }
 
 /** Why services may have rules that nothing shows. */
-function doubtOf(modes: readonly Mode[], rulesets: readonly Saved[]) {
+function doubtOf(modes: readonly Mode[], rulesets: readonly Saved[], { format }: NodeInfo) {
   for (const mode of modes) if (mode.kind === 'unknown') return mode;
   const cut = rulesets.find((r) => !isClosed(r.fact));
   if (cut !== undefined) return { because: `${cut.fact.path} was not collected whole`, evidence: [cut.fact.evidence] };
-  if (rulesets.length === 0 && modes.length === 0) return { because: 'no ruleset was collected', evidence: [] };
-  return undefined;
-}
-
-/** A kubelet of static pods alone. Its kubeconfig is a flag, and in no file. */
-function standsAlone({ wants: { kubeletArgs } }: View): boolean {
-  return !kubeletArgs.missing && isClosed(kubeletArgs) && flag(kubeletArgs.value, 'kubeconfig') === undefined;
+  const blank = format === 'loose-files' ? rulesets.find((r) => r.ruleset.tables.size === 0) : undefined;
+  if (blank === undefined) return undefined;
+  return {
+    because: `${blank.fact.path} is empty, which a command that failed leaves too`,
+    evidence: [blank.fact.evidence],
+  };
 }
 
 /** In a cluster of IPv6 kube-proxy has no ClusterIP in iptables. */
@@ -201,11 +209,7 @@ function noneFinding(
   };
 }
 
-function hookFinding(
-  { node, source }: View,
-  { hook, saved }: ReturnType<typeof unhooked>[number],
-  sure: boolean,
-): Finding {
+function hookFinding({ node }: View, { hook, saved }: ReturnType<typeof unhooked>[number], sure: boolean): Finding {
   const { base, target, severity, says } = hook;
   const { fact } = saved;
   const chain = natOf(saved)?.chains.get(base);
@@ -221,9 +225,9 @@ function hookFinding(
     cites: [
       isClosed(fact) ? absent(fact, jump) : cite(fact, { line: 1 }),
       ...(chain === undefined ? [] : [cite(fact, { line: chain.line })]),
-      ...(service === null ? [] : [cite(fact, service)]),
+      ...(service === null || target !== 'KUBE-SERVICES' ? [] : [cite(fact, service)]),
     ],
-    remediation: [hookRemedy(hook, saved), restartProxy(source, node.hostname), EMPTIED],
+    remediation: [hookRemedy(hook, saved)],
     disprove: 'a kube-proxy that was just starting, or another program that serves these services',
   };
 }
@@ -233,28 +237,28 @@ function bare(
   tally: Tally,
   node: string,
   cites: readonly Cite[],
-  served: readonly {
-    readonly node: string;
-    readonly answer: Answer & { kind: 'served' };
-    readonly own: readonly string[];
-  }[],
+  served: readonly ServedNode[],
   nodes: CaseNodes,
-): void {
+): 'told' | 'open' {
   const source = served.length === 0 ? undefined : nodes.source(node);
   const { ties } = source === undefined ? { ties: null } : clusterTies(source);
   const peer = served.find(({ own }) => isTied(ties, own));
   const all = [...cites, ...(peer?.answer.cites ?? [])];
-  if (source === undefined || peer === undefined || !isNonEmpty(all)) {
-    const because =
-      'whether anything serves ClusterIPs here: a kubelet runs, no kube-proxy was seen, and no rules of one are there';
-    tally.unknown([node], because, ['k8s.kube-proxy-configmap']);
-    return;
-  }
+  if (source === undefined || peer === undefined || !isNonEmpty(all)) return 'open';
   const f = noneFinding({ id: node, hostname: node }, source, `while its peer ${peer.node} has them`, all);
   tally.fault({ ...f, blame: f.nodes });
+  return 'told';
 }
 
 const SHOWN = 3;
+/** More nodes than this with one open question are not all named. */
+const MOST_ASKED = 20;
+
+interface ServedNode {
+  readonly node: string;
+  readonly answer: Extract<Answer, { kind: 'served' }>;
+  readonly own: readonly string[];
+}
 
 /** A node that lacks what its peers have. */
 function lackFindings(lack: Lack): Finding[] {

@@ -15,7 +15,7 @@ export interface Member {
   readonly roll: PodRoll | null;
 }
 
-type Opened = Source<(typeof SAVED_KINDS)[number] | 'cniLeases'>;
+type Opened = Source<(typeof SAVED_KINDS)[number] | 'cniLeases' | 'neighbours'>;
 
 /** The ruleset of a node that was opened. */
 export interface Rules {
@@ -34,6 +34,8 @@ export interface Dead {
   readonly line: number;
   /** Rules without it that were collected before and after: then the endpoint was not just made or ended. Empty: they are the owner's own. */
   readonly others: readonly string[];
+  /** It did not just end while its node was collected. */
+  readonly lasting: boolean;
 }
 
 interface Question {
@@ -56,6 +58,10 @@ const MOST_READ = 3;
 /** Owners of endpoints that nobody has are opened to see their own rules. */
 const MOST_OWNERS = 6;
 const BETWEEN = 60 * 60_000;
+/** Rules of another node are newer by so much. */
+const LATER = 60_000;
+/** Rules and addresses of a node that were collected so near to each other belong together. */
+const QUICK = 15_000;
 
 /** Judges the endpoints of one cluster: each is asked for at the node whose pod range has it. */
 export function judgeEndpoints(members: readonly Member[], open: (node: string) => Opened | undefined): Judged {
@@ -107,10 +113,25 @@ export function judgeEndpoints(members: readonly Member[], open: (node: string) 
     }
     const rules = own.get(owner.node) ?? null;
     const line = rules === null ? null : lineOf(rules.ruleset, endpoint);
-    if (rules !== null && line !== null) dead.push({ endpoint, owner, rules, line, others: [] });
-    else if (rules !== null) dead.push(...stale(endpoint, owner, at, [...read, rules]));
+    if (rules !== null && line !== null) {
+      const later = at.some((r) => r.node !== owner.node && r.at > owner.at + LATER);
+      const lasting = later || isLasting(endpoint, owner, open(owner.node));
+      dead.push({ endpoint, owner, rules, line, others: [], lasting });
+    } else if (rules !== null) dead.push(...stale(endpoint, owner, at, [...read, rules]));
   }
   return { dead, alive, open: questions, read };
+}
+
+/**
+ * A pod that ends between the collection of rules and of addresses is gone as well. The node asks for a dead one in vain, or both were
+ * collected within seconds, and nobody talked to it just then.
+ */
+function isLasting({ address }: Endpoint, { roll }: Member, source: Opened | undefined): boolean {
+  const neighbours = source?.get('neighbours');
+  const entry = neighbours?.missing === false ? neighbours.value.entries.find((e) => e.ip === address) : undefined;
+  if (entry?.state.some((s) => s === 'FAILED' || s === 'INCOMPLETE') === true) return true;
+  if (entry?.state.some((s) => s === 'REACHABLE' || s === 'DELAY' || s === 'PROBE') === true) return false;
+  return roll !== null && roll.gap !== null && roll.gap <= QUICK;
 }
 
 /** Rules that have an endpoint which those of nodes before and after them do not have. */
@@ -122,7 +143,7 @@ function stale(endpoint: Endpoint, owner: Member, at: readonly Rules[], all: rea
     const before = near.find((w) => w.at <= rules.at);
     const after = near.find((w) => w.at >= rules.at && w.node !== before?.node);
     if (line === null || before === undefined || after === undefined) return [];
-    return [{ endpoint, owner, rules, line, others: [before.node, after.node] }];
+    return [{ endpoint, owner, rules, line, others: [before.node, after.node], lasting: true }];
   });
 }
 

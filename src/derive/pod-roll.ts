@@ -1,4 +1,5 @@
 import { formatPrefix, type Prefix, parseIp4 } from '../core/address.ts';
+import type { EvidenceRecord } from '../core/evidence.ts';
 import type { Fact } from '../facts/index.ts';
 import type { DeviceKinds, Source } from './devices.ts';
 import { flannelLease } from './flannel.ts';
@@ -11,6 +12,8 @@ export interface PodRoll {
   readonly line: number;
   /** Hexadecimal, a bit for each address of the range: some namespace of the node, or the node itself, has it. */
   readonly live: string;
+  /** Milliseconds from the rulesets to the last pod's addresses, as the collector took them; null: not known. */
+  readonly gap: number | null;
   /** Why a pod may be missing; null: the list is whole. */
   readonly doubt: { readonly because: string; readonly evidence: readonly string[] } | null;
 }
@@ -24,7 +27,11 @@ interface RollSource extends Source<Kinds> {
 const SHORTEST = 21;
 
 /** `host`: inodes of the node's own namespace. null: flannel has no lease here that tells which pods are the node's. */
-export function podRoll(source: RollSource, host: readonly (string | null)[]): PodRoll | null {
+export function podRoll(
+  source: RollSource,
+  host: readonly (string | null)[],
+  records: readonly Pick<EvidenceRecord, 'id' | 'ms'>[],
+): PodRoll | null {
   const lease = flannelLease(source);
   const range = lease?.subnet;
   if (range == null || range.prefix.family !== 4 || range.prefix.length < SHORTEST) return null;
@@ -34,8 +41,19 @@ export function podRoll(source: RollSource, host: readonly (string | null)[]): P
     range: formatPrefix(range.prefix),
     line: range.line,
     live: bits([...(addresses.missing ? [] : [addresses]), ...inner], range.prefix),
+    gap: gapOf(records),
     doubt: doubtOf(source, inner, host),
   };
+}
+
+/** Records are in the order in which they were collected. */
+function gapOf(records: readonly Pick<EvidenceRecord, 'id' | 'ms'>[]): number | null {
+  const from = records.findIndex((r) => r.id === 'fw.iptables-save');
+  const to = records.findLastIndex((r) => r.id === 'netns.addr-json');
+  if (from < 0 || to < from || records[to]?.ms === undefined) return null;
+  let gap = 0;
+  for (let i = from; i <= to; i += 1) gap += records[i]?.ms ?? 0;
+  return gap;
 }
 
 function doubtOf(

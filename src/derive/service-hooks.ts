@@ -41,7 +41,7 @@ export const HOOKS: readonly Hook[] = [
     target: 'KUBE-POSTROUTING',
     rule: '-m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING',
     severity: 'high',
-    says: 'packets marked for it keep their source: a pod that its own service sends to itself gets no answer, nor do clients from outside the cluster whose backend is on another node, where no other rule translates them',
+    says: 'a pod that its service sends to itself gets no answer, nor do outside clients whose backend is on another node, unless another rule translates them',
   },
   {
     base: 'KUBE-SERVICES',
@@ -87,11 +87,11 @@ export function firstService({ ruleset }: Saved): { readonly line: number } | nu
 }
 
 /** Puts the jump back where kube-proxy has it: in front of all, NodePorts at the end. */
-export function hookRemedy({ base, target, rule }: Hook, { fact }: Saved) {
+export function hookRemedy({ base, rule }: Hook, { fact }: Saved) {
   const iptables = `${iptablesOf(fact.evidence)} -t nat`;
   const put = base === 'KUBE-SERVICES' ? '-A' : '-I';
   return {
-    step: `Restart kube-proxy on the node: it writes the jump again when it starts. Until then, by hand (from nat ${base} to ${target}):`,
+    step: `Restart kube-proxy on the node: it writes the jump again when it starts. Find out who changed nat ${base}. Until then, by hand:`,
     run: `${iptables} ${put} ${base} ${rule}`,
     verify: `${iptables} -C ${base} ${rule} && echo there`,
     undo: `${iptables} -D ${base} ${rule}`,

@@ -3,6 +3,17 @@ import type { Source } from './devices.ts';
 import { reachedInNft, reachedInNftText } from './reachable.ts';
 import { flag } from './settings.ts';
 
+/** What tells of kube-proxy beside the rulesets of IPv4. */
+export const PROXY_KINDS = [
+  'ip6tables',
+  'ip6tablesNft',
+  'ip6tablesLegacy',
+  'ipvs',
+  'kubeletArgs',
+  'k3sArgs',
+  'kubeProxyArgs',
+] as const satisfies readonly FactKind[];
+
 /** A line that tells something. */
 interface Sign {
   readonly fact: Fact<FactKind>;
@@ -17,6 +28,12 @@ export function kubeletOf(source: Source<'kubeletArgs' | 'k3sArgs'>): Sign | 'no
     if (!fact.missing && process !== undefined) return { fact, line: process.line };
   }
   return facts.every((f) => f.missing && f.lookedFor) ? 'none' : 'unknown';
+}
+
+/** A kubelet of static pods alone. Its kubeconfig is a flag, and in no file. */
+export function standsAlone(source: Source<'kubeletArgs'>): boolean {
+  const args = source.get('kubeletArgs');
+  return !args.missing && args.closed && flag(args.value, 'kubeconfig') === undefined;
 }
 
 /** Devices of programs that serve services themselves, or may be told to. */
@@ -143,18 +160,29 @@ export function nftMode(source: Source<'nftJson' | 'nftText'>): Mode {
     : { kind: 'empty', signs, looked: json, lacks: 'an element of the map service-ips of table ip kube-proxy' };
 }
 
-/** kube-proxy itself is or was here: its process, or the chain that it makes to see whether somebody emptied the tables. */
+interface Saved {
+  readonly fact: Fact<FactKind>;
+  readonly ruleset: Ruleset;
+}
+
+/** kube-proxy itself is or was here: its process, or a chain of it. */
 export function proxyTrace(
   source: Source<'kubeProxyArgs'>,
-  rulesets: readonly { readonly fact: Fact<FactKind>; readonly ruleset: Ruleset }[],
+  rulesets: readonly Saved[],
 ): (Sign & { readonly runs: boolean }) | null {
   const args = source.get('kubeProxyArgs');
   const process = args.missing ? undefined : args.value.processes[0];
   if (!args.missing && process !== undefined) return { fact: args, line: process.line, runs: true };
+  const chain = proxyChain(rulesets);
+  return chain === null ? null : { ...chain, runs: false };
+}
+
+/** A chain that only kube-proxy makes. */
+export function proxyChain(rulesets: readonly Saved[]): Sign | null {
   for (const { fact, ruleset } of rulesets)
     for (const [table, name] of TRACES) {
       const chain = ruleset.tables.get(table)?.chains.get(name);
-      if (chain !== undefined) return { fact, line: chain.line, runs: false };
+      if (chain !== undefined) return { fact, line: chain.line };
     }
   return null;
 }

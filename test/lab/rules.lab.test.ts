@@ -674,6 +674,19 @@ describe.skipIf(!labsAvailable())('healthy labs and look-alikes stay silent', ()
     expect(json.findings.filter((f) => f.severity !== 'info').map((f) => f.nodes[0])).toContain('node-a');
   });
 
+  it('jumps of kube-proxy that are gone: the remedies bring them back', async () => {
+    await using lab = await Lab.create({ nodes: 2, ...labs.WEB_SERVICE });
+    const effects = [];
+    for (const how of ['prerouting', 'output', 'node-ports', 'postrouting'] as const)
+      effects.push(await labs.serviceProxyNotProgrammed(lab, how));
+    const found = (await judge(lab)).findings.filter((f) => f.rule === 'service-proxy-not-programmed');
+    expect(found).toHaveLength(4);
+    for (const f of found) await lab.node(f.nodes[0]).sh(f.remediation[0]?.run ?? 'false');
+    const probes = effects.flatMap((e) => [...e.breaks, ...e.keeps]);
+    expect((await lab.probeAll(probes)).map((r) => r.outcome)).toEqual(probes.map(() => 'ok'));
+    expect(serious(await judge(lab))).toEqual([]);
+  });
+
   it('a dead endpoint of cluster DNS is the cause of what pods cannot reach', async () => {
     await using lab = await Lab.create({
       services: [

@@ -40,8 +40,33 @@ const pod = (text: string) => ({ 'netns/4026532001/addr.json': text });
 
 testRule(rule, {
   finds: {
-    'an address that no pod of its node has': {
+    'an address that may have ended while its node was collected': {
       nodes: { a: node(1, moved), b: node(2, moved) },
+      expect: [
+        {
+          severity: 'medium',
+          confidence: 'possible',
+          nodes: ['b'],
+          cites: ['10.244.2.77:8080', 'FLANNEL_SUBNET', 'absent: '],
+        },
+      ],
+    },
+    'the node asks for it in vain': {
+      nodes: {
+        a: node(1, moved),
+        b: node(2, moved, { 'host/ip/neigh.txt': '10.244.2.77 dev cni0  used 12/9/6 probes 6 FAILED \n' }),
+      },
+      expect: [
+        {
+          severity: 'high',
+          confidence: 'likely',
+          nodes: ['b'],
+          cites: ['10.244.2.77:8080', 'FLANNEL_SUBNET', 'absent: '],
+        },
+      ],
+    },
+    'an address that no pod of its node has': {
+      nodes: { a: node(1, moved, {}, 5), b: node(2, moved) },
       answers: { a: 'pass' },
       expect: [
         {
