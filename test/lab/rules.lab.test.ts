@@ -233,7 +233,7 @@ const faults: readonly Fault[] = [
   {
     name: 'no route to the pods of one node, host-gw',
     inject: labs.podRouteMissingOrWrong,
-    spec: { backend: 'host-gw' },
+    spec: { backend: 'host-gw', nodes: 3 },
     severity: 'critical',
     cites: ['absent: a route to 10.244.2.0/24', 'FLANNEL_SUBNET=10.244.2.1/24'],
   },
@@ -416,6 +416,13 @@ const faults: readonly Fault[] = [
     spec: { nodes: 3 },
     severity: 'critical',
     cites: ['"Type": "host-gw"', '10.244.1.0/24 via 10.244.1.0 dev flannel.1'],
+  },
+  {
+    name: 'a node of host-gw behind a router',
+    inject: labs.hostGwAcrossRouter,
+    spec: { backend: 'host-gw', nodes: 3 },
+    severity: 'critical',
+    cites: ['absent: a route to 10.244.2.0/24', 'absent: a route to 10.244.1.0/24'],
   },
   {
     name: 'tools missing, a critical rule is open for it',

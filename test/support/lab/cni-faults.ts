@@ -81,3 +81,31 @@ export async function flannelBackendMixed(lab: Lab): Promise<Effect> {
     keeps: [icmp(pb, c.pod()), icmp(c.pod(), pb), icmp(a, b), icmp(pa, lab.outside)],
   };
 }
+
+/**
+ * host-gw with the second node behind a router, which the outside host is; the third one is on both networks. flanneld on either side tries to
+ * write its route, and the kernel refuses it.
+ */
+export async function hostGwAcrossRouter(lab: Lab): Promise<Effect> {
+  const { a, b, pa, pb, icmp } = paths(lab);
+  const c = lab.node(2);
+  const far = (address: string | null) => (address ?? '').replace(/^192\.168\.50\./, '192.168.60.');
+  await lab.outside.sh(`ip addr add ${far(lab.plan.outside)}/24 dev eth0\nsysctl -qw net.ipv4.ip_forward=1`);
+  await b.sh(`ip addr flush dev eth0
+ip addr add ${far(b.ip)}/24 dev eth0
+ip route add default via ${far(lab.plan.outside)}
+ip route add ${c.plan.podSubnet} via ${far(c.ip)}`);
+  await c.sh(`ip addr add ${far(c.ip)}/24 dev eth0\nip route replace ${b.plan.podSubnet} via ${far(b.ip)}`);
+  await a.sh(`ip route del ${b.plan.podSubnet}`);
+  const refused = [
+    await a.run(`ip route add ${b.plan.podSubnet} via ${far(b.ip)}`),
+    await b.run(`ip route add ${a.plan.podSubnet} via ${a.ip}`),
+  ];
+  if (refused.some((r) => r.rc === 0)) throw new Error('the kernel took a route by a next hop behind a router');
+  return {
+    rule: 'pod-route-missing-or-wrong',
+    nodes: [a.id, b.id],
+    breaks: [lost(icmp(pa, pb)), lost(icmp(pb, pa))],
+    keeps: [icmp(pb, c.pod()), icmp(pa, c.pod()), icmp(b, pb)],
+  };
+}
