@@ -2,7 +2,7 @@ import { parsePrefix, prefixCovers } from '../../src/core/address.ts';
 import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
 import { type CniPlugin, isForeign, isMeta } from '../../src/derive/cni.ts';
-import { cniFiles } from '../../src/derive/cni-files.ts';
+import { cniFiles, notItsFiles } from '../../src/derive/cni-files.ts';
 import { putAway } from '../../src/derive/cni-remedy.ts';
 import { CNI_RUNTIME_KINDS, CONF_DIR, cniEndpoint, cniRuntime, containerdInfo } from '../../src/derive/cni-runtime.ts';
 import { flannelPlugin, usedConf } from '../../src/derive/cni-used.ts';
@@ -45,6 +45,8 @@ export const rule = defineNodeRule({
     'trace-pod-to-service-and-external',
   ],
   evaluate({ node, wants, source }) {
+    const elsewhere = notItsFiles(node);
+    if (elsewhere !== null) return unknown(node.id, elsewhere, ['cni.conf']);
     const flanneld = wants.flanneldArgs;
     if (flanneld.missing || flanneld.value.processes.length === 0)
       return notApplicable('flanneld does not run on this node');

@@ -301,6 +301,19 @@ testRule(rule, {
       nodes: { a: cniNode({ ...NO_CONF, [KUBELET]: SHIM }, { complete: false }) },
       because: /which files .* holds was not collected/,
     },
+    'a debug pod sees the node’s processes and its own files': {
+      nodes: { a: cniNode(NO_CONF, { context: { uid: 0, netns: null, pid1netns: null, mode: 'container' } }) },
+      because: /the collector ran in a container/,
+    },
+    'who is not root may be shown an empty directory': {
+      nodes: {
+        a: cniNode(
+          { ...NO_CONF, [KUBELET]: SHIM },
+          { context: { uid: 1000, netns: null, pid1netns: null, mode: 'host' } },
+        ),
+      },
+      because: /which files .* holds was not collected/,
+    },
     'a folder of copies proves no absence': {
       nodes: { a: cniNode({ 'cni/bin.txt': plugins('flannel') }, { format: 'loose-files' }) },
       because: /whether another file than 10-flannel\.conflist comes first/,
