@@ -214,13 +214,15 @@ function ofCriDockerd(source: Source<'criDockerdArgs'>): CniRuntimeAnswer {
 }
 
 function byFlags(args: Fact<'kubeletArgs'>['value']): Omit<CniRuntime, 'name'> {
+  // the image hyperkube has plugins of its own in that directory
+  const image = args.processes.some((p) => /(^|\/)hyperkube$/.test(p.argv[0]?.text ?? ''));
   const conf = flag(args, 'cni-conf-dir')?.value ?? '';
   const bin = flag(args, 'cni-bin-dir')?.value ?? '';
   const dirs = bin.split(',').filter((dir) => dir !== '');
   return {
     confDir: conf === '' ? CONF_DIR : bare(conf),
-    binDirs: dirs.length > 0 ? dirs.map(bare) : [BIN_DIR],
-    named: true,
+    binDirs: dirs.length > 0 ? dirs.map(bare) : image ? null : [BIN_DIR],
+    named: dirs.length > 0,
     files: 1,
     passesOver: true,
     loopback: true,

@@ -376,6 +376,16 @@ testRule(rule, {
       },
       because: /dockershim looks for them in \/usr\/local\/cni/,
     },
+    'a kubelet out of the image hyperkube, which has the plugins in it': {
+      nodes: {
+        a: cniNode({ [KUBELET]: '/hyperkube\nkubelet\n--network-plugin=cni\n', 'cni/bin.txt': plugins('flannel') }),
+      },
+      because: /dockershim looks for them in a directory that its configuration names/,
+    },
+    'dockershim without any plugin on the node: the kubelet may be in a container': {
+      nodes: { a: cniNode({ [KUBELET]: SHIM, 'cni/bin.txt': { status: 'absent' } }) },
+      because: /none of them is in \/opt\/cni\/bin, and dockershim may have another directory built in/,
+    },
     'CRI-O without a file: it may be told of another directory': {
       nodes: { a: cniNode({ ...NO_CONF, [KUBELET]: CRIO }) },
       because: /its crio\.conf was not collected/,
