@@ -2,7 +2,7 @@ import { parsePrefix, prefixCovers } from '../../src/core/address.ts';
 import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
 import { type CniPlugin, isForeign, isMeta } from '../../src/derive/cni.ts';
-import { cniFiles } from '../../src/derive/cni-files.ts';
+import { cniFiles, notItsFiles } from '../../src/derive/cni-files.ts';
 import { putAway } from '../../src/derive/cni-remedy.ts';
 import { CNI_RUNTIME_KINDS, CONF_DIR, cniEndpoint, cniRuntime, containerdInfo } from '../../src/derive/cni-runtime.ts';
 import { flannelPlugin, usedConf } from '../../src/derive/cni-used.ts';
@@ -11,6 +11,9 @@ import type { Fact } from '../../src/facts/index.ts';
 import type { Cite, Remediation } from '../../src/rule/index.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
+
+/** Addresses of the other network that are kept, to tell what they break. */
+const MANY = 50;
 
 export const rule = defineNodeRule({
   id: 'cni-config-shadowed',
@@ -42,6 +45,8 @@ export const rule = defineNodeRule({
     'trace-pod-to-service-and-external',
   ],
   evaluate({ node, wants, source }) {
+    const elsewhere = notItsFiles(node);
+    if (elsewhere !== null) return unknown(node.id, elsewhere, ['cni.conf']);
     const flanneld = wants.flanneldArgs;
     if (flanneld.missing || flanneld.value.processes.length === 0)
       return notApplicable('flanneld does not run on this node');
@@ -57,8 +62,8 @@ export const rule = defineNodeRule({
       return unknown(node.id, `which CNI configuration the runtime uses: ${used.because}`, used.evidence);
     if (used.kind !== 'used') return notApplicable(used.because);
     const { file, fact } = used;
-    const own = flannelPlugin(fact);
-    if (own !== undefined) return pass(cite(fact, own));
+    const called = flannelPlugin(fact);
+    if (called !== undefined) return pass(cite(fact, called));
     const [plugin] = fact.value.plugins;
     const behind = listed.files.find((f) => f.name > file.name && f.fact !== undefined && flannelPlugin(f.fact));
     const meant = behind?.fact === undefined ? undefined : flannelPlugin(behind.fact);
@@ -84,7 +89,8 @@ export const rule = defineNodeRule({
         ['cni.conf'],
       );
     const leases = wants.cniLeases;
-    const lease = leases.missing ? undefined : leases.value.leases.find((l) => l.network === mine);
+    const own = leases.missing ? [] : leases.value.leases.filter((l) => l.network === mine).slice(0, MANY);
+    const [lease] = own;
     const others = !leases.missing && leases.value.leases.some((l) => l.network === theirs);
     if (runtime.kind === 'known' && runtime.name === 'CRI-O' && (lease === undefined || others))
       return unknown(
@@ -105,6 +111,9 @@ export const rule = defineNodeRule({
     const cites: Cite[] = [cite(fact, plugin), cite(behind.fact, meant)];
     if (!leases.missing && lease !== undefined) cites.push(cite(leases, lease));
     const ranges = fact.value.plugins.flatMap((p) => p.subnets);
+    // what host-local hands out it writes down
+    const recorded = fact.value.plugins.some((p) => p.settings['ipam.type'] === 'host-local');
+    const none = recorded && lease === undefined && (leases.missing ? leases.lookedFor : leases.closed);
     const range = ranges.length === 0 ? '' : `, addresses of ${ranges.join(', ')}`;
     if (!isNonEmpty(cites)) return unknown(node.id, 'no line shows it', ['cni.conf']);
     return findings([
@@ -115,8 +124,9 @@ export const rule = defineNodeRule({
         nodes: [node.id],
         message: `Pods of ${node.id} get the network of ${file.name} (plugin ${plugin.type}${range}), not flannel’s: the file comes before ${behind.name} by name`,
         cites,
-        // no pod has an address of it yet
-        ...(lease === undefined && !leases.missing && leases.closed ? { latent: true } : {}),
+        ...(none ? { latent: true } : {}),
+        // pods that have flannel's addresses are well
+        about: [...ranges, ...own.map((l) => l.ip), ...bridgeAddresses()],
         disprove:
           'a setting of the runtime that names the network of pods, or a file that is on its way out: pods keep what they have',
         remediation: remedies(fact.value.plugins, meant),
@@ -144,6 +154,15 @@ export const rule = defineNodeRule({
           risk: 'Every pod of the node loses its network until it was made anew.',
         },
       ];
+    }
+
+    /** Those of bridges here that are of the other network. */
+    function bridgeAddresses(): string[] {
+      if (wants.addresses.missing) return [];
+      return wants.addresses.value.devices
+        .flatMap((d) => d.addresses)
+        .map((a) => a.address)
+        .filter((address) => ranges.some((r) => within(r, address)));
     }
 
     /** Addresses of flannel's lease by another plugin: somebody built that by hand. */

@@ -6,6 +6,7 @@ import {
   confProblem,
   type Needed,
   neededBy,
+  notItsFiles,
   type Presence,
   presence,
 } from '../../src/derive/cni-files.ts';
@@ -49,6 +50,8 @@ export const rule = defineNodeRule({
   needsAny: ['kubeletArgs', 'k3sArgs'],
   wants: [...CNI_RUNTIME_KINDS, 'cniConf', 'cniBin'],
   evaluate({ node, wants, source }) {
+    const elsewhere = notItsFiles(node);
+    if (elsewhere !== null) return unknown(node.id, elsewhere, ['cni.conf']);
     const runtime = cniRuntime(source, node.hostname);
     if (runtime.kind === 'none')
       return notApplicable(

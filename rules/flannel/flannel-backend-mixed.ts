@@ -1,8 +1,8 @@
 import { formatPrefix } from '../../src/core/address.ts';
-import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty, type NonEmpty } from '../../src/core/span.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import { otherNetwork } from '../../src/derive/flannel-backend.ts';
+import { sameBackendAgain } from '../../src/derive/flannel-remedy.ts';
 import {
   type FlannelTypes,
   flannelTypes,
@@ -226,7 +226,10 @@ function mixed(rare: NonEmpty<Member>, usual: Member, count: number): Finding {
   const more = count > 1 ? `, as ${count - 1} more of them do` : '';
   // routes of the time before still lead there
   const still = rare.every((m) => m.digest.routed?.type === usual.is.type);
-  const sure = [...rare, usual].every((m) => m.is === m.digest.announced || m.is === m.digest.routed);
+  const sure = [...rare, usual].every(
+    ({ is, digest: d }) =>
+      is === d.announced || (is === d.routed && (is.type !== 'host-gw' || d.configured?.type === is.type)),
+  );
   const cites: Cite[] = [];
   for (const m of [...rare.slice(0, 3), usual]) {
     cites.push(m.is.at);
@@ -242,7 +245,7 @@ function mixed(rare: NonEmpty<Member>, usual: Member, count: number): Finding {
     cites: isNonEmpty(cites) ? cites : [one.is.at],
     ...(still ? { latent: true } : {}),
     disprove: 'a restart of flannel on every node after the collection',
-    remediation: remedy([one, ...rare.slice(1)].map((m) => m.node)),
+    remediation: sameBackendAgain([one, ...rare.slice(1)].map((m) => m.node)),
   };
 }
 
@@ -280,21 +283,6 @@ function listedFinding(
     cites: [rare[0].at, ...rare.slice(1).map((r) => r.at), usual.at],
     ...(seen.length > 0 ? {} : { latent: true }),
     disprove: 'nodes in the list that do not run any more: then delete their Node objects',
-    remediation: remedy(rare.flatMap((r) => r.names)),
+    remediation: sameBackendAgain(rare.flatMap((r) => r.names)),
   };
-}
-
-function remedy(names: readonly string[]) {
-  return [
-    {
-      step: 'Make the pods of flannel anew on the nodes that differ (or on all), so that every node reads the same net-conf.json (ConfigMap kube-flannel-cfg); in etcd mode restart flanneld there. Reboot a node that keeps routes of the old backend.',
-      run: names
-        .slice(0, RARE)
-        .map((n) => `kubectl delete pod -A -l app=flannel --field-selector ${shellWord(`spec.nodeName=${n}`)}`)
-        .join('\n'),
-      verify: String.raw`kubectl get nodes -o custom-columns='NODE:.metadata.name,BACKEND:.metadata.annotations.flannel\.alpha\.coreos\.com/backend-type'`,
-      undo: 'put the old Backend back into the ConfigMap kube-flannel-cfg and make the pods anew again',
-      risk: 'Pods of the nodes that change may not reach those of others until all have one backend.',
-    },
-  ];
 }

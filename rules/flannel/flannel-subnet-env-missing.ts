@@ -1,6 +1,6 @@
 import { parsePrefix } from '../../src/core/address.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
-import { cniFiles } from '../../src/derive/cni-files.ts';
+import { cniFiles, notItsFiles, seesAll } from '../../src/derive/cni-files.ts';
 import { CNI_RUNTIME_KINDS, cniRuntime } from '../../src/derive/cni-runtime.ts';
 import { flannelPlugin, usedConf } from '../../src/derive/cni-used.ts';
 import { isFlannel } from '../../src/derive/devices.ts';
@@ -53,6 +53,8 @@ export const rule = defineNodeRule({
   ],
   evaluate({ node, wants, source }) {
     const env = wants.flannelEnv;
+    const elsewhere = notItsFiles(node);
+    if (elsewhere !== null) return unknown(node.id, elsewhere, ['cni.conf']);
     const runtime = cniRuntime(source, node.hostname);
     if (runtime.kind === 'none')
       return notApplicable(
@@ -82,7 +84,7 @@ export const rule = defineNodeRule({
     const line = cite(used.fact, plugin);
     if (env.missing) {
       const record = node.evidence.find((r) => r.id === 'flannel.subnet-env');
-      if (!env.lookedFor || record === undefined || !node.complete)
+      if (!env.lookedFor || record === undefined || !seesAll(node))
         return unknown(node.id, `whether ${read} is there: ${env.because}`, ['flannel.subnet-env']);
       return findings([finding('missing', 'is missing', [citeRecord(node.id, record), line])]);
     }

@@ -7,7 +7,7 @@ import { NOTHING_TO_UNDO, restartFlannel } from '../../src/derive/flannel-remedy
 import { podAsker } from '../../src/derive/pod-asker.ts';
 import { type PodPeer, podPlaces } from '../../src/derive/pod-peers.ts';
 import type { PodRoute } from '../../src/derive/pod-route.ts';
-import { podRouteRemedy } from '../../src/derive/pod-route-remedy.ts';
+import { beyondRouter, podRouteRemedy } from '../../src/derive/pod-route-remedy.ts';
 import {
   type Asked,
   type Loss,
@@ -129,7 +129,8 @@ export const rule = defineClusterRule({
               because: weighed,
               evidence: ['flannel.subnet-env', 'ip.route4', 'flannel.net-conf'],
             });
-          else if (survey.isOwners(asked, loss)) unrouted.set(loss.peer, [...(unrouted.get(loss.peer) ?? []), asked]);
+          else if (survey.isOwners(asked, loss) && beyondRouter(asked, loss, survey.backend) === null)
+            unrouted.set(loss.peer, [...(unrouted.get(loss.peer) ?? []), asked]);
           else sure.push(weighed);
         }
         const ways = Map.groupBy(sure, ({ route }) => JSON.stringify([route.kind, route.piece.way, route.part]));
@@ -211,7 +212,8 @@ interface Told {
   readonly change?: Partial<Pick<Finding, 'severity' | 'confidence' | 'about'>>;
 }
 
-function tell({ node, own }: Asked, loss: Loss, survey: PodSurvey, whose: string): Told {
+function tell(asked: Asked, loss: Loss, survey: PodSurvey, whose: string): Told {
+  const { node, own } = asked;
   const { route, subnet } = loss;
   const { piece } = route;
   if (route.kind === 'astray') return astray(route, loss, survey, `${node} routes ${whose}, to`);
@@ -232,6 +234,12 @@ function tell({ node, own }: Asked, loss: Loss, survey: PodSurvey, whose: string
   const message = `${node} has no route to ${whose}: ${taker(route)}`;
   if (overlay !== null && !overlay.up)
     return { message: `${message}; ${overlay.dev} is down`, cites: [absent, overlay.at] };
+  const beyond = beyondRouter(asked, loss, survey.backend);
+  if (beyond !== null)
+    return {
+      message: `${message}; ${beyond.slice(0, 3).join(', ')} of ${loss.peer.name} is on no network of ${node}, and host-gw needs every node to be a direct neighbour`,
+      cites: [absent],
+    };
   const bare = overlay === null && (own.backend ?? survey.backend) === 'vxlan';
   return { message: bare ? `${message}; it has no flannel device` : message, cites: [absent] };
 }

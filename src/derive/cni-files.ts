@@ -8,7 +8,17 @@ interface Collected {
   readonly evidence: readonly EvidenceRecord[];
   readonly format: string;
   readonly complete: boolean;
+  readonly context: { readonly uid: number | null; readonly mode: string | null };
 }
+
+/** Why the files that were looked for may not be the node's; null: they are. A debug pod sees the node's processes, and an image's files. */
+export const notItsFiles = ({ context }: Collected): string | null =>
+  context.mode === 'container'
+    ? 'the collector ran in a container, whose files and processes may not be the node’s'
+    : null;
+
+/** Who is not root may be shown an empty directory that is none. */
+export const seesAll = ({ context, complete }: Collected): boolean => complete && (context.uid ?? 0) === 0;
 
 /** One file of /etc/cni/net.d that a runtime takes for a configuration. */
 export interface CniFile {
@@ -45,7 +55,7 @@ export function cniFiles(node: Collected, source: { all(kind: 'cniConf'): readon
     files,
     others: named.filter(({ name }) => !isConfName(name)).map(({ record }) => record),
     none: named.length > 0 ? undefined : records.find((r) => r.status === 'absent'),
-    whole: node.complete && node.format !== 'loose-files' && records.length > 0,
+    whole: seesAll(node) && node.format !== 'loose-files' && records.length > 0,
   };
 }
 
@@ -113,7 +123,9 @@ export type Presence =
 /** libcni looks for a regular file of that name, links followed (pkg/invoke/find.go), and the kernel has to be able to run it. */
 export function presence(node: Collected, bin: Fact<'cniBin'> | MissingFact<'cniBin'>, program: string): Presence {
   if (bin.missing)
-    return bin.lookedFor ? { kind: 'gone' } : { kind: 'unknown', because: `the directory of plugins ${bin.because}` };
+    return bin.lookedFor && seesAll(node)
+      ? { kind: 'gone' }
+      : { kind: 'unknown', because: `the directory of plugins ${bin.because}` };
   const named = (name: string) => bin.value.files.find((f) => f.name === name);
   let entry = named(program);
   for (let links = 0; entry?.type === 'l' && links < 8; links += 1) {

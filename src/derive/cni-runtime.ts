@@ -138,13 +138,16 @@ const SPEAKS_OF_CNI = /^plugins\..*\.cni\.(conf_dir|bin_dir|bin_dirs(\.\d+)?|max
 
 function ofContainerdFile(source: Source<'containerdConfig' | 'containerdArgs'>): CniRuntimeAnswer {
   const args = source.get('containerdArgs');
-  const lost = (why: string) =>
-    unclear(`where containerd looks for CNI files and plugins is not known: ${why}`, 'cri.info');
+  const lost = (why: string, evidence = 'cri.info') =>
+    unclear(`where containerd looks for CNI files and plugins is not known: ${why}`, evidence);
   const other = args.missing ? undefined : flag(args.value, 'config', 'c')?.value;
   if (other !== undefined && other !== CONTAINERD_FILE) return lost(`it reads ${other}, which was not collected`);
-  if (args.missing) return lost(`its command line ${args.because}`);
+  if (args.missing) return lost(`its command line ${args.because}`, 'cri.cmdline-containerd');
   const file = source.get('containerdConfig');
-  if (file.missing) return file.lookedFor ? { kind: 'known', ...CONTAINERD } : lost(`its config.toml ${file.because}`);
+  if (file.missing)
+    return file.lookedFor
+      ? { kind: 'known', ...CONTAINERD }
+      : lost(`its config.toml ${file.because}`, 'cri.containerd-config');
   if (!file.closed) return lost('its config.toml was not read whole');
   const all = file.value.settings;
   if (all.some((s) => /^disabled_plugins(\.|$)/.test(s.path) && /(^|\.)cri$/.test(String(s.value))))
@@ -211,13 +214,15 @@ function ofCriDockerd(source: Source<'criDockerdArgs'>): CniRuntimeAnswer {
 }
 
 function byFlags(args: Fact<'kubeletArgs'>['value']): Omit<CniRuntime, 'name'> {
+  // the image hyperkube has plugins of its own in that directory
+  const image = args.processes.some((p) => /(^|\/)hyperkube$/.test(p.argv[0]?.text ?? ''));
   const conf = flag(args, 'cni-conf-dir')?.value ?? '';
   const bin = flag(args, 'cni-bin-dir')?.value ?? '';
   const dirs = bin.split(',').filter((dir) => dir !== '');
   return {
     confDir: conf === '' ? CONF_DIR : bare(conf),
-    binDirs: dirs.length > 0 ? dirs.map(bare) : [BIN_DIR],
-    named: true,
+    binDirs: dirs.length > 0 ? dirs.map(bare) : image ? null : [BIN_DIR],
+    named: dirs.length > 0,
     files: 1,
     passesOver: true,
     loopback: true,

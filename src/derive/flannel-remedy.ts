@@ -28,3 +28,19 @@ function unitOf({ evidence, value }: Fact<'k3sArgs'>): string {
 
 /** What flannel writes comes from its leases. */
 export const NOTHING_TO_UNDO = 'none needed: the routes are derived from the leases';
+
+/** After an edit of net-conf.json that not all nodes have read. */
+export function sameBackendAgain(names: readonly string[]) {
+  return [
+    {
+      step: 'Make the pods of flannel anew on the nodes that differ (or on all), so that every node reads the same net-conf.json (ConfigMap kube-flannel-cfg); in etcd mode restart flanneld there. Reboot a node that keeps routes of the old backend.',
+      run: names
+        .slice(0, 8)
+        .map((n) => `kubectl delete pod -A -l app=flannel --field-selector ${shellWord(`spec.nodeName=${n}`)}`)
+        .join('\n'),
+      verify: String.raw`kubectl get nodes -o custom-columns='NODE:.metadata.name,BACKEND:.metadata.annotations.flannel\.alpha\.coreos\.com/backend-type'`,
+      undo: 'put the old Backend back into the ConfigMap kube-flannel-cfg and make the pods anew again',
+      risk: 'Pods of the nodes that change may not reach those of others until all have one backend.',
+    },
+  ];
+}

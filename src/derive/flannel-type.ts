@@ -39,13 +39,14 @@ function ofDevice(name: string): string | null {
 export function flannelTypes(source: Source<Kinds>, hostname: string | null): FlannelTypes {
   const { fact, found, direct, device } = podRoutes(source);
   const [first, ...more] = [...found];
+  const backend = flannelBackend(source);
+  const mayBeDirect = typeof backend !== 'string' && backend.directRouting;
   let routed: TypeAt | null = null;
   if (fact !== null && first !== undefined && more.length === 0 && direct === null)
     routed = { type: first[0], at: placeOf(fact, first[1]) };
-  // vxlan and ipip with DirectRouting have such routes as well, and a device
-  else if (fact !== null && direct !== null && found.size === 0 && device === 'none')
+  // vxlan and ipip with DirectRouting have such routes as well, and a device, which may be missing
+  else if (fact !== null && direct !== null && found.size === 0 && device === 'none' && !mayBeDirect)
     routed = { type: 'host-gw', at: placeOf(fact, direct) };
-  const backend = flannelBackend(source);
   const configured =
     typeof backend === 'string' ? null : { type: backend.type, at: placeOf(backend.fact, backend.span) };
   return { announced: announcedType(source, hostname), routed, configured, peers: found.size > 0 || direct !== null };

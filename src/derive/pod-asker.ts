@@ -36,6 +36,8 @@ export interface PodAsker {
   readonly doubt: string | null;
   /** Policy rules choose by a mark, which some packets may have. */
   readonly marked: boolean;
+  /** Networks that it is on itself, which over host-gw the next hops have to be of; null: not all are known, or its backend is another one. */
+  readonly onLink: readonly string[] | null;
   /** No policy rule leads to the main table, where flannel's routes are. */
   readonly mainless: boolean;
   readonly routesAt: FileOf;
@@ -80,9 +82,25 @@ export function podAsker(source: AskerSource, routes: Fact<'routes4'>): PodAsker
     marked: !rules.missing && rules.value.rules.some((r) => r.fwmark !== undefined),
     mainless:
       !rules.missing && rules.closed && !rules.value.rules.some((r) => r.action === 'lookup' && r.table === 'main'),
+    onLink: backend === null || backend.type === 'host-gw' ? onLink(routes, network) : null,
     routesAt: fileOf(routes),
     rulesAt: rules.missing ? null : fileOf(rules),
   };
+}
+
+/** More networks than this no usual node is on. */
+const MOST_LINKS = 8;
+
+function onLink({ closed, value }: Fact<'routes4'>, network: Prefix | null): string[] | null {
+  const found: string[] = [];
+  for (const { table, type, via, nexthops, dst } of value.routes) {
+    if (table !== 'main' || type !== 'unicast' || via !== undefined || nexthops.length > 0) continue;
+    const prefix = parsePrefix(dst);
+    if (prefix === null || (network !== null && prefix.length > 0 && prefixesOverlap(prefix, network))) continue;
+    found.push(dst);
+    if (found.length > MOST_LINKS) return null;
+  }
+  return closed ? found : null;
 }
 
 function ofRoutes(

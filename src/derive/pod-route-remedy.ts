@@ -1,4 +1,4 @@
-import { formatIp4, parsePrefix } from '../core/address.ts';
+import { formatIp4, parsePrefix, prefixContains } from '../core/address.ts';
 import { prefixOf } from '../core/route-map.ts';
 import { shellWord } from '../core/shell.ts';
 import type { NonEmpty } from '../core/span.ts';
@@ -52,6 +52,31 @@ function foreignStep({ node, own }: Asked, { peer, subnet, route }: Loss): Route
   };
 }
 
+/**
+ * Over host-gw the kernel refuses a route to a node whose addresses are on none of the asking node's networks ("Nexthop has invalid gateway"):
+ * flanneld tries and cannot. null: that is not so, or not known.
+ */
+export function beyondRouter({ own }: Asked, { peer, route }: Loss, backend: string | null): readonly string[] | null {
+  const { onLink } = own;
+  if ((own.backend ?? backend) !== 'host-gw' || onLink === null || route.kind !== 'missing' || !peer.whole) return null;
+  const links = onLink.map(parsePrefix).filter((p) => p !== null);
+  const hops = [...peer.underlay];
+  const near = hops.some((ip) => links.some((p) => prefixContains(p, { family: 4, value: BigInt(ip) })));
+  return near || hops.length === 0 ? null : hops.map(formatIp4);
+}
+
+const EDIT = (sed: string) =>
+  `ns=$(kubectl get cm -A --field-selector metadata.name=kube-flannel-cfg -o jsonpath='{.items[0].metadata.namespace}'); kubectl -n "$ns" get cm kube-flannel-cfg -o yaml | sed '${sed}' | kubectl apply -f - && kubectl delete pod -A -l app=flannel`;
+
+/** A backend that wraps packets where it has to. */
+const VXLAN_INSTEAD: RouteStep = {
+  step: 'host-gw reaches direct neighbours only: change the backend to vxlan with DirectRouting, which does what host-gw does where it can (net-conf.json in the ConfigMap kube-flannel-cfg; in etcd mode the configuration there), and make flannel’s pods anew on every node. UDP port 8472 has to be open between nodes.',
+  run: EDIT('s/"Type": *"host-gw"/"Type": "vxlan", "DirectRouting": true/'),
+  verify: 'ip -d link show flannel.1; ip route | grep flannel.1',
+  undo: EDIT('s/"Type": *"vxlan", *"DirectRouting": *true/"Type": "host-gw"/'),
+  risk: 'Pods of nodes that have changed and of those that have not do not reach each other; packets get 50 bytes larger, and pods have the smaller MTU only once they were made anew.',
+};
+
 /** flanneld writes the routes again; a single route of vxlan or host-gw may be written by hand until then. */
 export function podRouteRemedy(
   asked: Asked,
@@ -62,6 +87,7 @@ export function podRouteRemedy(
   const { peer, subnet, route } = loss;
   const foreign = foreignStep(asked, loss);
   if (foreign !== null) return [foreign];
+  if ([loss, ...more].every((l) => beyondRouter(asked, l, backend) !== null)) return [VXLAN_INSTEAD];
   const verify = `ip route get ${formatIp4(peer.first + 10)}`;
   const restarted: RouteStep = {
     step: `Restart flanneld on ${node}: it writes the routes of every lease again.`,

@@ -233,7 +233,7 @@ const faults: readonly Fault[] = [
   {
     name: 'no route to the pods of one node, host-gw',
     inject: labs.podRouteMissingOrWrong,
-    spec: { backend: 'host-gw' },
+    spec: { backend: 'host-gw', nodes: 3 },
     severity: 'critical',
     cites: ['absent: a route to 10.244.2.0/24', 'FLANNEL_SUBNET=10.244.2.1/24'],
   },
@@ -535,6 +535,13 @@ const faults: readonly Fault[] = [
     cites: ['--container-runtime-endpoint=unix:///run/containerd/containerd.sock', '"reason":"no process containerd"'],
   },
   {
+    name: 'a node of host-gw behind a router',
+    inject: labs.hostGwAcrossRouter,
+    spec: { backend: 'host-gw', nodes: 3 },
+    severity: 'critical',
+    cites: ['absent: a route to 10.244.2.0/24', 'absent: a route to 10.244.1.0/24'],
+  },
+  {
     name: 'tools missing, a critical rule is open for it',
     inject: (l) => labs.bundleIncomplete(l),
     severity: 'medium',
@@ -568,18 +575,19 @@ describe.skipIf(!labsAvailable())('real faults on real nodes are named', () => {
 });
 
 describe.skipIf(!labsAvailable())('what several things show has one cause', () => {
-  const causes: [string, (lab: Lab) => Promise<Effect>][] = [
-    ['flanneld did not come up after a boot', (l) => labs.flannelSubnetEnvMissing(l, 'booted')],
-    ['a node of host-gw among those of vxlan', labs.flannelBackendMixed],
+  const causes: [string, (lab: Lab) => Promise<Effect>, string][] = [
+    ['flanneld did not come up after a boot', (l) => labs.flannelSubnetEnvMissing(l, 'booted'), 'critical'],
+    ['a node of host-gw among those of vxlan', labs.flannelBackendMixed, 'critical'],
+    ['pods of two nodes have the network of containerd’s sample', (l) => labs.cniConfigShadowed(l, 'pods'), 'high'],
   ];
-  it.concurrent.each(causes)('%s', async (_name, inject) => {
+  it.concurrent.each(causes)('%s', async (_name, inject, severity) => {
     await using lab = await Lab.create({ nodes: 3 });
     const effect = await inject(lab);
     const json = await judge(lab);
     const byId = new Map(json.findings.map((f) => [f.id, f]));
     const found = json.causes.map((c) => byId.get(c.finding));
     expect(found.map((f) => `${f?.severity} ${f?.rule} on ${f?.nodes[0]}`)).toEqual([
-      `critical ${effect.rule} on ${effect.nodes[0]}`,
+      `${severity} ${effect.rule} on ${effect.nodes[0]}`,
     ]);
   });
 });

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { rule } from '../../../rules/cni/cni-config-shadowed.ts';
 import { judge, testRule } from '../../support/rule-table.ts';
-import { ALL, CONTAINERD_NET, CONTAINERD_TOML, cniNode, crictlInfo, FLANNEL_CONFLIST, plugins } from './nodes.ts';
+import { ALL, CONTAINERD_NET, CONTAINERD_TOML, cniNode, crictlInfo } from './nodes.ts';
 
 const STRANGER = { 'files/etc/cni/net.d/10-containerd-net.conflist': CONTAINERD_NET };
 const CRIO_BRIDGE =
@@ -204,6 +204,18 @@ it('it breaks nothing yet while no pod has an address of the other network', () 
     judge([rule], { a: cniNode({ ...STRANGER, 'cni/ipam.txt': ipam, 'cni/bin.txt': ALL }) }).findings[0]?.latent;
   expect(latent(lease('cbr0', '10.244.1.2'))).toBe(true);
   expect(latent(lease('containerd-net', '10.88.0.2'))).toBeUndefined();
-  expect(plugins('bridge')).toContain('bridge');
-  expect(FLANNEL_CONFLIST).toContain('flannel');
+  const none = { status: 'absent', reason: 'no such directory: /var/lib/cni/networks' } as const;
+  expect(judge([rule], { a: cniNode({ ...STRANGER, 'cni/ipam.txt': none }) }).findings[0]?.latent).toBe(true);
+  // addresses by DHCP are written down elsewhere
+  const dhcp = { 'files/etc/cni/net.d/10-containerd-net.conflist': CONTAINERD_NET.replace('host-local', 'dhcp') };
+  expect(judge([rule], { a: cniNode({ ...dhcp, 'cni/ipam.txt': none }) }).findings[0]?.latent).toBeUndefined();
+});
+
+it('it explains what speaks of its addresses, not what breaks pods of flannel', () => {
+  const a = cniNode({
+    ...STRANGER,
+    'cni/ipam.txt': lease('containerd-net', '10.88.0.2') + lease('cbr0', '10.244.1.2'),
+    'host/ip/addr.txt': `${LO}${device(4, 'cni0', '10.88.0.1/16')}`,
+  });
+  expect(judge([rule], { a }).findings[0]?.about).toEqual(['10.88.0.0/16', '10.88.0.2', '10.88.0.1']);
 });

@@ -301,6 +301,19 @@ testRule(rule, {
       nodes: { a: cniNode({ ...NO_CONF, [KUBELET]: SHIM }, { complete: false }) },
       because: /which files .* holds was not collected/,
     },
+    'a debug pod sees the node’s processes and its own files': {
+      nodes: { a: cniNode(NO_CONF, { context: { uid: 0, netns: null, pid1netns: null, mode: 'container' } }) },
+      because: /the collector ran in a container/,
+    },
+    'who is not root may be shown an empty directory': {
+      nodes: {
+        a: cniNode(
+          { ...NO_CONF, [KUBELET]: SHIM },
+          { context: { uid: 1000, netns: null, pid1netns: null, mode: 'host' } },
+        ),
+      },
+      because: /which files .* holds was not collected/,
+    },
     'a folder of copies proves no absence': {
       nodes: { a: cniNode({ 'cni/bin.txt': plugins('flannel') }, { format: 'loose-files' }) },
       because: /whether another file than 10-flannel\.conflist comes first/,
@@ -362,6 +375,16 @@ testRule(rule, {
         a: cniNode({ [KUBELET]: `${SHIM}--cni-bin-dir=/usr/local/cni\n`, 'cni/bin.txt': { status: 'absent' } }),
       },
       because: /dockershim looks for them in \/usr\/local\/cni/,
+    },
+    'a kubelet out of the image hyperkube, which has the plugins in it': {
+      nodes: {
+        a: cniNode({ [KUBELET]: '/hyperkube\nkubelet\n--network-plugin=cni\n', 'cni/bin.txt': plugins('flannel') }),
+      },
+      because: /dockershim looks for them in a directory that its configuration names/,
+    },
+    'dockershim without any plugin on the node: the kubelet may be in a container': {
+      nodes: { a: cniNode({ [KUBELET]: SHIM, 'cni/bin.txt': { status: 'absent' } }) },
+      because: /none of them is in \/opt\/cni\/bin, and dockershim may have another directory built in/,
     },
     'CRI-O without a file: it may be told of another directory': {
       nodes: { a: cniNode({ ...NO_CONF, [KUBELET]: CRIO }) },

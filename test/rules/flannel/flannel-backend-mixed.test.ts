@@ -147,6 +147,17 @@ testRule(rule, {
         }),
       },
     },
+    'vxlan with DirectRouting to all peers, and its device was deleted: that is another rule’s': {
+      nodes: {
+        a: vxlan(1, [2]),
+        b: with_(vxlan(2, []), {
+          'host/ip/route4.txt': `unicast 10.244.3.0/24 via 192.168.50.13 dev eth0 proto boot scope global \n${vxlan(2, [1]).files['host/ip/route4.txt']}`,
+        }),
+        c: with_(hostGw(3, [2], null), {
+          'flannel/net-conf.json': netConf('vxlan').replace('"vxlan"', '"vxlan", "DirectRouting": true'),
+        }),
+      },
+    },
     'the list of the API is of one mind': {
       nodes: { a: with_(vxlan(1, [2]), api('vxlan', 'vxlan', undefined)), b: vxlan(2, [1]) },
     },

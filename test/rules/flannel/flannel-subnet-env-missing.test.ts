@@ -119,6 +119,14 @@ testRule(rule, {
     },
   },
   unknown: {
+    'in a container': {
+      nodes: { a: cniNode(GONE, { context: { uid: 0, netns: null, pid1netns: null, mode: 'container' } }) },
+      because: /the collector ran in a container/,
+    },
+    'not as root': {
+      nodes: { a: cniNode(GONE, { context: { uid: 1000, netns: null, pid1netns: null, mode: 'host' } }) },
+      because: /holds was not collected whole/,
+    },
     'a bundle that was cut': {
       nodes: { a: cniNode(GONE, { complete: false }) },
       because: /was not (read|collected) whole/,

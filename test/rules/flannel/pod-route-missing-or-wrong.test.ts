@@ -45,6 +45,24 @@ const netConf = (backend: string): Files => ({
   'flannel/net-conf.json': `{\n  "Network": "10.244.0.0/16",\n  "Backend": {\n    "Type": "${backend}"\n  }\n}\n`,
 });
 
+/** A node of the same cluster in the network behind the router. */
+const FAR_NODE: Files = {
+  'k8s/nodes.json': `${JSON.stringify(
+    {
+      kind: 'List',
+      items: [
+        {
+          kind: 'Node',
+          metadata: { name: 'c', annotations: { 'flannel.alpha.coreos.com/public-ip': '192.168.60.13' } },
+          spec: { podCIDR: '10.244.3.0/24' },
+        },
+      ],
+    },
+    null,
+    1,
+  )}\n`,
+};
+
 /** The same over host-gw: no tunnel device. */
 function direct(n: number, change: Change = {}): NodeFiles {
   const files: Record<string, Files[string]> = {
@@ -272,6 +290,23 @@ testRule(rule, {
       },
       expect: [
         { key: 'missing 10.244.2.0/24', confidence: 'proven', cites: ['absent', 'default via', 'FLANNEL_SUBNET'] },
+      ],
+    },
+    'host-gw, and a node behind a router, which flannel announces': {
+      nodes: {
+        a: direct(1, { peers: [2], files: { ...netConf('host-gw'), ...FAR_NODE } }),
+        b: direct(2, { peers: [1], files: netConf('host-gw') }),
+      },
+      expect: [
+        {
+          key: 'missing 10.244.3.0/24',
+          severity: 'critical',
+          nodes: ['a'],
+          message:
+            /^a has no route to 10\.244\.3\.0\/24, the pod subnet of c: the default route takes packets for its pods to 192\.168\.50\.100 by eth0; 192\.168\.60\.13 of c is on no network of a, and host-gw needs every node to be a direct neighbour$/,
+          cites: ['absent', 'default via', 'public-ip'],
+        },
+        { key: 'missing 10.244.3.0/24', nodes: ['b'], cites: ['absent', 'default via', 'public-ip'] },
       ],
     },
     'host-gw, a route lost; the other node’s routes say the backend': {
@@ -670,6 +705,14 @@ testRule(rule, {
       because: /more than one node claims 10\.244\.2\.0\/24/,
     },
   },
+});
+
+it('over host-gw no route by hand is advised that the kernel refuses', () => {
+  const a = direct(1, { peers: [2], files: { ...netConf('host-gw'), ...FAR_NODE } });
+  const steps = judge([rule], { a, b: direct(2, { peers: [1] }) }).findings[0]?.remediation ?? [];
+  expect(steps).toHaveLength(1);
+  expect(steps[0]?.run).toContain('"Type": "vxlan", "DirectRouting": true');
+  expect(steps[0]?.run).not.toContain('ip route');
 });
 
 describe('pod-route-missing-or-wrong beside others', () => {

@@ -1,7 +1,13 @@
 /** Labs: real nodes in Linux namespaces, real packets, real faults. See lab.ts and docker.ts. */
 export type { Outcome, ProbeResult, Protocol } from './agent.ts';
 export { dockerLabsAvailable, labsAvailable } from './available.ts';
-export { cniConfigShadowed, cniNotReady, flannelBackendMixed, flannelSubnetEnvMissing } from './cni-faults.ts';
+export {
+  cniConfigShadowed,
+  cniNotReady,
+  flannelBackendMixed,
+  flannelSubnetEnvMissing,
+  hostGwAcrossRouter,
+} from './cni-faults.ts';
 export * from './dns-faults.ts';
 export { type Container, type ContainerSpec, DockerLab, type DockerLabSpec } from './docker.ts';
 export * from './docker-faults.ts';
