@@ -10,6 +10,7 @@ import { rule as bridgeNetfilterOff } from './bridge/bridge-netfilter-off.ts';
 import { rule as podLinkBroken } from './bridge/pod-link-broken.ts';
 import { rule as bundleIncomplete } from './collection/bundle-incomplete.ts';
 import { rule as peerNotCollected } from './collection/peer-not-collected.ts';
+import { rule as blanketForwardAccept } from './docker/blanket-forward-accept.ts';
 import { rule as daemonJsonUnusable } from './docker/daemon-json-unusable.ts';
 import { rule as dnatToMissingContainer } from './docker/dnat-to-missing-container.ts';
 import { rule as dockerApiExposed } from './docker/docker-api-exposed.ts';
@@ -47,6 +48,7 @@ export const RULES: readonly AnyRule[] = [
   podLinkBroken,
   bundleIncomplete,
   peerNotCollected,
+  blanketForwardAccept,
   daemonJsonUnusable,
   dnatToMissingContainer,
   dockerApiExposed,
