@@ -7,7 +7,7 @@ export {
   type NatAnswer,
 } from './ask.ts';
 export { withoutBackend } from './ask-backend.ts';
-export { askDestination, type Destination } from './ask-port.ts';
+export { askDestination } from './ask-port.ts';
 export { loneRoute, routesThrough, routeThrough, routeTo, ruleOfMarks } from './ask-route.ts';
 export { clusterOf, lazyCluster, type NetCluster } from './cluster.ts';
 export { fleetOf } from './fleet.ts';
