@@ -2,7 +2,7 @@ import { formatPrefix } from '../../src/core/address.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
 import { iptablesOf } from '../../src/derive/accept-range.ts';
 import { forwardGuards } from '../../src/derive/blanket-accept.ts';
-import { containerBridges, podDevices } from '../../src/derive/devices.ts';
+import { attachedBridges, podDevices } from '../../src/derive/devices.ts';
 import { flannelLease } from '../../src/derive/flannel.ts';
 import { HOOK_KINDS, hookNode } from '../../src/net/index.ts';
 import type { Cite, Finding, NodeView, Remediation, Undecided } from '../../src/rule/index.ts';
@@ -44,15 +44,22 @@ export const rule = defineNodeRule({
   explains: ['docker-rules-missing', 'docker-user-ineffective'],
   evaluate(view) {
     const { node, source } = view;
-    const used = containerBridges(source).some((b) => b.ports.length > 0) || podDevices(source).length > 0;
-    if (!used) return notApplicable('no container network on this node');
+    const { bridges, doubt } = attachedBridges(source);
+    const used = bridges.length > 0 || podDevices(source).length > 0;
+    if (!used && doubt === null) return notApplicable('no container network on this node');
     const found: Finding[] = [];
     const passed: Cite[] = [];
     const open: Undecided[] = [];
     for (const { fact, ruleset } of hookNode(source).host.rules(4).rulesets) {
       const table = ruleset.tables.get('filter');
       const guards = table === undefined ? null : forwardGuards(table);
-      if (guards?.blanket != null) found.push(opened(view, fact, guards.blanket));
+      if (guards?.blanket != null && used) found.push(opened(view, fact, guards.blanket));
+      else if (guards?.blanket != null)
+        open.push({
+          nodes: [node.id],
+          because: `whether "${guards.blanket.rule.text}" opens containers: ${doubt}`,
+          evidence: ['ip.addr', 'bridge.brctl-show'],
+        });
       else if (!isClosed(fact))
         open.push({
           nodes: [node.id],

@@ -110,6 +110,10 @@ testRule(rule, {
     },
   },
   unknown: {
+    'whether there are containers was not collected': {
+      nodes: { a: { files: { 'host/fw/iptables-save.txt': inFront('FORWARD -j ACCEPT') } } },
+      because: /whether "-A FORWARD -j ACCEPT" opens containers: the node’s devices are not known/,
+    },
     'the text was cut': {
       nodes: node('', { 'host/fw/iptables-save.txt': { status: 'truncated', text: DOCKER_SAVE.slice(0, 420) } }),
       because: /whether FORWARD accepts everything: host\/fw\/iptables-save\.txt was not collected whole/,
