@@ -45,7 +45,7 @@ export const rule = definePathRule({
     'kubeletConfig',
     'kubeletArgs',
   ],
-  extract: ({ source }): PathServices => pathServices(source),
+  extract: ({ node, source }): PathServices => pathServices(source, node.collectedAt),
   evaluate(digests, nodes) {
     const tally = new Tally();
     const known = [...digests].map(({ node, digest }): Asker => ({ node, ...digest })).sort(byNode);

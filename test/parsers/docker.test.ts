@@ -88,6 +88,13 @@ describe('containers', () => {
     expect(lineOf(text, web!.line)).toMatch(/^\{/);
   });
 
+  test('ports that were asked for have no effect on a macvlan network (as dockerd 20.10 says it); of a stopped one they will', () => {
+    const of = (status: string) =>
+      `{"Id":"a1","Name":"/x","State":{"Status":"${status}"},"HostConfig":{"PortBindings":{"9000/tcp":[{"HostIp":"","HostPort":"9701"}]}},"NetworkSettings":{"Ports":{}}}\n`;
+    expect(parse('dockerContainers', of('running')).containers[0]?.ports).toEqual([]);
+    expect(parse('dockerContainers', of('exited')).containers[0]?.ports).toMatchObject([{ hostPort: 9701 }]);
+  });
+
   test('stopped, flat names, exposed only, errors', () => {
     const text =
       '{"Id":"a1","Name":"/x","State.Status":"exited","State.Pid":0,"NetworkSettings":{"Ports":{"53/udp":null}},"Config.Labels":{"__proto__":"p"}}\nError: No such object: y\n';
