@@ -15,6 +15,7 @@ import { rule as bundleIncomplete } from './collection/bundle-incomplete.ts';
 import { rule as peerNotCollected } from './collection/peer-not-collected.ts';
 import { rule as clusterDnsAddressWrong } from './dns/cluster-dns-address-wrong.ts';
 import { rule as containerDnsLoopback } from './dns/container-dns-loopback.ts';
+import { rule as blanketForwardAccept } from './docker/blanket-forward-accept.ts';
 import { rule as daemonJsonUnusable } from './docker/daemon-json-unusable.ts';
 import { rule as dnatToMissingContainer } from './docker/dnat-to-missing-container.ts';
 import { rule as dockerApiExposed } from './docker/docker-api-exposed.ts';
@@ -63,6 +64,7 @@ export const RULES: readonly AnyRule[] = [
   peerNotCollected,
   clusterDnsAddressWrong,
   containerDnsLoopback,
+  blanketForwardAccept,
   daemonJsonUnusable,
   dnatToMissingContainer,
   dockerApiExposed,

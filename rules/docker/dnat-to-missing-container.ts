@@ -78,12 +78,14 @@ export const rule = defineNodeRule({
         );
     }
     if (isNonEmpty(proofs)) return tally.verdict(proofs);
-    const [gap] = gaps;
+    const gap = gaps.find((g) => g.evidence.some((e) => e.includes('iptables')));
     if (own === 0 && gap !== undefined)
       return unknown(node.id, `whether ports are led to containers: ${gap.because}`, gap.evidence);
     const [first] = all;
     if (own === 0 || first === undefined)
-      return notApplicable('no rule of Docker or of CNI’s portmap leads a port to a container network of this node');
+      return notApplicable(
+        'no rule of iptables that Docker or CNI’s portmap wrote leads a port to a container network of this node',
+      );
     return tally.verdict([cite(first.fact, lineOf(first))]);
   },
 });

@@ -102,7 +102,7 @@ export const rule = defineNodeRule({
         proofs.length > 0 || !none || kernel === null ? [] : [absent(kernel, 'a table of iptables-legacy')];
       return { kind: 'pass', cites: [...shown([one]), ...proofs, ...without] };
     }
-    const [first] = gaps;
+    const first = gaps.find((g) => g.evidence.some((e) => e.includes('iptables')));
     if (first !== undefined) return unknown(node.id, `whether both have rules: ${first.because}`, first.evidence);
     return notApplicable('no rule of iptables decides anything on this node');
   },

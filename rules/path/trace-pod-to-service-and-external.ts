@@ -46,7 +46,7 @@ export const rule = definePathRule({
     'kubeletArgs',
     'neighbours',
   ],
-  extract: ({ source }): PathServices => pathServices(source),
+  extract: ({ node, source }): PathServices => pathServices(source, node.collectedAt),
   evaluate(digests, nodes) {
     const tally = new Tally();
     const known = [...digests].map(({ node, bootId, digest }) => ({ node, bootId, ...digest })).sort(byNode);

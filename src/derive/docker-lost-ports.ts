@@ -89,7 +89,8 @@ const undecided = (because: string, ...evidence: readonly string[]): Question =>
 function knock({ hostIp, hostPort, proto }: RuledPort, { door }: Asking): Knock | Question {
   if (proto !== 'tcp' && proto !== 'udp') return undecided(`packets of ${proto} are not followed`);
   const at = door(hostIp);
-  if (at === null) return undecided('by which address of the node it is reached from outside', 'ip.addr', 'ip.route4');
+  if (at === null)
+    return undecided('by which address of the node it is reached from outside is not known', 'ip.addr', 'ip.route4');
   return { src: OUTSIDE, dst: at.address, proto, dport: hostPort, iif: at.device };
 }
 
@@ -121,10 +122,11 @@ function fateInFilter(
   if ('because' in sample) return sample;
   if (port.elsewhere) return OTHER_SORT;
   const own = translationOf(port, translated);
+  // what nobody translates does not come to FORWARD: nat's loss is told
+  if (own === undefined && fateInNat(port, asking) !== 'well') return 'well';
   const target = port.targets.find((t) => own?.target === `${t.ip}:${port.containerPort}`) ?? port.targets[0];
   if (target === undefined) return 'well';
-  const aimed = own === undefined ? { ...sample, dst: target.ip, dport: port.containerPort } : sample;
-  const { verdict, because, evidence, deciders } = asking.forward(aimed, target.bridge);
+  const { verdict, because, evidence, deciders } = asking.forward(sample, target.bridge);
   const [decider = null] = deciders;
   if (verdict === 'unknown') return undecided(because, ...evidence);
   if (verdict === 'drop') return { decider, sentTo: null };

@@ -67,13 +67,13 @@ export function ruledPorts(
 }
 
 /** The rulesets are read before Docker is asked: of a container that was started in between the rules are not in them. */
-function youngOf(startedAt: string | undefined, restarts = 0, collectedAt: string | null): string | null {
+export function youngOf(startedAt: string | undefined, restarts = 0, collectedAt: string | null): string | null {
   if (startedAt !== undefined && collectedAt !== null) {
     // the collector tells its first moment in whole seconds; one that comes and goes gets none of them
     const begun = Date.parse(collectedAt) + (restarts > 0 ? 0 : 1000);
     return Date.parse(startedAt) < begun ? null : `it was started at ${startedAt}`;
   }
-  return restarts > 0 ? `it was started again ${restarts} times` : null;
+  return restarts > 0 && startedAt === undefined ? `it was started again ${restarts} times` : null;
 }
 
 /** A rule of one of Docker's chains for one port. */

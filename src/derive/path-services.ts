@@ -2,6 +2,7 @@ import { parsePrefix, prefixCovers } from '../core/address.ts';
 import type { IptChain } from '../facts/firewall.ts';
 import { clusterDns } from './cluster-dns.ts';
 import { attachedBridges, type Source, uplinks } from './devices.ts';
+import { youngOf } from './docker-published.ts';
 import { type PathPod, type PathPodKinds, type PathPodSource, type PathPods, pathPods } from './path-pods.ts';
 import { serviceRules } from './service-rules.ts';
 
@@ -49,7 +50,8 @@ export interface PathServices extends PathPods {
 const MOST_CLIENTS = 4;
 const MOST_PORTS = 6;
 
-export function pathServices(source: PathServiceSource): PathServices {
+/** `collectedAt`: what was started since is not asked, for rules were read before. */
+export function pathServices(source: PathServiceSource, collectedAt: string | null): PathServices {
   const about = pathPods(source);
   const [pod] = about.pods;
   const clients = pod === undefined ? [] : [{ ...pod, clustered: true }];
@@ -68,7 +70,7 @@ export function pathServices(source: PathServiceSource): PathServices {
     if (client !== undefined) clients.push({ ...client, clustered: false });
   }
   const leads = uplinks(source).some((u) => u.why === 'default route');
-  return { ...about, clients, leads, vips: vips(source), published: published(source) };
+  return { ...about, clients, leads, vips: vips(source), published: published(source, collectedAt) };
 }
 
 /** Cluster DNS and the API, as kube-proxy wrote them: an address that no node's rules know is only configured. */
@@ -120,12 +122,12 @@ function vipsOf(chain: IptChain): readonly VipRule[] {
   });
 }
 
-function published(source: PathServiceSource): readonly Published[] {
+function published(source: PathServiceSource, collectedAt: string | null): readonly Published[] {
   const docker = source.get('dockerContainers');
   if (docker.missing) return [];
   const own = nodeAddress(source);
   const found = docker.value.containers.flatMap((c): Published[] =>
-    c.state !== 'running' || c.networkMode === 'host'
+    c.state !== 'running' || c.networkMode === 'host' || isYoung(c, collectedAt)
       ? []
       : c.ports.flatMap((p): Published[] => {
           const wild = p.hostIp === undefined || p.hostIp === '' || p.hostIp === '0.0.0.0';
@@ -154,6 +156,10 @@ function published(source: PathServiceSource): readonly Published[] {
     })
     .slice(0, MOST_PORTS);
 }
+
+/** A container that comes and goes has its rules only at times. */
+const isYoung = (c: { startedAt?: string; restarts?: number }, collectedAt: string | null): boolean =>
+  c.startedAt !== undefined && youngOf(c.startedAt, c.restarts, collectedAt) !== null;
 
 /** The node's address on the device of its default route. */
 function nodeAddress(source: PathServiceSource): string | null {

@@ -4,13 +4,13 @@ import { runHook } from './hook.ts';
 import type { NetNode } from './model.ts';
 
 /** Where a new connection goes that comes to the host. */
-export interface Destination {
+interface Destination {
   /** `172.17.0.2:9000`; as it was asked for where no rule gives it another one; null: it is dropped there. */
   readonly to: string | null;
   readonly decider: Decider | null;
 }
 
-export interface DestinationAnswer {
+interface DestinationAnswer {
   /** One: it is decided. More: by what is not known, or by chance. Empty: it could not be followed. */
   readonly outcomes: readonly Destination[];
   readonly because: string;

@@ -39,13 +39,16 @@ function readContainer(value: unknown, span: Span): Container | null {
       ipv6: text(get(n, 'GlobalIPv6Address')),
     });
   });
-  const running = entries(at('NetworkSettings', 'Ports'));
+  const state = text(at('State', 'Status')) ?? '';
+  const ports = at('NetworkSettings', 'Ports');
+  // of one that runs these are all: on host, macvlan and internal networks PortBindings have no effect (measured on 20.10)
+  const bound = entries(ports).length > 0 || (state === 'running' && ports !== undefined && ports !== null);
   const pid = number(at('State', 'Pid'));
   return present({
     ...span,
     id,
     name: name.replace(/^\//, ''),
-    state: text(at('State', 'Status')) ?? '',
+    state,
     startedAt: text(at('State', 'StartedAt')),
     finishedAt: text(at('State', 'FinishedAt')),
     restarts: number(at('RestartCount')),
@@ -55,7 +58,7 @@ function readContainer(value: unknown, span: Span): Container | null {
     privileged: boolean(at('HostConfig', 'Privileged')),
     image: text(at('Config', 'Image')),
     networks,
-    ports: readPorts(running.length > 0 ? at('NetworkSettings', 'Ports') : at('HostConfig', 'PortBindings')),
+    ports: readPorts(bound ? ports : at('HostConfig', 'PortBindings')),
     labels: textRecord(at('Config', 'Labels')),
   }) as Container;
 }

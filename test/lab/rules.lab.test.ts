@@ -876,6 +876,26 @@ describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
     expect(after.verdicts[effect.rule]).toMatchObject({ pass: 1 });
   });
 
+  it('blanket-forward-accept: networks reach one another; its remedy keeps them apart again', async () => {
+    await using docker = await DockerLab.create();
+    await docker.docker('network create other');
+    const web = await docker.container({ name: 'web' });
+    const client = await docker.container({ name: 'client', network: 'other' });
+    const across = { from: client.id, to: web.ip, proto: 'tcp', port: 9000 } as const;
+    expect((await docker.probe(across)).outcome).toBe('timeout');
+    await docker.node.sh('iptables -I FORWARD -s 0.0.0.0/0 -j ACCEPT');
+    expect((await docker.probe(across)).outcome).toBe('ok');
+    const effect = { rule: 'blanket-forward-accept', nodes: [docker.node.id], breaks: [], keeps: [] };
+    const json = await judge(docker.lab);
+    namesIt(json, effect, { severity: 'high', cites: ['-A FORWARD -j ACCEPT', '-A FORWARD -j DOCKER-USER'] });
+    expect(json.causes.map((c) => json.findings.find((f) => f.id === c.finding)?.rule)).toEqual([effect.rule]);
+    await docker.node.sh(json.findings.find((f) => f.rule === effect.rule)?.remediation[0]?.run ?? 'false');
+    expect((await docker.probe(across)).outcome).toBe('timeout');
+    const after = await judge(docker.lab);
+    expect(serious(after)).toEqual([]);
+    expect(after.verdicts[effect.rule]).toMatchObject({ pass: 1 });
+  });
+
   it('docker-bip-not-flannel-subnet: pods on docker0 outside the lease, until dockerd takes it', async () => {
     await using docker = await DockerLab.create();
     const env = 'FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.3.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n';

@@ -81,7 +81,18 @@ describe('containers', () => {
     });
     expect(web!.ports).toContainEqual({ containerPort: 80, proto: 'tcp', hostIp: '127.0.0.1', hostPort: 8080 });
     expect(web!.ports).toHaveLength(5);
+    expect(web!.restarts).toBe(0);
+    // bundles of the first collectors do not say when it was started
+    const times = { startedAt: '2026-11-24T15:53:01.241512542Z', finishedAt: '0001-01-01T00:00:00Z' };
+    if (name === 'inspect') expect(web).toMatchObject(times);
     expect(lineOf(text, web!.line)).toMatch(/^\{/);
+  });
+
+  test('ports that were asked for have no effect on a macvlan network (as dockerd 20.10 says it); of a stopped one they will', () => {
+    const of = (status: string) =>
+      `{"Id":"a1","Name":"/x","State":{"Status":"${status}"},"HostConfig":{"PortBindings":{"9000/tcp":[{"HostIp":"","HostPort":"9701"}]}},"NetworkSettings":{"Ports":{}}}\n`;
+    expect(parse('dockerContainers', of('running')).containers[0]?.ports).toEqual([]);
+    expect(parse('dockerContainers', of('exited')).containers[0]?.ports).toMatchObject([{ hostPort: 9701 }]);
   });
 
   test('stopped, flat names, exposed only, errors', () => {
