@@ -1,4 +1,5 @@
 import type { Source } from './devices.ts';
+import { isOneMachine } from './one-machine.ts';
 import { type PodAddress, unpackedAddresses } from './pod-addresses.ts';
 
 /** A node of a cluster, with the packed addresses of its pods. */
@@ -52,9 +53,6 @@ export function sharedAddresses<M extends Member>(
   }
   return [...found.values()];
 }
-
-const isOneMachine = (a: Member, b: Member) =>
-  a.machineIdSha256 !== null && a.machineIdSha256 === b.machineIdSha256 && a.bootId === b.bootId;
 
 /** The one of two that has no process any more, where those of others are seen. */
 export function leftBehind(source: Source<'netnsIndex'>, group: readonly PodAddress[]): PodAddress | undefined {

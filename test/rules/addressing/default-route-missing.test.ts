@@ -12,6 +12,14 @@ const node = (instead: string, files: NodeFiles['files'] = {}): NodeFiles =>
 
 const flanneld = (...flags: string[]) => ({ 'cmdline/flanneld.txt': ['/opt/bin/flanneld', ...flags, ''].join('\n') });
 
+/** Another node of its network. */
+const other = (route: string, files: NodeFiles['files'] = {}): NodeFiles => {
+  const bare = overlayNode({ n: 2, peers: [1] });
+  const routes = (bare.files['host/ip/route4.txt'] as string).replace(DEFAULT, route);
+  return overlayNode({ n: 2, peers: [1], files: { 'host/ip/route4.txt': routes, ...files } });
+};
+const LOST_DNS = { 'files/etc/resolv.conf': 'nameserver 10.1.2.3\n' };
+
 testRule(rule, {
   finds: {
     'no default route': {
@@ -45,6 +53,50 @@ testRule(rule, {
         }),
       },
       expect: [{ severity: 'info', confidence: 'possible', cites: ['absent: a default route', '--iface=eth0'] }],
+    },
+    'no node of the network has one': {
+      nodes: { a: node(''), b: other('') },
+      expect: [
+        {
+          severity: 'low',
+          confidence: 'possible',
+          nodes: ['a'],
+          message: /no collected node of its network has one/,
+          cites: ['absent: a default route'],
+        },
+        { severity: 'low', confidence: 'possible', nodes: ['b'], cites: ['absent: a default route'] },
+      ],
+    },
+    'another node of the network has one': {
+      nodes: { a: node(''), b: other(DEFAULT) },
+      expect: [{ severity: 'high', confidence: 'likely', nodes: ['a'], cites: ['absent: a default route'] }],
+      answers: { b: 'pass' },
+    },
+    'no node has one, and nothing leads to the name server either': {
+      nodes: { a: node('', LOST_DNS), b: other('', LOST_DNS) },
+      expect: [
+        {
+          severity: 'high',
+          confidence: 'proven',
+          nodes: ['a'],
+          cites: ['absent: a default route', 'nameserver 10.1.2.3'],
+        },
+        {
+          severity: 'high',
+          confidence: 'proven',
+          nodes: ['b'],
+          cites: ['absent: a default route', 'nameserver 10.1.2.3'],
+        },
+      ],
+    },
+    'docker without flannel, and a gateway of its own for the name server: information': {
+      nodes: {
+        a: node('unicast 10.1.0.0/16 via 192.168.50.100 dev eth0 proto static scope global \n', {
+          'files/etc/resolv.conf': 'nameserver 10.1.2.3\n',
+          'cmdline/flanneld.txt': { status: 'absent', reason: 'no process flanneld' },
+        }),
+      },
+      expect: [{ severity: 'info', confidence: 'possible', cites: ['absent: a default route'] }],
     },
   },
   passes: {

@@ -98,6 +98,38 @@ testRule(rule, {
         { key: 'eth1', message: /off on eth1 \(uplink \(default route\)\)/, cites: ['eth1/forwarding:0', 'default'] },
       ],
     },
+    'whether pods talk to the network of another card is not told: it may be closed on purpose, and is a note': {
+      nodes: {
+        a: twoCards(`${ETH0}\nunicast 10.99.0.0/16 via 10.98.0.1 dev eth1 proto static scope global `),
+      },
+      expect: [
+        {
+          key: 'aside',
+          severity: 'info',
+          message:
+            /^eth1 \(10\.99\.0\.0\/16, 10\.98\.0\.0\/24\) of a does not forward: containers get no answers from there/,
+          cites: ['eth1/forwarding:0', '10.99.0.0/16 via 10.98.0.1 dev eth1'],
+        },
+      ],
+    },
+    'docker publishes a port on the address of the other card (measured: nobody reaches it)': {
+      nodes: {
+        a: {
+          files: {
+            ...twoCards(ETH0).files,
+            'docker/containers.jsonl': `${JSON.stringify({ Id: 'c'.repeat(64), Name: '/web', State: { Status: 'running', Pid: 7 }, NetworkSettings: { Ports: { '80/tcp': [{ HostIp: '10.98.0.5', HostPort: '8080' }] }, Networks: { bridge: { IPAddress: '172.17.0.2' } } } })}\n`,
+          },
+        },
+      },
+      expect: [
+        {
+          key: 'eth1',
+          severity: 'high',
+          message: /off on eth1 \(docker publishes 10\.98\.0\.5:8080 of web\)/,
+          cites: ['eth1/forwarding:0', '"HostIp":"10.98.0.5"'],
+        },
+      ],
+    },
     'flannel.1 off while ip_forward is 1': {
       nodes: { b: overlayNode({ n: 2, peers: [1], flannelForwarding: '0' }) },
       expect: [
@@ -138,13 +170,6 @@ testRule(rule, {
     'a bridge with ports and IPv6 alone': { nodes: { a: SIX_ONLY } },
   },
   unknown: {
-    'whether pods talk to the network of another card: it may be closed to them on purpose': {
-      nodes: {
-        a: twoCards(`${ETH0}\nunicast 10.99.0.0/16 via 10.98.0.1 dev eth1 proto static scope global `),
-      },
-      because:
-        /^whether containers talk by eth1 \(10\.99\.0\.0\/16, 10\.98\.0\.0\/24\) is not known: it does not forward/,
-    },
     'a default route that is second for now': {
       nodes: {
         a: twoCards(`${ETH0}\nunicast default via 10.98.0.1 dev eth1 proto static scope global metric 200 `),

@@ -9,6 +9,16 @@ const first =
 const ROUTES = podNode().files['host/ip/route4.txt'] as string;
 const SNAT = '-A POSTROUTING -s 10.244.1.0/24 -o eth0 -j SNAT --to-source 192.168.50.77';
 
+const VIRTUAL = '    inet 192.168.50.77/32 scope global eth0\n       valid_lft forever preferred_lft forever\n';
+/** Another node of the network, with more on eth0. */
+const holder = (more: string, main = '192.168.50.12') => {
+  const { files, ...rest } = podNode();
+  const addr = (files['host/ip/addr.txt'] as string)
+    .replace('192.168.50.11/24', `${main}/24`)
+    .replace(/(inet [\d.]+\/24 scope global eth0\n.*\n)/, `$1${more}`);
+  return { ...rest, files: { ...files, 'host/ip/addr.txt': addr } };
+};
+
 testRule(rule, {
   finds: {
     'an address that the node does not have': {
@@ -20,6 +30,31 @@ testRule(rule, {
           confidence: 'likely',
           message: /cni0 \(10\.244\.1\.0\/24\) leave a by eth0 as 192\.168\.50\.77, which is no address of a/,
           cites: ['--to-source 192.168.50.77', 'inet 192.168.50.11/24', 'inet 10.244.1.1/24'],
+        },
+      ],
+    },
+    'a virtual address that another node has now': {
+      nodes: {
+        a: podNode(first(SNAT)),
+        b: holder(VIRTUAL),
+      },
+      expect: [
+        {
+          severity: 'medium',
+          confidence: 'possible',
+          nodes: ['a'],
+          message: /which is no address of a: .*; b has 192\.168\.50\.77: if it is a virtual address that moves/,
+          cites: ['--to-source 192.168.50.77', 'inet 192.168.50.11/24', 'inet 10.244.1.1/24'],
+        },
+      ],
+    },
+    'the address by which another node is known': {
+      nodes: { a: podNode(first(SNAT)), b: holder('', '192.168.50.77') },
+      expect: [
+        {
+          severity: 'high',
+          confidence: 'likely',
+          cites: ['--to-source', 'inet 192.168.50.11/24', 'inet 10.244.1.1/24'],
         },
       ],
     },
