@@ -78,13 +78,9 @@ export const rule = definePathRule({
       else if (answer.kind === 'faults') for (const f of answer.faults) tally.fault({ ...f, blame: f.nodes });
       else if (bare(tally, node, answer.cites, served, nodes) === 'open') asked.push(node);
     }
-    // of a fleet without kube-proxy one node stands for all
     const because =
       'whether anything serves ClusterIPs here: a kubelet runs, no kube-proxy was seen, and no rules of one are there';
-    const named = asked.length > MOST_ASKED ? asked.slice(0, 1) : asked;
-    tally.unknown(named, because, ['k8s.kube-proxy-configmap']);
-    for (const node of asked.slice(named.length))
-      silent.set(node, `no kube-proxy was seen: the same question as on ${named[0]}`);
+    tally.unknown(asked, because, ['k8s.kube-proxy-configmap']);
     const sets = served.flatMap(({ node, at, answer: { set } }) => (set === null ? [] : [{ node, at, set }]));
     const { lacks, left } = compareServices(sets, (node) => nodes.source(node));
     for (const lack of lacks) for (const f of lackFindings(lack)) tally.fault({ ...f, blame: f.nodes });
@@ -251,8 +247,6 @@ function bare(
 }
 
 const SHOWN = 3;
-/** More nodes than this with one open question are not all named. */
-const MOST_ASKED = 20;
 
 interface ServedNode {
   readonly node: string;
