@@ -150,6 +150,26 @@ describe('arguments', () => {
     expect(await named(`@${join(dir, 'list.txt')}`)).toEqual(['a.tgz', 'c.tar']);
   });
 
+  it('folders of folders only when they are asked for; links are not followed, nor is a ring walked twice', async () => {
+    put('deep/acme/prod/eu/a.tar.gz', 'x');
+    put('deep/acme/prod/node-1/host/ip/addr.txt', 'x');
+    put('deep/globex/b.tgz', 'x');
+    put('deep/notes/readme.txt', 'x');
+    put('elsewhere/c.tar.gz', 'x');
+    symlinkSync(join(dir, 'deep'), join(dir, 'deep/acme/ring'));
+    symlinkSync(join(dir, 'elsewhere'), join(dir, 'deep/linked'));
+    const deep = async (path: string) => {
+      const { inputs, unreadable } = await expandInputs([join(dir, path)], true);
+      return [inputs.map((i) => i.path.slice(dir.length + 1)), unreadable.map((u) => u.code)];
+    };
+    expect(await deep('deep')).toEqual([
+      ['deep/acme/prod/eu/a.tar.gz', 'deep/acme/prod/node-1', 'deep/globex/b.tgz'],
+      [],
+    ]);
+    expect(await deep('deep/notes')).toEqual([[], ['nothing-found']]);
+    expect(await named('deep')).toEqual([]);
+  });
+
   it('tells what is not there, in a sentence and without folders', async () => {
     const { inputs, unreadable } = await expandInputs(
       ['nope.tgz', 'no*pe', 'other', 'in/notes.txt', '@nolist'].map((a) =>
