@@ -33,7 +33,7 @@ export const NOTHING_TO_UNDO = 'none needed: the routes are derived from the lea
 export function sameBackendAgain(names: readonly string[]) {
   return [
     {
-      step: 'Make the pods of flannel anew on the nodes that differ (or on all), so that every node reads the same net-conf.json (ConfigMap kube-flannel-cfg); in etcd mode restart flanneld there. Reboot a node that keeps routes of the old backend.',
+      step: 'Make the pods of flannel anew on the nodes that differ (or on all), so that every node reads the same net-conf.json (ConfigMap kube-flannel-cfg); in etcd mode restart flanneld there; Canal’s pods have -l k8s-app=canal, and k3s takes --flannel-backend of its servers when it starts. Reboot a node that keeps routes of the old backend.',
       run: names
         .slice(0, 8)
         .map((n) => `kubectl delete pod -A -l app=flannel --field-selector ${shellWord(`spec.nodeName=${n}`)}`)
