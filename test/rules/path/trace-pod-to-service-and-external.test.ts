@@ -242,9 +242,10 @@ describe('trace-pod-to-service-and-external beside other rules', () => {
     },
   );
 
-  it('a service chain without endpoints of its own is a cause', () => {
+  it('that the API has no endpoints is the cause of what a pod cannot reach', () => {
     const { causes } = judge(RULES, noEndpoints(legacy!));
     expect(causes.map((c) => c.finding.split('/')[0])).toEqual(['service-has-no-endpoints']);
+    expect(causes[0]?.explains.map((id) => id.split('/')[0])).toEqual([rule.id, rule.id]);
   });
 });
 
