@@ -73,7 +73,8 @@ export const rule = definePathRule({
     const lease = flannelLease(source);
     const [first] = list;
     const open: [string, readonly string[]][] = [];
-    if (unpaired.length > 0)
+    const alone = links.length + unpaired.length < 2 && lease?.network == null;
+    if (unpaired.length > 0 && !alone)
       open.push([
         `the addresses of what ${unpaired.slice(0, 3).join(', ')}${unpaired.length > 3 ? ' and others' : ''} lead to: no namespace that was collected has the other end`,
         ['netns.addr-json'],
@@ -92,7 +93,9 @@ export const rule = definePathRule({
       none:
         first === undefined && open.length === 0
           ? links.length === 0
-            ? 'no container here has a cable to the node'
+            ? unpaired.length === 0
+              ? 'no container here has a cable to the node'
+              : 'one container alone is on this node'
             : 'no container here has an address on a bridge or by a host route'
           : null,
       open,

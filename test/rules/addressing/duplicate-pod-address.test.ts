@@ -207,6 +207,21 @@ testRule(rule, {
         },
       },
     },
+    'a docker host with one container, whose namespace was not collected': {
+      nodes: {
+        a: {
+          files: {
+            'host/ip/addr.txt': `3: docker0: ${UP} mtu 1500 qdisc noqueue state UP group default
+    link/ether 02:42:00:00:00:01 brd ff:ff:ff:ff:ff:ff
+    inet 172.17.0.1/16 scope global docker0
+       valid_lft forever preferred_lft forever
+5: veth1@if4: ${UP} mtu 1500 qdisc noqueue master docker0 state UP group default
+    link/ether 02:00:00:00:01:01 brd ff:ff:ff:ff:ff:ff link-netnsid 0
+`,
+          },
+        },
+      },
+    },
     'ports of Open vSwitch, whose networks are apart': {
       nodes: {
         a: {
