@@ -33,7 +33,7 @@ export function buildReportModel(analysis: Analysis, place: LogPlace, detail = F
     place,
     numbers: numbersOf(analysis, nodes.length),
     ...findings,
-    groups: nodeGroups(analysis, nodes, placesOf(analysis, anchors)),
+    groups: nodeGroups(analysis, nodes, anchors),
     topology: topologyPicture(analysis, nodes),
     timeline: timeline(analysis.bundles),
     unchecked: uncheckedRows(analysis),
@@ -84,13 +84,6 @@ function numbersOf(analysis: Analysis, nodes: number): ReportModel['numbers'] {
     { label: 'questions not decided', value: String(decided(analysis).undecided) },
     { label: 'bundles', value: String(analysis.bundles.length) },
   ];
-}
-
-/** Where a finding is told: one on a further node stands with its cause. */
-function placesOf({ causes }: Analysis, anchors: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
-  const places = new Map(anchors);
-  for (const { finding, alsoOn } of causes) for (const id of alsoOn) places.set(id, anchors.get(finding) ?? '');
-  return places;
 }
 
 /** What the page says about what it does not show. */
