@@ -82,6 +82,8 @@ export class NodeFacts implements FactSource {
   readonly notes = new Map<string, ParseNote>();
   private readonly evidence: NodeEvidence;
   private readonly records = new Map<string, EvidenceRecord[]>();
+  /** A node may have hundreds of namespaces. */
+  private readonly placed = new Map<EvidenceId, Map<string, EvidenceRecord>>();
   private readonly one: OneByKind = new Map();
   private readonly many: ListByKind = new Map();
   private readonly single: InstancesByKind = new Map();
@@ -121,10 +123,20 @@ export class NodeFacts implements FactSource {
     }
     let fact = instances.get(instance);
     if (fact === undefined) {
-      fact = this.read(kind, (id) => this.records.get(id)?.find((r) => (r.instance ?? '') === instance));
+      fact = this.read(kind, (id) => this.recordOf(id, instance));
       instances.set(instance, fact);
     }
     return fact.missing ? undefined : fact;
+  }
+
+  private recordOf(id: EvidenceId, instance: string): EvidenceRecord | undefined {
+    let known = this.placed.get(id);
+    if (known === undefined) {
+      known = new Map();
+      for (const r of this.records.get(id) ?? []) if (!known.has(r.instance ?? '')) known.set(r.instance ?? '', r);
+      this.placed.set(id, known);
+    }
+    return known.get(instance);
   }
 
   instances(kind: ManyKind): readonly string[] {
