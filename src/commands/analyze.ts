@@ -1,8 +1,7 @@
 import { dirname, join } from 'node:path';
 import { Args, Flags } from '@oclif/core';
 import { FORMATS } from '../report/index.ts';
-import { atLeast, SEVERITIES } from '../rule/index.ts';
-import { caseFlag, EXIT, NetcaseCommand } from './base.ts';
+import { caseFlag, EXIT, failOnFlag, manyOutputsFlag, NetcaseCommand } from './base.ts';
 import { reading, readingFlags } from './reading.ts';
 
 export class Analyze extends NetcaseCommand {
@@ -25,16 +24,8 @@ export class Analyze extends NetcaseCommand {
       multiple: true,
       description: 'output format; may be given more than once',
     })(),
-    output: Flags.string({
-      char: 'o',
-      description: 'where to write; - is stdout; with several formats the suffix is changed',
-      helpValue: 'FILE|-',
-    }),
-    'fail-on': Flags.option({
-      options: SEVERITIES,
-      default: 'high' as const,
-      description: 'exit 1 when a finding is at least this severe',
-    })(),
+    output: manyOutputsFlag,
+    'fail-on': failOnFlag,
     'max-unchecked': Flags.integer({
       default: 50,
       min: 0,
@@ -57,11 +48,7 @@ export class Analyze extends NetcaseCommand {
         htmlBeside: join(dirname(flags.case), 'incident.html'),
       }),
     );
-    for (const { sentence } of done.refused) this.say(`netcase: ${sentence}`);
-    if (done.stdout !== '') this.out(done.stdout);
-    for (const path of done.written) this.say(`wrote ${path}`);
-    if (done.refused.length > 0) this.exit(EXIT.refused);
-    if (atLeast(done.worstOpen, flags['fail-on'])) this.exit(EXIT.findings);
+    this.tell(done, done.worstOpen, flags['fail-on']);
     const questions = done.decided + done.undecided;
     if (done.nodes === 0 || (questions > 0 && (100 * done.undecided) / questions > flags['max-unchecked'])) {
       this.say(

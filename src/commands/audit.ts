@@ -4,8 +4,7 @@ import { AUDIT_FORMATS } from '../cases/audit-formats.ts';
 import { type AuditUnit, isFault } from '../report/audit.ts';
 import { names } from '../report/names.ts';
 import { terminal } from '../report/visible.ts';
-import { atLeast, SEVERITIES } from '../rule/index.ts';
-import { EXIT, NetcaseCommand } from './base.ts';
+import { EXIT, failOnFlag, manyOutputsFlag, NetcaseCommand } from './base.ts';
 import { reading, readingFlags } from './reading.ts';
 
 export class Audit extends NetcaseCommand {
@@ -27,16 +26,8 @@ export class Audit extends NetcaseCommand {
       multiple: true,
       description: 'output format; may be given more than once; metrics is OpenMetrics text',
     })(),
-    output: Flags.string({
-      char: 'o',
-      description: 'where to write; - is stdout; with several formats the suffix is changed',
-      helpValue: 'FILE|-',
-    }),
-    'fail-on': Flags.option({
-      options: SEVERITIES,
-      default: 'high' as const,
-      description: 'exit 1 when a finding is at least this severe',
-    })(),
+    output: manyOutputsFlag,
+    'fail-on': failOnFlag,
     'max-unchecked': Flags.integer({
       default: 50,
       min: 0,
@@ -59,15 +50,13 @@ export class Audit extends NetcaseCommand {
         htmlBeside: join(dirname(flags.case), 'audit.html'),
       }),
     );
-    for (const { sentence } of done.refused) this.say(`netcase: ${sentence}`);
-    if (done.stdout !== '') this.out(done.stdout);
-    for (const path of done.written) this.say(`wrote ${path}`);
-    if (done.refused.length > 0) this.exit(EXIT.refused);
-    if (atLeast(done.audit.verdict.severity, flags['fail-on'])) this.exit(EXIT.findings);
+    this.tell(done, done.audit.verdict.severity, flags['fail-on']);
     const { units } = done.audit;
     const dark = units.filter((u) => !isFault(u.mark) && isDark(u, flags['max-unchecked'])).map((u) => u.name);
-    if (dark.length > 0) {
-      this.say(`netcase: too incomplete to judge: ${terminal(names(dark))} (see --max-unchecked)`);
+    if (units.length === 0 || dark.length > 0) {
+      const what =
+        units.length === 0 ? 'there is no bundle in the case' : `${terminal(names(dark))} (see --max-unchecked)`;
+      this.say(`netcase: too incomplete to judge: ${what}`);
       this.exit(EXIT.incomplete);
     }
   }

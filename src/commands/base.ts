@@ -3,6 +3,7 @@ import { Command, Errors, Flags } from '@oclif/core';
 import type { Failure } from '../cases/failure.ts';
 import { isFailure } from '../cases/failure.ts';
 import { terminal } from '../report/visible.ts';
+import { atLeast, SEVERITIES, type Severity } from '../rule/index.ts';
 
 /** The exit codes of README.md. */
 export const EXIT = {
@@ -39,6 +40,16 @@ export const outputFlag = Flags.string({
   description: 'where to write; - is stdout',
   helpValue: 'FILE|-',
 });
+export const manyOutputsFlag = Flags.string({
+  char: 'o',
+  description: 'where to write; - is stdout; with several formats the suffix is changed',
+  helpValue: 'FILE|-',
+});
+export const failOnFlag = Flags.option({
+  options: SEVERITIES,
+  default: 'high' as const,
+  description: 'exit 1 when a finding is at least this severe',
+})();
 /** Changes that `trace` and `reach` assume, in order; parsed by cases/what-if.ts. */
 export const ifFlag = Flags.string({
   multiple: true,
@@ -62,6 +73,27 @@ export abstract class NetcaseCommand extends Command {
     const { writeOutput } = await import('../cases/output.ts');
     writeOutput(output, text);
     this.say(`wrote ${output}`);
+  }
+
+  /** What was read and written; the exit code of an input that was refused, or of findings. */
+  protected tell(
+    {
+      stdout,
+      written,
+      refused,
+    }: {
+      readonly stdout: string;
+      readonly written: readonly string[];
+      readonly refused: readonly { readonly sentence: string }[];
+    },
+    worst: Severity | 'none',
+    failOn: Severity,
+  ): void {
+    for (const { sentence } of refused) this.say(`netcase: ${sentence}`);
+    if (stdout !== '') this.out(stdout);
+    for (const path of written) this.say(`wrote ${path}`);
+    if (refused.length > 0) this.exit(EXIT.refused);
+    if (atLeast(worst, failOn)) this.exit(EXIT.findings);
   }
 
   /** The result as JSON for a program or as text for a person. */

@@ -186,6 +186,14 @@ describe('what cannot be judged', () => {
     expect(stderr).toContain('too incomplete to judge: web-1');
   });
 
+  it('a case without a bundle is no clean exit', async () => {
+    const refused = join(dir, 'g.netcase');
+    await netcase(['audit', join(customers, 'empty'), '--case', refused, '-q']);
+    const { code, stderr } = await audit('--case', refused);
+    expect(code).toBe(4);
+    expect(stderr).toContain('there is no bundle in the case');
+  });
+
   it('a folder without any bundle, and a broken one, are said', async () => {
     const { code, json, stderr } = await audit(join(customers, 'empty'), '--case', join(dir, 'e.netcase'));
     expect({ code, units: json.units, severity: json.verdict.severity }).toEqual({
