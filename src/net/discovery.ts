@@ -1,4 +1,4 @@
-import { type Addr, isLinkLocal } from './addr.ts';
+import { type Addr, formatAddr, isLinkLocal } from './addr.ts';
 import type { Device } from './devices.ts';
 import type { Doubt, Reason, Truth } from './doubt.ts';
 import { runHook } from './hook.ts';
@@ -29,16 +29,8 @@ export function discovers(
   const none: Reason = { because: '', evidence: [] };
   if (typeof addr !== 'bigint') return { passes: 1, because: '', reason: none };
   const own = source ?? linkLocal(asker) ?? SOMEBODY;
-  const tell = message(ADVERTISEMENT, addr, own);
   const between = bridgeBetween(asker, target);
-  const stages: readonly Stage[] = [
-    ...question(asker, target, own, addr, between),
-    [target, 'output', { ...tell, oif: target.device.name }],
-    [target, 'postrouting', { ...tell, oif: target.device.name }],
-    ...bridged(between, tell, true),
-    [asker, 'prerouting', { ...tell, iif: asker.device.name }],
-    [asker, 'input', { ...tell, iif: asker.device.name }],
-  ];
+  const stages = exchange(asker, target, own, addr, between);
   let doubt: Doubt | undefined;
   for (const [port, hook, packet] of stages) {
     const ways = runHook(port.space, hook, packet, [], CONTEXT);
@@ -53,13 +45,44 @@ export function discovers(
       const because = `neighbour discovery is dropped at ${hook} of ${port.space.label}: ${dropped[0]?.because ?? ''}`;
       const calls = port.space === between?.space ? between.calls : null;
       if (calls?.truth === null) return { passes: null, because, reason: calls.reason };
-      if (!asksFirst(target, asker, addr, own)) return { passes: 0, because, reason: none };
-      return { passes: null, because, reason: knownWhenItAsks(because) };
+      if (asksFirst(target, asker, addr, own)) return { passes: null, because, reason: knownWhenItAsks(because) };
+      const other = otherSource(asker, target, own, addr, between);
+      return other === null
+        ? { passes: 0, because, reason: none }
+        : { passes: null, because, reason: { because: `${because}; ${other}`, evidence: [] } };
     }
     if (dropped.length > 0 || ways.some((w) => w.verdict === 'unknown')) doubt ??= ways.flatMap((w) => w.doubts)[0];
   }
   if (doubt === undefined) return { passes: 1, because: '', reason: none };
   return { passes: null, because: doubt.because, reason: { because: doubt.because, evidence: doubt.evidence } };
+}
+
+/** The hooks that the question passes, and the answer. */
+function exchange(asker: Port, target: Port, own: Addr, addr: bigint, between: Between | null): readonly Stage[] {
+  const tell = message(ADVERTISEMENT, addr, own);
+  return [
+    ...question(asker, target, own, addr, between),
+    [target, 'output', { ...tell, oif: target.device.name }],
+    [target, 'postrouting', { ...tell, oif: target.device.name }],
+    ...bridged(between, tell, true),
+    [asker, 'prerouting', { ...tell, iif: asker.device.name }],
+    [asker, 'input', { ...tell, iif: asker.device.name }],
+  ];
+}
+
+/**
+ * Measured: who forwards asks from its link-local address, who sends by itself from the address that it sends from, and a neighbour that the one
+ * found is known to the other. As a clause; null: no address of the device's own gets an answer.
+ */
+function otherSource(asker: Port, target: Port, own: Addr, addr: bigint, between: Between | null): string | null {
+  for (const { addr: other, dad } of asker.device.addresses) {
+    if (typeof other !== 'bigint' || other === own || dad !== null) continue;
+    const heard = exchange(asker, target, other, addr, between).every(([at, hook, packet]) =>
+      runHook(at.space, hook, packet, [], CONTEXT).some((w) => w.verdict === 'unknown' || isHeard(w)),
+    );
+    if (heard) return `it is known for a while once ${asker.space.label} asks from ${formatAddr(other)}`;
+  }
+  return null;
 }
 
 export const knownWhenItAsks = (because: string): Reason => ({

@@ -205,7 +205,8 @@ export function untunnel(run: Run, way: Way, space: Space, outer: Packet, inner:
     way,
     step(space, `vxlan ${device.name}`, 'decapsulate', `VNI ${inner.vni} from ${formatAddr(outer.src)}`, [device.cite]),
   );
-  const packet = offTheWire(inner.packet);
+  // the mark of what it came in stays (skb_scrub_packet, within one namespace)
+  const packet = { ...offTheWire(inner.packet), mark: outer.mark };
   return run.receive(
     taken,
     { space, device },
