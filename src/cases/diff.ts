@@ -3,7 +3,7 @@ import { diffJudgements } from '../engine/diff.ts';
 import type { AnalysisFinding, Corner } from '../engine/index.ts';
 import type { DiffFinding, DiffJson, DiffSide } from '../report/diff.ts';
 import type { Analysis } from '../report/index.ts';
-import { jsonCite } from '../report/json.ts';
+import { type JsonCite, jsonCite } from '../report/json.ts';
 import { byNumber, names } from '../report/names.ts';
 import type { AnyRule } from '../rule/index.ts';
 import type { BundleRow, CaseFile } from '../store/index.ts';
@@ -82,7 +82,7 @@ interface Side {
   readonly recorded: Analysis | null;
   readonly current: ReadonlyMap<string, BundleRow>;
   /** What a rule cites for its answer for one node. */
-  proof(node: string, rule: string): readonly Record<string, unknown>[];
+  proof(node: string, rule: string): readonly JsonCite[];
 }
 
 function sideOf(path: string, store: CaseFile, position: number, rules: readonly AnyRule[]): Side {

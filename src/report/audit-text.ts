@@ -38,7 +38,7 @@ function unitLines(unit: AuditUnit): string[] {
 }
 
 function causeLines({ severity, confidence, message, nodes, cites, rule }: AuditCause): string[] {
-  const [first] = cites as unknown as readonly (Parameters<typeof citeText>[0] | undefined)[];
+  const [first] = cites;
   const more = nodes.length > 1 ? `, on ${terminal(names(nodes))}` : '';
   const out = [`  ${severity}, ${confidence}: ${terminal(message)}`, `    ${terminal(rule)}${more}`];
   if (first !== undefined) out.push(`    ${terminal(first.node)} ${citeText(first)}`);

@@ -4,7 +4,7 @@ import type { AnyRule, Confidence, Severity } from '../rule/index.ts';
 import { compareSeverity, SEVERITIES, worst } from '../rule/index.ts';
 import type { Analysis, LogPlace } from './analysis.ts';
 import { markOf } from './build.ts';
-import { jsonCite } from './json.ts';
+import { type JsonCite, jsonCite } from './json.ts';
 import { byNumber, plural } from './names.ts';
 import { decided, verdictOf } from './verdict.ts';
 
@@ -16,7 +16,7 @@ export interface AuditCause {
   readonly message: string;
   /** Where it is, and where the same fault is as well. */
   readonly nodes: readonly string[];
-  readonly cites: readonly Record<string, unknown>[];
+  readonly cites: readonly JsonCite[];
 }
 
 /** A cluster, or a node that no table ties to another one. */

@@ -1,9 +1,8 @@
 import type { DiffFinding, DiffJson, DiffSide } from './diff.ts';
+import type { JsonCite } from './json.ts';
 import { names, plural } from './names.ts';
 import { citeText } from './path-text.ts';
 import { terminal } from './visible.ts';
-
-type ShownCite = Parameters<typeof citeText>[0] & { readonly text?: string | null };
 
 const BY = { evidence: 'the evidence', analyzer: 'the analyzer', both: 'the evidence and the analyzer' } as const;
 /** Cites of one entry. */
@@ -65,9 +64,9 @@ function findingLines({ id, severity, confidence, message, accepted }: DiffFindi
   return [`  ${severity}, ${confidence}${open}: ${terminal(message)}`, `    ${terminal(id)}`];
 }
 
-function citeLines(cites: readonly Record<string, unknown>[]): string[] {
-  return (cites as unknown as readonly ShownCite[]).slice(0, MOST_CITES).map((cite) => {
-    const text = (cite.text ?? '').split('\n')[0] ?? '';
+function citeLines(cites: readonly JsonCite[]): string[] {
+  return cites.slice(0, MOST_CITES).map((cite) => {
+    const text = ('text' in cite ? (cite.text ?? '') : '').split('\n')[0] ?? '';
     return `    ${terminal(cite.node)} ${citeText(cite)}${text === '' ? '' : `  ${terminal(text.trim())}`}`;
   });
 }

@@ -1,6 +1,7 @@
 import type { DiffBy, JudgementDiff } from '../engine/index.ts';
 import type { Severity } from '../rule/index.ts';
 import type { Analysis } from './analysis.ts';
+import type { JsonCite } from './json.ts';
 
 /** One side of a comparison. */
 export interface DiffSide {
@@ -26,7 +27,7 @@ export interface DiffFinding {
   readonly confidence: string;
   readonly nodes: readonly string[];
   readonly message: string;
-  readonly cites: readonly Record<string, unknown>[];
+  readonly cites: readonly JsonCite[];
   readonly accepted: { readonly because: string; readonly until: string | null } | null;
 }
 
@@ -48,7 +49,7 @@ export interface DiffJson {
     readonly finding: DiffFinding;
     readonly by: DiffBy;
     readonly because: string;
-    readonly proof: readonly Record<string, unknown>[];
+    readonly proof: readonly JsonCite[];
   }[];
   readonly changed: readonly {
     readonly finding: DiffFinding;

@@ -3,7 +3,12 @@ import type { ResolvedCite } from '../engine/excerpt.ts';
 import type { Analysis, LogPlace } from './analysis.ts';
 
 /** A cite: a line range with its text, or an absence. */
-export function jsonCite(cite: ResolvedCite): Record<string, unknown> {
+export type JsonCite = { readonly node: string; readonly evidence: string; readonly path: string } & (
+  | { readonly line: number; readonly endLine: number; readonly text: string | null }
+  | { readonly absent: string }
+);
+
+export function jsonCite(cite: ResolvedCite): JsonCite {
   if (cite.kind === 'absent') return { node: cite.node, evidence: cite.evidence, path: cite.path, absent: cite.absent };
   const { node, evidence, path, line, endLine } = cite;
   return { node, evidence, path, line, endLine, text: cite.excerpt?.text ?? null };

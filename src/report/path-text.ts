@@ -1,5 +1,5 @@
 import { percent } from '../core/percent.ts';
-import type { TraceCite, TraceHalf, TraceHop, TraceJson, TraceWay } from '../core/trace.ts';
+import type { TraceHalf, TraceHop, TraceJson, TraceWay } from '../core/trace.ts';
 import { wordOf } from './names.ts';
 import { terminal } from './visible.ts';
 
@@ -85,8 +85,14 @@ function citesText(hop: TraceHop): string {
   return shown.length === 0 ? '' : `  [${shown.join('; ')}]`;
 }
 
+/** What of a cite tells where it stands. */
+type CitePlace =
+  | { readonly path: string; readonly line: number; readonly endLine: number }
+  | { readonly path: string; readonly absent: string }
+  | { readonly whatIf: string };
+
 /** `host/fw/iptables-save.txt:7`, or what the file does not hold, or the assumed command. */
-export function citeText(cite: TraceCite): string {
+export function citeText(cite: CitePlace): string {
   if ('whatIf' in cite) return `what-if: ${terminal(cite.whatIf)}`;
   if ('absent' in cite) return `${terminal(cite.path)} does not hold ${terminal(cite.absent)}`;
   const end = cite.endLine === cite.line ? '' : `-${cite.endLine}`;

@@ -23,7 +23,10 @@ export interface WhyShown {
   }[];
 }
 
-type ShownCite = Parameters<typeof citeText>[0] & { readonly excerpt?: { readonly text: string } };
+type ShownCite = Parameters<typeof citeText>[0] & {
+  readonly node: string;
+  readonly excerpt?: { readonly text: string };
+};
 
 const WORDS: Readonly<Record<string, string>> = {
   findings: 'FOUND',

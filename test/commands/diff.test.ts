@@ -56,8 +56,8 @@ describe('one case over time', () => {
     expect(json.nodes).toEqual({ appeared: [], gone: [], recollected: ['node-a', 'node-b'] });
     const repaired = json.gone.find((g) => g.finding.rule === 'forward-drops-pod-traffic');
     expect(repaired).toMatchObject({ by: 'evidence', because: 'now, the rule passes on node-b' });
-    const file = repaired?.proof.find((c) => c['path'] === 'host/fw/iptables-save.txt');
-    expect(file?.['text']).toMatch(/-j ACCEPT$/);
+    const file = repaired?.proof.find((c) => c.path === 'host/fw/iptables-save.txt');
+    expect(file).toMatchObject({ text: expect.stringMatching(/-j ACCEPT$/) });
     expect(rules(json.appeared)).toContain('egress-masquerade-missing');
     expect(json.appeared.every((d) => d.by === 'evidence')).toBe(true);
     expect(json.from.recorded?.verdict.severity).toBe('critical');
