@@ -92,7 +92,7 @@ function sideOf(path: string, store: CaseFile, position: number, rules: readonly
   const analysis = evaluate(judged, bundles, store.accepted(), rules, ruleset);
   const current = new Map(bundles.filter((b) => b.current).map((b) => [b.node, b]));
   const recorded = recordedFor(store, position, current);
-  const event = [...take(store.events(position), 1)][0];
+  const [event] = store.events(position);
   return {
     summary: {
       case: { file: basename(path), position, head: event?.hash ?? '', at: event?.recordedAt ?? '' },
@@ -115,15 +115,6 @@ function sideOf(path: string, store: CaseFile, position: number, rules: readonly
       return (result?.answers[rule]?.cites ?? []).map(jsonCite);
     },
   };
-}
-
-function* take<T>(items: Iterable<T>, count: number): Generator<T> {
-  let left = count;
-  for (const item of items) {
-    if (left === 0) return;
-    left -= 1;
-    yield item;
-  }
 }
 
 /** A case that is judged without being written to: what would be kept in it is kept here. */

@@ -2,9 +2,8 @@ import { type Prefix, parseIp4, parsePrefix } from '../core/address.ts';
 import type { Fact, FactKind, Ruleset } from '../facts/index.ts';
 import type { Source } from './devices.ts';
 import { hasBit, type PodRoll } from './pod-roll.ts';
-import { SAVED_KINDS, type ServiceSet } from './service-compare.ts';
+import { rulesetOf, type SAVED_KINDS, type ServiceSet } from './service-compare.ts';
 import { type Endpoint, endpointsOf, lineOf } from './service-endpoints.ts';
-import { hasServices } from './service-keys.ts';
 
 /** A node of one cluster whose kube-proxy has services. */
 export interface Member {
@@ -149,11 +148,8 @@ function stale(endpoint: Endpoint, owner: Member, at: readonly Rules[], all: rea
 
 function rulesOf({ node, at }: Member, open: (node: string) => Opened | undefined): Rules | null {
   const source = open(node);
-  for (const kind of source === undefined ? [] : SAVED_KINDS) {
-    const fact = source?.get(kind);
-    if (fact !== undefined && !fact.missing && hasServices(fact.value)) return { node, at, fact, ruleset: fact.value };
-  }
-  return null;
+  const saved = source === undefined ? null : rulesetOf(source);
+  return saved === null ? null : { node, at, ...saved };
 }
 
 interface Owner {

@@ -134,7 +134,7 @@ interface Saved {
 }
 
 /** The ruleset with the services. */
-function rulesetOf(source: Source<SavedKind>): Saved | null {
+export function rulesetOf(source: Source<SavedKind>): Saved | null {
   for (const kind of SAVED_KINDS) {
     const fact = source.get(kind);
     if (!fact.missing && hasServices(fact.value)) return { fact, ruleset: fact.value };
