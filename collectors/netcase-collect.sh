@@ -233,8 +233,9 @@ nc_watchdog() {
   done
 }
 
-# Runs a command or a do_* function with a time limit and a limit on what it may write. Sets nc_rc, nc_ms,
-# nc_killed (1: by the watchdog). The command is a background child because `wait` is the only thing a trap interrupts.
+# Runs a command or a do_* function with a time limit and a limit on what it may write. Sets nc_rc, nc_ms, nc_size
+# (bytes in OUT), nc_killed (1: by the watchdog). The command is a background child because `wait` is the only thing a
+# trap interrupts. It shares its output's file position with the shell, which tells the size without a process.
 nc_run() { # SECONDS CAP_KIB OUT ERR COMMAND...
   nc_r_cap=$2 nc_r_out=$3 nc_r_err=$4
   nc_now
@@ -250,6 +251,8 @@ nc_run() { # SECONDS CAP_KIB OUT ERR COMMAND...
       set -- "$nc_bin" "$@"
       ;;
   esac
+  # `command`: of a special built-in that fails the shell would end.
+  { command exec 8>"$nc_r_out"; } 2>/dev/null || { command exec 8>/dev/null; } 2>/dev/null
   (
     trap - TERM INT HUP PIPE
     # ulimit counts 512-byte blocks; it keeps the exit status, a pipe to head would not.
@@ -258,7 +261,7 @@ nc_run() { # SECONDS CAP_KIB OUT ERR COMMAND...
       do_*) "$@" ;;
       *) exec "$@" ;;
     esac
-  ) >"$nc_r_out" 2>"$nc_r_err" </dev/null &
+  ) >&8 8>&- 2>"$nc_r_err" </dev/null &
   nc_kid=$!
   nc_put "$nc_kid $nc_r_end" >"$nc_tmp/cur"
   # A signal between the fork and here found no child to end.
@@ -282,6 +285,11 @@ nc_run() { # SECONDS CAP_KIB OUT ERR COMMAND...
   fi
   nc_now
   nc_ms=$(((nc_cs - nc_r_start) * 10))
+  nc_size=0
+  { read -r nc_r_pos nc_size </proc/self/fdinfo/8; } 2>/dev/null
+  exec 8>&-
+  # Written by a descriptor of its own, or a kernel that does not tell.
+  case $nc_size in 0 | '' | *[!0-9]*) nc_bytes "$nc_r_out" ;; esac
 }
 
 # Is this the collector itself? A child of bash that is hit between its fork and the reset of its traps runs them
@@ -566,7 +574,6 @@ nc_collect() {
   nc_run "$nc_tmo" "$nc_cap" "$nc_to" "$nc_toerr" "$@"
   nc_item_rc=$nc_rc nc_item_ms=$nc_ms nc_item_killed=$nc_killed
   nc_rcj=$nc_item_rc
-  nc_bytes "$nc_to"
   nc_got=$nc_size
   nc_washed=0
   if [ "$nc_to" != "$nc_out" ]; then nc_clean; fi
