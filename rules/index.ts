@@ -37,6 +37,7 @@ import { rule as forwardDropsReplies } from './forwarding/forward-drops-replies.
 import { rule as interfaceForwardingDisabled } from './forwarding/interface-forwarding-disabled.ts';
 import { rule as ipForwardDisabled } from './forwarding/ip-forward-disabled.ts';
 import { rule as iptablesBackendsBothActive } from './forwarding/iptables-backends-both-active.ts';
+import { rule as ipv6ForwardDisabled } from './forwarding/ipv6-forward-disabled.ts';
 import { rule as overlayTrafficMasqueraded } from './forwarding/overlay-traffic-masqueraded.ts';
 import { rule as snatSourceUnexpected } from './forwarding/snat-source-unexpected.ts';
 import { rule as cgroupDriverMismatch } from './kubelet/cgroup-driver-mismatch.ts';
@@ -86,6 +87,7 @@ export const RULES: readonly AnyRule[] = [
   interfaceForwardingDisabled,
   ipForwardDisabled,
   iptablesBackendsBothActive,
+  ipv6ForwardDisabled,
   overlayTrafficMasqueraded,
   snatSourceUnexpected,
   cgroupDriverMismatch,

@@ -15,6 +15,7 @@ export const REF = {
   kubeletFlags: 'https://kubernetes.io/docs/reference/command-line-tools-reference/kubelet/',
   containerdCri: 'https://github.com/containerd/containerd/blob/main/docs/cri/config.md',
   kubeCgroup: 'https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/configure-cgroup-driver/',
+  kubeDualStack: 'https://kubernetes.io/docs/concepts/services-networking/dual-stack/',
   kubeDns: 'https://kubernetes.io/docs/tasks/administer-cluster/dns-debugging-resolution/',
   nodeLocalDns: 'https://kubernetes.io/docs/tasks/administer-cluster/nodelocaldns/',
   corednsLoop: 'https://coredns.io/plugins/loop/',
