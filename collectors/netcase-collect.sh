@@ -2412,6 +2412,10 @@ nc_main() {
   trap nc_interrupt TERM INT HUP
   trap '' PIPE
   mkdir "$nc_tmp" "$nc_root" "$nc_spool/home" || nc_die 4 'cannot write the spool'
+  # What nearly every node has, by one process; nc_collect makes what is missing.
+  (cd "$nc_root" && mkdir -p cmdline cni collector cri docker files/etc/default files/etc/docker files/etc/sysctl.d \
+    files/run/flannel files/usr/lib/sysctl.d files/var/lib/kubelet host/bridge host/ct host/fw host/ip host/log \
+    host/proc/net host/sock host/sys host/tc k8s log netns systemd) 2>/dev/null
   # A home of our own: tools find no credentials there and leave no caches behind.
   HOME=$nc_spool/home DOCKER_CONFIG=$nc_spool/home
   export HOME DOCKER_CONFIG
