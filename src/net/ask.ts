@@ -33,6 +33,8 @@ export interface HookAnswer {
   readonly deciders: readonly Decider[];
   /** Of unknown: which files would tell. */
   readonly evidence: readonly string[];
+  /** Of unknown: it is dropped, unless tables of which nothing was collected give it another destination before. */
+  readonly presumedDrop?: boolean;
 }
 
 /** What the first packet becomes in POSTROUTING. */
@@ -244,8 +246,20 @@ function hookAnswer(ways: readonly HookWay[]): HookAnswer {
   }
   if (accepted.length === ways.length)
     return { verdict: 'accept', because: '', deciders: decidersOf(accepted), evidence: [] };
+  const deciders = decidersOf(dropped.filter((w) => w.doubts.every((d) => !d.holds)).slice(0, 1));
+  const others = ways.filter((w) => !dropped.includes(w));
+  if (deciders[0]?.fact.closed === true && others.every(isTranslatedUnseen))
+    return { ...openAnswer(ways), deciders, presumedDrop: true };
   return openAnswer(ways);
 }
+
+/** Lost in a backend of which no table was collected: nobody else can save what a ruleset drops. */
+const isTranslatedUnseen = ({ verdict, doubts }: HookWay): boolean =>
+  verdict === 'unknown' && / (?:legacy|nft|native nft) rewrites$/.test(doubts.findLast((d) => d.holds)?.key ?? '');
+
+/** It gets through under no rules that were collected. */
+export const isDropped = ({ verdict, presumedDrop }: HookAnswer): boolean =>
+  verdict === 'drop' || presumedDrop === true;
 
 function openAnswer(ways: readonly HookWay[]): HookAnswer {
   const doubts: Doubt[] = ways.flatMap((w) => w.doubts);
