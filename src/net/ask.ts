@@ -42,6 +42,8 @@ export interface NatAnswer extends Omit<HookAnswer, 'verdict'> {
   readonly verdict: 'translated' | 'none' | 'unknown';
   /** A rule gave it another destination before it was routed: it is not what the sample stands for. */
   readonly redirected?: boolean;
+  /** Of translated: the last rule before POSTROUTING that marked the packet. */
+  readonly marker?: Decider;
 }
 
 /** `"-A FORWARD -j DROP"`, `policy DROP of FORWARD`. */
@@ -206,10 +208,12 @@ function egressOf(node: NetNode, sample: Sample, nexthop: Addr | null): NatAnswe
   if (packet === null) return { ...bad('the packet has no readable addresses'), verdict: 'unknown' };
   const context = { track: tracked, maxWays: MAX_WAYS };
   const first = runHook(node.host, 'prerouting', packet, [], context);
+  const marks: Decider[] = [];
   const ways = first.flatMap((w): readonly HookWay[] => {
     if (w.verdict !== 'accept') return [{ ...w, verdict: 'unknown' }];
     const going = { ...w.packet, oif: sample.oif, nexthop: nexthop ?? packet.dst };
     const notrack = w.steps.filter((s) => s.action === 'notrack');
+    marks.push(...decidersOf([{ ...w, steps: w.steps.filter((s) => s.action === 'mark') }]));
     return runHook(node.host, 'forward', going, w.doubts, context).flatMap((f) =>
       runHook(node.host, 'postrouting', f.packet, f.doubts, { ...context, tellsNat: true }).map((p) => ({
         ...p,
@@ -229,7 +233,14 @@ function egressOf(node: NetNode, sample: Sample, nexthop: Addr | null): NatAnswe
   const deciders = decidersOf(translated.length > 0 ? translated : passed);
   const redirected = passed.some((w) => w.packet.dst !== packet.dst);
   if (lost.length === 0 && translated.length === passed.length && passed.length > 0)
-    return { verdict: 'translated', because: '', deciders, evidence: [], redirected };
+    return {
+      verdict: 'translated',
+      because: '',
+      deciders,
+      evidence: [],
+      redirected,
+      ...(marks[0] === undefined ? {} : { marker: marks[0] }),
+    };
   if (lost.length === 0 && translated.length === 0)
     return { verdict: 'none', because: '', deciders, evidence: [], redirected };
   return { ...openAnswer(ways), verdict: 'unknown' };
