@@ -38,6 +38,7 @@ export const rule = defineNodeRule({
   needsAny: ['flanneldArgs'],
   wants: [...CNI_RUNTIME_KINDS, 'flanneldArgs', 'flannelEnv', 'cniConf', 'cniBin', 'cniLeases', 'addresses'],
   explains: [
+    'cni-not-ready',
     'bridge-address-not-in-lease',
     'pod-cidr-duplicate',
     'overlay-traffic-masqueraded',
@@ -126,7 +127,12 @@ export const rule = defineNodeRule({
         cites,
         ...(none ? { latent: true } : {}),
         // pods that have flannel's addresses are well
-        about: [...ranges, ...own.map((l) => l.ip), ...bridgeAddresses()],
+        about: [
+          ...ranges,
+          ...own.map((l) => l.ip),
+          ...bridgeAddresses(),
+          ...fact.value.plugins.filter(isForeign).map((p) => p.type),
+        ],
         disprove:
           'a setting of the runtime that names the network of pods, or a file that is on its way out: pods keep what they have',
         remediation: remedies(fact.value.plugins, meant),

@@ -12,10 +12,10 @@ import { REF } from '../../src/rule/references.ts';
 const WANTS = [...HOOK_KINDS, 'bridges', 'sysfs', 'dockerNetworks', 'dockerUnit', 'flannelEnv'] as const;
 type View = NodeView<never, (typeof WANTS)[number]>;
 
-const FIND: Remediation = {
+const find = (chain: string): Remediation => ({
   step: 'Find what writes it, and take it out there: ExecStartPost= of a unit, rc.local, a saved ruleset.',
-  run: "grep -rns -e 'FORWARD.*-j ACCEPT' /etc/systemd/system /lib/systemd/system /etc/rc.local /etc/iptables /etc/sysconfig /etc/network",
-};
+  run: `grep -rns -e '${chain}.*-j ACCEPT' /etc/systemd/system /lib/systemd/system /etc/rc.local /etc/iptables /etc/sysconfig /etc/network`,
+});
 
 export const rule = defineNodeRule({
   id: 'blanket-forward-accept',
@@ -35,7 +35,7 @@ export const rule = defineNodeRule({
       undo: 'iptables -I FORWARD -j ACCEPT',
       risk: 'What this rule alone let through is dropped, if the policy of FORWARD is DROP.',
     },
-    FIND,
+    find('FORWARD'),
   ],
   references: [REF.dockerFirewall],
   needs: [],
@@ -101,14 +101,14 @@ function opened({ node, wants, source }: View, fact: Ruled['fact'], { rule, time
           risk: 'What this rule alone let through is dropped, if the policy of FORWARD is DROP.',
         }
       : { step: `Delete "${rule.text}".` },
-    FIND,
+    find(/^[\w-]+$/.test(rule.chain) ? rule.chain : 'FORWARD'),
   ];
   return {
     key: rule.text,
     severity: 'high',
     confidence: 'proven',
     nodes: [node.id],
-    message: `"${rule.text}" on ${node.id} lets every forwarded packet through${times > 1 ? ` (${times} times)` : ''}: none comes to ${names.slice(0, 4).join(', ')} behind it, which keep containers apart and strangers off them${writer === undefined ? '' : '; docker’s unit writes it at each start'}`,
+    message: `"${rule.text}" on ${node.id} lets ${/state /.test(rule.text) ? 'every new connection' : 'every forwarded packet'} through${times > 1 ? ` (${times} times)` : ''}: none comes to ${names.slice(0, 4).join(', ')} behind it, which keep containers apart and strangers off them${writer === undefined ? '' : '; docker’s unit writes it at each start'}`,
     cites: [
       cite(fact, { line: rule.line }),
       ...behind.slice(0, 2).map((r) => cite(fact, { line: r.line })),

@@ -27,6 +27,7 @@ export const rule = defineNodeRule({
   severity: 'high',
   explanation:
     'A rule of a container that is gone, left by a daemon that crashed, a CNI DEL that never ran, or a saved ruleset that was loaded again, takes the port before anybody else. ' +
+    'So does one that was written by hand for a container, which has another address since it was made anew. ' +
     'Clients hang: the node asks the bridge for an address that nobody answers for.',
   remediation: [
     {
@@ -84,7 +85,7 @@ export const rule = defineNodeRule({
     const [first] = all;
     if (own === 0 || first === undefined)
       return notApplicable(
-        'no rule of iptables that Docker or CNI’s portmap wrote leads a port to a container network of this node',
+        'no rule of Docker, of CNI’s portmap or of PREROUTING leads a port to a container network of this node',
       );
     return tally.verdict([cite(first.fact, lineOf(first))]);
   },
@@ -131,14 +132,19 @@ function found(view: View, rule: PortRule, { told, whole }: Nobody, all: readonl
   const wanted = rival(view, rule, all);
   const { line, text } = chain.rule(index);
   const address = target.replace(/:[\d-]+$/, '');
+  // whoever wrote it himself wants the port to be served
+  const idle = wanted === null && !byHand(rule);
+  const lost = byHand(rule)
+    ? 'the rule was written by hand, and its clients get no answer'
+    : 'whoever uses the port next gets no packets';
   return {
     key: `${port}/${proto} ${target}`,
-    severity: wanted === null ? 'medium' : 'high',
+    severity: idle ? 'medium' : 'high',
     confidence: whole === null ? 'proven' : 'likely',
     nodes: [node.id],
-    latent: wanted === null,
+    latent: idle,
     about: [address],
-    message: `${port}/${proto} on ${node.id} is led to ${target}, which no container there has${wanted === null ? ': whoever uses the port next gets no packets' : `: ${wanted}, and gets no packets from outside`}`,
+    message: `${port}/${proto} on ${node.id} is led to ${target}, which no container there has: ${wanted === null ? lost : `${wanted}, and gets no packets from outside`}`,
     cites: [
       cite(fact, { line }),
       cite(told.fact, told.span),
@@ -149,13 +155,18 @@ function found(view: View, rule: PortRule, { told, whole }: Nobody, all: readonl
   };
 }
 
+const byHand = ({ chain }: PortRule): boolean => chain.name === 'PREROUTING';
+
 function remedy(source: View['source'], { fact, chain, index }: PortRule, text: string): Remediation[] {
   const iptables = iptablesOf(fact.evidence);
   const spec = text.replace(/^-A /, '');
   const steps: Remediation[] = /^[\w .:/!,+@-]+$/.test(spec)
     ? [
         {
-          step: 'Delete the rule: its container is gone.',
+          step:
+            chain.name === 'PREROUTING'
+              ? 'Delete the rule, where it was written too. Publish the port by Docker (-p) instead, which follows the container to its next address, or lead it to the address of today.'
+              : 'Delete the rule: its container is gone.',
           run: `${iptables} -t nat -D ${spec}`,
           verify: `${iptables} -t nat -C ${spec} 2>/dev/null || echo gone`,
           undo: `${iptables} -t nat -I ${chain.name} ${index + 1} ${spec.slice(chain.name.length + 1)}`,

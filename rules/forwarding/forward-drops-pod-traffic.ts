@@ -18,6 +18,7 @@ import {
   decidedBy,
   HOOK_WANTS,
   hookNode,
+  isDropped,
   isPolicy,
   RULESET_KINDS,
   routesThrough,
@@ -77,15 +78,15 @@ export const rule = defineNodeRule({
         if (answer.verdict === 'accept' && other !== null && other.verdict !== 'accept')
           tally.unknown(...undecidedWay(flow));
         else if (answer.verdict === 'accept') tally.passed(answer.deciders.map((d) => cite(d.fact, d)));
-        else if (answer.verdict === 'unknown' || decider === undefined)
+        else if (!isDropped(answer) || decider === undefined)
           tally.unknown(`whether FORWARD lets ${flow.name} through: ${answer.because}`, answer.evidence);
         else {
           const exempt = spared(
             source,
             flow.net,
-            (a) => askForward(net, { ...flow, ...probe, [flow.end]: a }).verdict !== 'drop',
+            (a) => !isDropped(askForward(net, { ...flow, ...probe, [flow.end]: a })),
           );
-          if (exempt === null) tally.fault(drop(node.id, flow, probe.proto, decider));
+          if (exempt === null) tally.fault(drop(node.id, flow, probe.proto, decider, answer.presumedDrop === true));
           else
             tally.unknown(
               `whether FORWARD lets ${flow.name} through: it drops ${flow.net.sample} but not ${exempt}, and which addresses containers have was not collected`,
@@ -98,7 +99,8 @@ export const rule = defineNodeRule({
   },
 });
 
-function drop(node: string, flow: PodFlow, proto: string, decider: Decider): Finding {
+/** `presumed`: tables that were not collected might translate the packet before. */
+function drop(node: string, flow: PodFlow, proto: string, decider: Decider, presumed: boolean): Finding {
   const { src, dst, iif, oif } = flow;
   const chain = decider.place.split(' > ').at(-1) ?? decider.place;
   const meant = isPolicy(decider.place);
@@ -107,11 +109,13 @@ function drop(node: string, flow: PodFlow, proto: string, decider: Decider): Fin
     key: decider.text.startsWith(':') ? `${what} (${decider.place})` : `${decider.text} in ${chain}`,
     severity: meant ? 'info' : flow.severity,
     // rules for single addresses may let the real ones through
-    confidence: flow.live ? 'proven' : 'likely',
+    confidence: flow.live && !presumed ? 'proven' : 'likely',
     nodes: [node],
     message: `FORWARD on ${node} drops new traffic from ${flow.name} (${src} -> ${dst} ${proto}, in ${iif}, out ${oif}): ${what} in ${decider.place}${meant ? ', by policy' : ''}`,
     cites: [cite(decider.fact, decider), cite(flow.fact, flow)],
-    disprove: 'a rule in front of it that accepts this packet in the same ruleset',
+    disprove: presumed
+      ? 'tables that were not collected (iptables-legacy-save, nft list ruleset) and translate this packet before'
+      : 'a rule in front of it that accepts this packet in the same ruleset',
     remediation: meant
       ? []
       : [

@@ -17,6 +17,7 @@ import {
   decidedBy,
   HOOK_WANTS,
   hookNode,
+  isDropped,
   RULESET_KINDS,
   routesThrough,
 } from '../../src/net/index.ts';
@@ -67,12 +68,8 @@ export const rule = defineNodeRule({
       for (const probe of POD_PROBES) {
         const request = askForward(net, { ...flow, ...probe });
         const elsewhere = (way: 'request' | 'reply') =>
-          spared(
-            source,
-            flow.net,
-            (a) => askForward(net, { ...flow, ...probe, [flow.end]: a }, way).verdict !== 'drop',
-          );
-        if (request.verdict === 'drop') {
+          spared(source, flow.net, (a) => !isDropped(askForward(net, { ...flow, ...probe, [flow.end]: a }, way)));
+        if (isDropped(request)) {
           // a request that is dropped has no answer: forward-drops-pod-traffic speaks
           const sent = elsewhere('request');
           if (sent === null) continue;

@@ -72,7 +72,10 @@ export const rule = defineNodeRule({
           const exempt = spared(source, flow.net, (a) => ask(a, probe).verdict === 'none');
           if (exempt === null)
             tally.fault(
-              translated(node.id, flow, probe.proto, decider, formatPrefix(lease.network?.prefix ?? flow.net.prefix)),
+              translated(node.id, flow, probe.proto, decider, {
+                range: formatPrefix(lease.network?.prefix ?? flow.net.prefix),
+                marker: MARKED.test(decider.place) ? answer.marker : undefined,
+              }),
             );
           else
             tally.unknown(
@@ -86,7 +89,23 @@ export const rule = defineNodeRule({
   },
 });
 
-function translated(node: string, flow: PodFlow, proto: string, decider: Decider, range: string): Finding {
+/** Chains of kube-proxy and of portmap translate what has their mark. */
+const MARKED = / > (KUBE-POSTROUTING|CNI-HOSTPORT-MASQ)$/;
+
+interface Circumstances {
+  /** Of the cluster's pods. */
+  readonly range: string;
+  /** The rule that gave the packet the mark for which it is translated. */
+  readonly marker: Decider | undefined;
+}
+
+function translated(
+  node: string,
+  flow: PodFlow,
+  proto: string,
+  decider: Decider,
+  { range, marker }: Circumstances,
+): Finding {
   // its list of ranges that keep their address is somebody's decision
   const meant = /IP-MASQ-AGENT/.test(decider.place);
   const native = decider.place.startsWith('nft ');
@@ -101,19 +120,29 @@ function translated(node: string, flow: PodFlow, proto: string, decider: Decider
     severity: meant ? 'info' : 'medium',
     confidence: flow.live ? 'proven' : 'likely',
     nodes: [node],
-    message: `Packets from the pods of ${node} to those of other nodes (${flow.src} -> ${flow.dst} ${proto}, out ${flow.oif}) leave with another source address: "${decider.text}" in ${decider.place}${meant ? ', as ip-masq-agent was told' : ''}`,
-    cites: [cite(decider.fact, decider), cite(flow.fact, flow)],
+    message: `Packets from the pods of ${node} to those of other nodes (${flow.src} -> ${flow.dst} ${proto}, out ${flow.oif}) leave with another source address: "${decider.text}" in ${decider.place}${meant ? ', as ip-masq-agent was told' : ''}${marker === undefined ? '' : `, for the mark that "${marker.text}" in ${marker.place} gives them`}`,
+    cites: [
+      cite(decider.fact, decider),
+      ...(marker === undefined ? [] : [cite(marker.fact, marker)]),
+      cite(flow.fact, flow),
+    ],
     disprove: 'a server in a pod of another node that sees the pod’s own address',
-    remediation: native
-      ? [{ step: `Narrow the rule in ${decider.place} to what leaves the cluster: ip daddr != ${range}.` }]
-      : [
+    remediation: marker
+      ? [
           {
-            step,
-            run: `${table} -t nat -I ${rule}`,
-            verify: `${table} -t nat -C ${rule} && echo exempt`,
-            undo: `${table} -t nat -D ${rule}`,
-            risk: 'Pod-to-pod packets pass no later rule of this nat table; what kube-proxy marked for translation still does.',
+            step: `Narrow "${marker.text}" (${marker.place}) to what it was written for, or let it set another bit: kube-proxy (0x4000) and portmap (0x2000) translate what has theirs.`,
           },
-        ],
+        ]
+      : native
+        ? [{ step: `Narrow the rule in ${decider.place} to what leaves the cluster: ip daddr != ${range}.` }]
+        : [
+            {
+              step,
+              run: `${table} -t nat -I ${rule}`,
+              verify: `${table} -t nat -C ${rule} && echo exempt`,
+              undo: `${table} -t nat -D ${rule}`,
+              risk: 'Pod-to-pod packets pass no later rule of this nat table; what kube-proxy marked for translation still does.',
+            },
+          ],
   };
 }

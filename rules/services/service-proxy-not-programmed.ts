@@ -1,5 +1,7 @@
 import { isNonEmpty } from '../../src/core/span.ts';
 import { clusterTies, ownTies } from '../../src/derive/cluster.ts';
+import { POD_KINDS } from '../../src/derive/pods.ts';
+import { type Astray, astrayServices, withoutCulprit } from '../../src/derive/service-astray.ts';
 import { compareServices, isTied, type Lack, type ServiceSet, serviceSet } from '../../src/derive/service-compare.ts';
 import { firstService, hookRemedy, natOf, type Saved, unhooked } from '../../src/derive/service-hooks.ts';
 import { hasServices } from '../../src/derive/service-keys.ts';
@@ -15,13 +17,13 @@ import {
   standsAlone,
 } from '../../src/derive/service-proxy.ts';
 import { EMPTIED, restartProxy } from '../../src/derive/service-remedy.ts';
-import { HOOK_KINDS, hookNode, RULESET_KINDS } from '../../src/net/index.ts';
+import { askDestination, HOOK_KINDS, hookNode, RULESET_KINDS } from '../../src/net/index.ts';
 import type { CaseNodes, Cite, Finding, NodeInfo, NodeView } from '../../src/rule/index.ts';
 import { absent, cite, definePathRule, isClosed } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 import { Tally } from '../../src/rule/tally.ts';
 
-const WANTS = [...HOOK_KINDS, ...PROXY_KINDS, 'flannelEnv', 'fdb'] as const;
+const WANTS = [...HOOK_KINDS, ...PROXY_KINDS, ...POD_KINDS, 'fdb'] as const;
 type View = NodeView<never, (typeof WANTS)[number]>;
 
 type Answer =
@@ -98,8 +100,12 @@ function answerOf(view: View): Answer {
   const modes = [ipvsMode(source), nftMode(source)];
   const working = modes.find((m) => m.kind === 'serves');
   const [first] = programmed;
-  if (first !== undefined && missing.length === 0)
+  if (first !== undefined && missing.length === 0) {
+    const ask = (sample: Parameters<typeof askDestination>[1]) => askDestination(hookNode(source), sample);
+    const astray = otherProxy(source) === null && isHost(node) ? astrayServices(source, programmed, ask) : [];
+    if (astray.length > 0) return { kind: 'faults', faults: astray.map((a) => astrayFinding(node, a)) };
     return { kind: 'served', cites: signs(first), set: serviceSet(source) };
+  }
   if (working?.kind === 'serves')
     return { kind: 'served', cites: working.signs.map((s) => cite(s.fact, s)), set: null };
   const kubelet = kubeletOf(source);
@@ -111,8 +117,7 @@ function answerOf(view: View): Answer {
   const agent = otherProxy(source);
   if (agent !== null) return silent(`services may be the affair of ${agent.name} here, and not of kube-proxy`);
   if (runs === null && !chains) return silent('nothing that was collected tells of Kubernetes');
-  const { netns, pid1netns } = node.context;
-  if (netns !== null && pid1netns !== null && netns !== pid1netns)
+  if (!isHost(node))
     return open('the collector ran inside another network namespace, whose rules are not the node’s', []);
   const what = first === undefined ? 'whether services have rules here' : 'whether packets come to the services’ rules';
   if (kubelet === 'none')
@@ -141,6 +146,9 @@ function answerOf(view: View): Answer {
         : 'what is left of kube-proxy has no services in it';
   return isNonEmpty(cites) ? { kind: 'faults', faults: [noneFinding(node, source, says, cites)] } : open(what, []);
 }
+
+const isHost = ({ context: { netns, pid1netns } }: NodeInfo): boolean =>
+  netns === null || pid1netns === null || netns === pid1netns;
 
 const silent = (because: string): Answer => ({ kind: 'silent', because });
 const open = (because: string, evidence: readonly string[]): Answer => ({ kind: 'open', because, evidence });
@@ -225,6 +233,24 @@ function hookFinding({ node }: View, { hook, saved }: ReturnType<typeof unhooked
     ],
     remediation: [hookRemedy(hook, saved)],
     disprove: 'a kube-proxy that was just starting, or another program that serves these services',
+  };
+}
+
+/** Services whose rules are there, and packets of pods pass them by. */
+function astrayFinding({ id, hostname }: NodeInfo, astray: Astray): Finding {
+  const { key, says, addresses, part, sure, lines } = astray;
+  const remedy = astray.culprit === null ? restartProxy(null, hostname) : withoutCulprit(astray.culprit);
+  const [first, ...more] = lines;
+  return {
+    key: `astray ${key}`,
+    severity: part ? 'high' : 'critical',
+    confidence: sure ? 'proven' : 'likely',
+    nodes: [id],
+    about: addresses,
+    message: `On ${id} ${says}`,
+    cites: [cite(first.fact, first), ...more.map((l) => cite(l.fact, l))],
+    ...(remedy === null ? {} : { remediation: [remedy] }),
+    disprove: 'a program that the rule hands these packets to and that serves them',
   };
 }
 

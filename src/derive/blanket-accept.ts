@@ -18,16 +18,19 @@ export interface ForwardGuards {
 interface Turn {
   readonly target: string;
   readonly goto: boolean;
-  /** Nothing but a comment is asked: every packet matches. */
+  /** Nothing but a comment is asked, or whether the connection is a new one: what begins a connection matches. */
   readonly always: boolean;
 }
+
+/** Established connections were new ones once. */
+const ALL = /^(?: -m comment --comment \S+| -m (?:conntrack --ctstate|state --state) (?:[A-Z]+,)*NEW(?:,[A-Z]+)*)*$/;
 
 function turnOf(text: string): Turn | null {
   const plain = text.includes('"') ? text.replace(/"(?:[^"\\]|\\.)*"/g, '""') : text;
   const m = /^-A \S+(.*?) -([jg]) (\S+)/.exec(plain);
   if (m === null) return null;
   const [, tests = '', way, target = ''] = m;
-  return { target, goto: way === 'g', always: /^(?: -m comment --comment \S+)?$/.test(tests) };
+  return { target, goto: way === 'g', always: ALL.test(tests) };
 }
 
 /** In FORWARD, and in chains that it leads all packets to: an accept of everything, and what stands behind it. */

@@ -44,6 +44,10 @@ export function loadConfAgain(unit: string) {
   };
 }
 
+/** What releases of containernetworking/plugins hold, 0.8 to 1.7, flannel’s own beside them. */
+const STANDARD =
+  /^(bandwidth|bridge|dhcp|dummy|firewall|flannel|host-device|host-local|ipvlan|loopback|macvlan|portmap|ptp|sbr|static|tap|tuning|vlan|vrf)$/;
+
 /** How to get the programs that are missing or cannot be run. */
 export function installPlugins(
   lost: readonly { readonly needed: Needed; readonly at: Presence }[],
@@ -70,6 +74,14 @@ export function installPlugins(
       verify,
       undo: 'none needed: it is the program that flannel copies at every start',
       risk: 'none known',
+    };
+  const own = names.filter((name) => !STANDARD.test(name));
+  if (own.length > 0)
+    return {
+      step: `${own.join(', ')} is in no package of plugins: the pods of that network put it there when they start (calico-node, cilium, kube-multus ...). See whether one runs on ${node}, and make it anew; where that network is not wanted any more, take its file out of ${CONF_DIR}.`,
+      run: `kubectl get pods -A -o wide --field-selector spec.nodeName=${shellWord(node)}; ls -l ${CONF_DIR}`,
+      verify,
+      undo: 'nothing was changed: the commands only show what is there',
     };
   const rest = names.includes('flannel') ? ' flannel’s own program comes with its pod: make that anew as well.' : '';
   return {

@@ -109,14 +109,14 @@ const translationsIn = (fact: Fact<FactKind>, chain: IptChain): readonly PortRul
     return [{ fact, chain, index, proto: m[1] ?? '', port: Number(m[2]), address, target: m[3] ?? '' }];
   });
 
-/** `-A CNI-DN-<hash> -p tcp -m tcp --dport P -j DNAT --to-destination c:p` of the CNI plugin portmap, and the same of Docker. */
+/** `-A CNI-DN-<hash> -p tcp -m tcp --dport P -j DNAT --to-destination c:p` of the CNI plugin portmap, the same of Docker, and by hand in PREROUTING. */
 export function hostPortRules(rulesets: readonly Saved[]): readonly PortRule[] {
   return rulesets.flatMap(({ fact, ruleset }) => {
     const chains = ruleset.tables.get('nat')?.chains;
     // what nothing leads to does nothing; and to list all chains of a node is to read all of its services
     const ports = chains?.get('CNI-HOSTPORT-DNAT')?.texts() ?? [];
     const names = new Set(ports.flatMap((text) => / -j (CNI-DN-\S+)$/.exec(text)?.[1] ?? []));
-    return ['DOCKER', ...names].flatMap((name) => {
+    return ['PREROUTING', 'DOCKER', ...names].flatMap((name) => {
       const chain = chains?.get(name);
       return chain === undefined ? [] : translationsIn(fact, chain);
     });

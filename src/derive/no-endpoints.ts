@@ -2,7 +2,7 @@ import type { Fact, FactKind, IptChain, NftJson } from '../facts/index.ts';
 import { clusterDns } from './cluster-dns.ts';
 import type { Source } from './devices.ts';
 import { SAVED_KINDS } from './service-compare.ts';
-import { hasServices } from './service-keys.ts';
+import { hasServices, isBacked } from './service-keys.ts';
 import { ipvsMode, nftMode } from './service-proxy.ts';
 
 /** A service that a node's kube-proxy knows no backend of. */
@@ -67,7 +67,14 @@ function ofIptables(source: Source<Kinds>): NoEndpoints | null {
     if (fact.missing || !hasServices(fact.value)) continue;
     const filter = fact.value.tables.get('filter');
     const chain = filter?.chains.get('KUBE-SERVICES');
-    const services = refusedIn(chain).map((r) => ({ ...r, fact, line: chain?.rule(r.index).line ?? 1 }));
+    // a refusal of before, in the other backend of iptables perhaps: translated packets do not come to it
+    const all = SAVED_KINDS.flatMap((k) => {
+      const other = source.get(k);
+      return other.missing ? [] : [other.value];
+    });
+    const services = refusedIn(chain)
+      .filter((r) => !all.some((ruleset) => isBacked(ruleset, `${r.address} ${r.proto} ${r.port}`)))
+      .map((r) => ({ ...r, fact, line: chain?.rule(r.index).line ?? 1 }));
     const line = chain?.line ?? filter?.line ?? 1;
     return { services, list: { fact, line }, whole: fact.closed && filter !== undefined };
   }

@@ -30,8 +30,10 @@ interface Found {
 /** Nodes of one cluster share the rules of a long chain: each array is read once. */
 const known = new WeakMap<readonly string[], readonly Found[]>();
 
+const NONE: readonly Found[] = [];
+
 function foundIn(chain: IptChain | undefined): readonly Found[] {
-  if (chain === undefined) return [];
+  if (chain === undefined) return NONE;
   const texts = chain.texts();
   let found = known.get(texts);
   if (found === undefined) {
@@ -53,6 +55,19 @@ export function serviceKeys({ tables }: Pick<Ruleset, 'tables'>): readonly Servi
     const chain = tables.get(table)?.chains.get('KUBE-SERVICES');
     return chain === undefined ? [] : foundIn(chain).map((f) => ({ ...f, backed: table === 'nat', chain }));
   });
+}
+
+const keySets = new WeakMap<readonly Found[], ReadonlySet<string>>();
+
+/** The ClusterIP and port lead to backends in nat, which comes before any refusal in filter. */
+export function isBacked({ tables }: Pick<Ruleset, 'tables'>, key: string): boolean {
+  const found = foundIn(tables.get('nat')?.chains.get('KUBE-SERVICES'));
+  let keys = keySets.get(found);
+  if (keys === undefined) {
+    keys = new Set(found.map((f) => f.key));
+    keySets.set(found, keys);
+  }
+  return keys.has(key);
 }
 
 /** One of them, without a look at the others. */

@@ -161,6 +161,8 @@ export interface NftText {
     readonly hook?: string;
     readonly priority?: number;
     readonly policy?: string;
+    /** netdev: its devices, with commas. */
+    readonly dev?: string;
     /** Line of `type ... hook ... policy`. */
     readonly hookLine?: number;
   })[];

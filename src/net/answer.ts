@@ -143,8 +143,15 @@ function undecided(outcomes: readonly Outcome[], shown: Outcome, reasons: readon
 /** The surest and likeliest way, a bad end before a good one: that is what somebody has to see. */
 function best(outcomes: readonly Outcome[]): Outcome {
   const rank = (o: Outcome) => ORDER.indexOf(o.request.verdict);
+  // one that ends where something may or may not end it shows nothing: the others end for sure
+  const guessed = ({ doubts, request, reply }: Outcome) =>
+    Number(doubts.some((d) => d.holds && d.because === (reply ?? request).because));
   return [...outcomes].sort(
-    (a, b) => a.doubts.length - b.doubts.length || b.probability - a.probability || rank(a) - rank(b),
+    (a, b) =>
+      guessed(a) - guessed(b) ||
+      a.doubts.length - b.doubts.length ||
+      b.probability - a.probability ||
+      rank(a) - rank(b),
   )[0] as Outcome;
 }
 

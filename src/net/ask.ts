@@ -33,6 +33,8 @@ export interface HookAnswer {
   readonly deciders: readonly Decider[];
   /** Of unknown: which files would tell. */
   readonly evidence: readonly string[];
+  /** Of unknown: it is dropped, unless tables of which nothing was collected give it another destination before. */
+  readonly presumedDrop?: boolean;
 }
 
 /** What the first packet becomes in POSTROUTING. */
@@ -40,6 +42,8 @@ export interface NatAnswer extends Omit<HookAnswer, 'verdict'> {
   readonly verdict: 'translated' | 'none' | 'unknown';
   /** A rule gave it another destination before it was routed: it is not what the sample stands for. */
   readonly redirected?: boolean;
+  /** Of translated: the last rule before POSTROUTING that marked the packet. */
+  readonly marker?: Decider;
 }
 
 /** `"-A FORWARD -j DROP"`, `policy DROP of FORWARD`. */
@@ -204,10 +208,12 @@ function egressOf(node: NetNode, sample: Sample, nexthop: Addr | null): NatAnswe
   if (packet === null) return { ...bad('the packet has no readable addresses'), verdict: 'unknown' };
   const context = { track: tracked, maxWays: MAX_WAYS };
   const first = runHook(node.host, 'prerouting', packet, [], context);
+  const marks: Decider[] = [];
   const ways = first.flatMap((w): readonly HookWay[] => {
     if (w.verdict !== 'accept') return [{ ...w, verdict: 'unknown' }];
     const going = { ...w.packet, oif: sample.oif, nexthop: nexthop ?? packet.dst };
     const notrack = w.steps.filter((s) => s.action === 'notrack');
+    marks.push(...decidersOf([{ ...w, steps: w.steps.filter((s) => s.action === 'mark') }]));
     return runHook(node.host, 'forward', going, w.doubts, context).flatMap((f) =>
       runHook(node.host, 'postrouting', f.packet, f.doubts, { ...context, tellsNat: true }).map((p) => ({
         ...p,
@@ -227,7 +233,14 @@ function egressOf(node: NetNode, sample: Sample, nexthop: Addr | null): NatAnswe
   const deciders = decidersOf(translated.length > 0 ? translated : passed);
   const redirected = passed.some((w) => w.packet.dst !== packet.dst);
   if (lost.length === 0 && translated.length === passed.length && passed.length > 0)
-    return { verdict: 'translated', because: '', deciders, evidence: [], redirected };
+    return {
+      verdict: 'translated',
+      because: '',
+      deciders,
+      evidence: [],
+      redirected,
+      ...(marks[0] === undefined ? {} : { marker: marks[0] }),
+    };
   if (lost.length === 0 && translated.length === 0)
     return { verdict: 'none', because: '', deciders, evidence: [], redirected };
   return { ...openAnswer(ways), verdict: 'unknown' };
@@ -244,8 +257,20 @@ function hookAnswer(ways: readonly HookWay[]): HookAnswer {
   }
   if (accepted.length === ways.length)
     return { verdict: 'accept', because: '', deciders: decidersOf(accepted), evidence: [] };
+  const deciders = decidersOf(dropped.filter((w) => w.doubts.every((d) => !d.holds)).slice(0, 1));
+  const others = ways.filter((w) => !dropped.includes(w));
+  if (deciders[0]?.fact.closed === true && others.every(isTranslatedUnseen))
+    return { ...openAnswer(ways), deciders, presumedDrop: true };
   return openAnswer(ways);
 }
+
+/** Lost in a backend of which no table was collected: nobody else can save what a ruleset drops. */
+const isTranslatedUnseen = ({ verdict, doubts }: HookWay): boolean =>
+  verdict === 'unknown' && / (?:legacy|nft|native nft) rewrites$/.test(doubts.findLast((d) => d.holds)?.key ?? '');
+
+/** It gets through under no rules that were collected. */
+export const isDropped = ({ verdict, presumedDrop }: HookAnswer): boolean =>
+  verdict === 'drop' || presumedDrop === true;
 
 function openAnswer(ways: readonly HookWay[]): HookAnswer {
   const doubts: Doubt[] = ways.flatMap((w) => w.doubts);

@@ -1,4 +1,4 @@
-import type { Fact, MissingFact, NftJson } from '../facts/index.ts';
+import type { NftJson, NftText } from '../facts/index.ts';
 import type { Device } from './devices.ts';
 import type { Doubt } from './doubt.ts';
 import type { Packet } from './packet.ts';
@@ -40,28 +40,36 @@ type Found = Pick<Doubt, 'because' | 'evidence'> | null;
 
 function nftDoubt({ node: { facts } }: Space, dev: string, side: Side): Found {
   const json = facts.get('nftJson');
-  const name = json.missing ? textChain(facts.get('nftText'), side) : jsonChain(json.value, dev, side);
+  const fact = facts.get('nftText');
+  const chains = fact.missing ? [] : fact.value.chains;
+  const name = json.missing ? textChain(chains, dev, side) : jsonChain(json.value, chains, dev, side);
   const where = side === 'ingress' ? 'before' : 'behind';
   return name === null
     ? null
-    : { because: `nft chain ${name} sees packets on ${dev} ${where} all others`, evidence: ['fw.nft-json'] };
+    : {
+        because: `what nft chain ${name} does to packets on ${dev}, ${where} all others, is not followed`,
+        evidence: ['fw.nft-json'],
+      };
 }
 
 const nameOf = (c: { family: string; table: string; name: string }): string => `${c.family} ${c.table} ${c.name}`;
 
-function jsonChain({ chains, rules }: NftJson, dev: string, side: Side): string | null {
+type TextChains = NftText['chains'];
+
+/** nft 1.0.6 leaves the only device of a chain out of its JSON: there the text has it. */
+function jsonChain({ chains, rules }: NftJson, texts: TextChains, dev: string, side: Side): string | null {
+  const devOf = (c: NftJson['chains'][number]) => c.dev ?? texts.find((t) => nameOf(t) === nameOf(c))?.dev ?? dev;
   const chain = chains.find(
     (c) =>
       c.hook === side &&
-      (c.dev ?? dev).split(',').includes(dev) &&
+      devOf(c).split(',').includes(dev) &&
       (c.policy === 'drop' || rules.some((r) => r.chain === c.name && r.table === c.table && r.family === c.family)),
   );
   return chain === undefined ? null : nameOf(chain);
 }
 
-/** The text form does not say which device. */
-function textChain(fact: Fact<'nftText'> | MissingFact, side: Side): string | null {
-  const chain = fact.missing ? undefined : fact.value.chains.find((c) => c.hook === side);
+function textChain(chains: TextChains, dev: string, side: Side): string | null {
+  const chain = chains.find((c) => c.hook === side && (c.dev ?? dev).split(',').includes(dev));
   return chain === undefined ? null : nameOf(chain);
 }
 

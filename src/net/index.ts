@@ -4,6 +4,7 @@ export {
   askForward,
   type Decider,
   decidedBy,
+  isDropped,
   type NatAnswer,
 } from './ask.ts';
 export { withoutBackend } from './ask-backend.ts';

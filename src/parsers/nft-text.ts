@@ -27,7 +27,7 @@ function splitHandle(line: string): { body: string; handle?: number } {
   return /^\d{1,15}$/.test(digits) ? { body: line.slice(0, at).trimEnd(), handle: Number(digits) } : { body: line };
 }
 
-const HOOK = /^type (\S+) hook (\S+) (?:devices? .*?)?priority ([^;]+);(?:.* policy (\w+);)?/;
+const HOOK = /^type (\S+) hook (\S+) (?:devices? (?:= )?(.*?) ?)?priority ([^;]+);(?:.* policy (\w+);)?/;
 
 /** `nft [-a] list ruleset`. Understood beside tables, chains and rules: sets and other objects (skipped whole, of maps the place is kept), comments, warnings. */
 function readNftText(text: string): Parsed<NftText> {
@@ -108,11 +108,12 @@ function readNftText(text: string): Parsed<NftText> {
     chain.endLine = line;
     const hook = body.length > 1024 ? null : HOOK.exec(body);
     if (hook !== null) {
-      const priority = readPriority(hook[3]!, table.family);
+      const priority = readPriority(hook[4]!, table.family);
       Object.assign(chain, { type: hook[1], hook: hook[2], hookLine: line });
       if (priority !== null) chain.priority = priority;
       else skipped.push({ line, why: 'unknown priority' });
-      if (hook[4] !== undefined) chain.policy = hook[4];
+      if (hook[3] !== undefined) chain.dev = hook[3].match(/[^\s{},"]+/g)?.join(',') ?? '';
+      if (hook[5] !== undefined) chain.policy = hook[5];
     } else if (word === '}') chain = null;
     else if (!/^(comment "|policy \w+;$)/.test(body)) {
       const draft: Draft<'rules'> = { line, family: table.family, table: table.name, chain: chain.name, text: '' };
@@ -126,4 +127,4 @@ function readNftText(text: string): Parsed<NftText> {
   return { ok: true, value: { tables, chains, rules, maps }, skipped };
 }
 
-export const parsers = [defineParser({ fact: 'nftText', evidence: ['fw.nft'], version: 3, parse: readNftText })];
+export const parsers = [defineParser({ fact: 'nftText', evidence: ['fw.nft'], version: 4, parse: readNftText })];

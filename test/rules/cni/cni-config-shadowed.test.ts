@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { rule } from '../../../rules/cni/cni-config-shadowed.ts';
+import { rule as notReady } from '../../../rules/cni/cni-not-ready.ts';
 import { judge, testRule } from '../../support/rule-table.ts';
 import { ALL, CONTAINERD_NET, CONTAINERD_TOML, cniNode, crictlInfo } from './nodes.ts';
 
@@ -218,4 +219,14 @@ it('it explains what speaks of its addresses, not what breaks pods of flannel', 
     'host/ip/addr.txt': `${LO}${device(4, 'cni0', '10.88.0.1/16')}`,
   });
   expect(judge([rule], { a }).findings[0]?.about).toEqual(['10.88.0.0/16', '10.88.0.2', '10.88.0.1']);
+});
+
+it('what another network left, its programs gone: one cause, and no package that lacks them', () => {
+  const a = cniNode({ 'files/etc/cni/net.d/10-calico.conflist': CALICO, 'host/ip/addr.txt': LO });
+  const { causes, findings } = judge([notReady, rule], { a });
+  expect(findings.map((f) => f.rule).sort()).toEqual(['cni-config-shadowed', 'cni-not-ready']);
+  expect(causes.map((c) => findings.find((f) => f.id === c.finding)?.rule)).toEqual(['cni-config-shadowed']);
+  const [install] = findings.find((f) => f.rule === 'cni-not-ready')?.remediation ?? [];
+  expect(install?.step).toMatch(/^calico, calico-ipam is in no package of plugins/);
+  expect(install?.run).toBe('kubectl get pods -A -o wide --field-selector spec.nodeName=a; ls -l /etc/cni/net.d');
 });

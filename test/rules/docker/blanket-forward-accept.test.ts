@@ -60,6 +60,15 @@ testRule(rule, {
         { severity: 'high', cites: ['--comment "k8s, do not -j DROP" -j ACCEPT', '-j DOCKER-USER', '-j DOCKER-ISO'] },
       ],
     },
+    'what lets every new connection through': {
+      nodes: node(inFront('FORWARD -m conntrack --ctstate NEW,RELATED,ESTABLISHED -j ACCEPT')),
+      expect: [
+        {
+          message: /^"-A FORWARD .* -j ACCEPT" on a lets every new connection through: none comes to DOCKER-USER/,
+          cites: ['--ctstate NEW,RELATED,ESTABLISHED -j ACCEPT', '-j DOCKER-USER', '-j DOCKER-ISO'],
+        },
+      ],
+    },
     'in a chain that all packets go through, DOCKER-USER itself': {
       nodes: node(DOCKER_SAVE.replace('-A DOCKER-USER -j RETURN', '-A DOCKER-USER -j ACCEPT')),
       expect: [
@@ -84,6 +93,8 @@ testRule(rule, {
           'FORWARD -s 10.244.0.0/16 -j ACCEPT',
           'FORWARD -i tun0 -j ACCEPT',
           'FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
+          'FORWARD -p tcp -m conntrack --ctstate NEW -j ACCEPT',
+          'FORWARD -m conntrack ! --ctstate NEW -j ACCEPT',
         ),
       ),
     },

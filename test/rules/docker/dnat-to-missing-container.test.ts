@@ -52,6 +52,12 @@ const node = (save: string, containers: readonly Spec[] = [{}], files: Files = {
 const STALE = '[0:0] -A DOCKER ! -i docker0 -p tcp -m tcp --dport 9001 -j DNAT --to-destination 172.17.0.9:9000\n';
 /** A rule of a container that is gone, in front of web's. */
 const before = (stale: string) => DOCKER_SAVE.replace('[0:0] -A DOCKER -i docker0 -j RETURN\n', `$&${stale}`);
+/** `iptables -t nat -A PREROUTING -p tcp --dport 8443 -j DNAT --to-destination` */
+const byHand = (target: string) =>
+  DOCKER_SAVE.replace(
+    '[0:0] -A PREROUTING ',
+    `[0:0] -A PREROUTING -p tcp -m tcp --dport 8443 -j DNAT --to-destination ${target}\n$&`,
+  );
 const OTHER = STALE.replace('9001', '9005');
 const listener = {
   'host/sock/ss-listen.txt':
@@ -136,6 +142,17 @@ testRule(rule, {
       ]),
       expect: [{ severity: 'medium', cites: ['--dport 9005', 'inet 172.17.0.1', 'absent'] }],
     },
+    'by hand in PREROUTING, for a container that has another address now': {
+      nodes: node(byHand('172.17.0.9:9000')),
+      expect: [
+        {
+          key: '8443/tcp 172.17.0.9:9000',
+          severity: 'high',
+          message: /: the rule was written by hand, and its clients get no answer$/,
+          cites: ['-A PREROUTING -p tcp -m tcp --dport 8443', 'inet 172.17.0.1', 'absent'],
+        },
+      ],
+    },
     'a pod’s hostPort: all ends of cni0 are known': {
       nodes: pods('10.244.1.66'),
       expect: [
@@ -151,6 +168,13 @@ testRule(rule, {
   passes: {
     'the container is there': { nodes: node(DOCKER_SAVE) },
     'the pod is there': { nodes: pods('10.244.1.10') },
+    'by hand, to a container that is there': { nodes: node(byHand('172.17.0.2:9000')) },
+    'by hand, to another machine': { nodes: node(byHand('192.168.122.50:443')) },
+    'by hand, behind a rule that takes the port': {
+      nodes: node(
+        byHand('172.17.0.2:9000').replace(/(.*--dport 8443 .*)172\.17\.0\.2:9000\n/, '$&$1172.17.0.9:9000\n'),
+      ),
+    },
     'a stale rule behind the good one': {
       nodes: node(DOCKER_SAVE.replace('172.17.0.2:9000\n', `172.17.0.2:9000\n${STALE}`)),
     },

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { rule } from '../../../rules/forwarding/forward-drops-pod-traffic.ts';
-import { judge, testRule } from '../../support/rule-table.ts';
+import { firewall } from '../../support/overlay-node.ts';
+import { judge, type NodeFiles, testRule } from '../../support/rule-table.ts';
 import {
   cniNode,
   DOCKER_SAVE,
@@ -19,6 +20,15 @@ import {
 
 const ACCEPTS = /^.*FLANNEL-FWD.*\n/gm;
 const noAccepts = (t: string) => t.replace(ACCEPTS, '');
+/** What a ticket brings along. */
+const sent = (edit: (text: string) => string = noAccepts): NodeFiles => ({
+  files: Object.fromEntries(
+    Object.entries(podNode(edit).files).filter(([path]) =>
+      /^(host\/(fw\/iptables-save|ip\/addr|ip\/route4)\.txt|files\/run\/flannel\/subnet\.env)$/.test(path),
+    ),
+  ),
+  info: { format: 'loose-files' },
+});
 const PEER = '10.244.2.0/24 via 10.244.2.0 dev flannel.1';
 const POD_BRIDGE = 'inet 10.244.1.1/24';
 /** A ruleset of the other variant that drops: what `iptables-legacy -P FORWARD DROP` leaves. */
@@ -67,6 +77,17 @@ const outwardOnly = (save: string) =>
 
 testRule(rule, {
   finds: {
+    'three files that somebody sent: no other table could save what this one drops': {
+      nodes: { a: sent(noAccepts) },
+      expect: [
+        {
+          severity: 'critical',
+          confidence: 'likely',
+          message: /^FORWARD on a drops new traffic from other nodes’ pods to its own/,
+          cites: [':FORWARD DROP', PEER],
+        },
+      ],
+    },
     'one of two next hops leaves by a device that no rule accepts': {
       nodes: {
         a: dockerNode(
@@ -414,6 +435,21 @@ COMMIT
     },
   },
   unknown: {
+    'three files that somebody sent, whose rules accept': {
+      nodes: { a: sent((t) => t) },
+      because: /the iptables-legacy tables are not known: fw\.iptables-legacy-save not collected/,
+    },
+    'they were cut off: what accepts may stand behind': {
+      nodes: {
+        a: {
+          files: {
+            ...sent().files,
+            'host/fw/iptables-save.txt': { status: 'truncated', text: firewall(1, noAccepts) },
+          },
+        },
+      },
+      because: /was not collected whole/,
+    },
     'the routes were cut off before the default route': {
       nodes: {
         a: {

@@ -1,5 +1,6 @@
 import { rule } from '../../../rules/forwarding/overlay-traffic-masqueraded.ts';
 import { testRule } from '../../support/rule-table.ts';
+import { kubeNode } from '../services/nodes.ts';
 import { DOCKER_SAVE, dockerNode, legacyUnknown, NO_NFT, podNode, podNodeWithout } from './nodes.ts';
 
 /** These rules of POSTROUTING in front of flannel's. */
@@ -21,6 +22,28 @@ testRule(rule, {
           nodes: ['a'],
           message: /10\.244\.1\.10 -> 10\.244\.2\.10 tcp, out flannel\.1\) leave with another source address/,
           cites: ['-A POSTROUTING -j MASQUERADE', '10.244.2.0/24 via 10.244.2.0 dev flannel.1'],
+        },
+      ],
+    },
+    'a mark of somebody’s that means translation to kube-proxy': {
+      nodes: {
+        a: kubeNode(1, (t) =>
+          t.replace(
+            ':KUBE-PROXY-CANARY - [0:0]\nCOMMIT',
+            ':KUBE-PROXY-CANARY - [0:0]\n[0:0] -A PREROUTING -i cni0 -j MARK --set-xmark 0x4000/0xffffffff\nCOMMIT',
+          ),
+        ),
+      },
+      expect: [
+        {
+          severity: 'medium',
+          message:
+            /KUBE-POSTROUTING, for the mark that "-A PREROUTING -i cni0 -j MARK --set-xmark 0x4000\/0xffffffff" in mangle\/PREROUTING gives them$/,
+          cites: [
+            '-A KUBE-POSTROUTING ',
+            '-A PREROUTING -i cni0 -j MARK',
+            '10.244.2.0/24 via 10.244.2.0 dev flannel.1',
+          ],
         },
       ],
     },

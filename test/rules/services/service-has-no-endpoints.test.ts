@@ -10,6 +10,16 @@ const unbacked =
       /(:KUBE-SERVICES - \[0:0\]\n(?:.*\n)*?)COMMIT/,
       `$1[0:0] -A KUBE-SERVICES -d ${address}/32 -p ${proto} -m comment --comment "${name} ${why}" -m ${proto} --dport ${port} -j ${why.includes('local') ? 'DROP' : 'REJECT --reject-with icmp-port-unreachable'}\nCOMMIT`,
     );
+/** What is left of the time before cluster DNS had a pod. */
+const STALE = `*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:KUBE-SERVICES - [0:0]
+[0:0] -A FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+[0:0] -A KUBE-SERVICES -d 10.96.0.10/32 -p udp -m comment --comment "kube-system/kube-dns:dns has no endpoints" -m udp --dport 53 -j REJECT --reject-with icmp-port-unreachable
+COMMIT
+`;
 const busy = without('default/idle');
 const noDns = unbacked('kube-system/kube-dns:dns', '10.96.0.10', 'udp', 53);
 const VIPS = `9: kube-ipvs0: <BROADCAST,NOARP> mtu 1500 qdisc noop state DOWN group default 
@@ -101,6 +111,15 @@ testRule(rule, {
     },
   },
   passes: {
+    'refused by a rule of before in the other backend of iptables, translated by today’s': {
+      nodes: {
+        a: kubeNode(1, () => STALE, {
+          'host/fw/iptables-version.txt': 'iptables v1.8.9 (nf_tables)\n',
+          'host/fw/ip_tables_names.txt': 'filter\nnat\n',
+          'host/fw/iptables-legacy-save.txt': busy(SAVE),
+        }),
+      },
+    },
     'every service has some': { nodes: { a: kubeNode(1, busy) } },
     'nodes without a pod of a service of policy Local': {
       nodes: {

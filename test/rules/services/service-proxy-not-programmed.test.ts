@@ -38,10 +38,78 @@ const nft = (keep: (object: NftObject) => boolean = () => true) => {
   };
 };
 const loose = { info: { format: 'loose-files' } } as const;
+/** In front of kube-proxy's jump, as iptables-save prints it. */
+const inFront =
+  (rule: string) =>
+  (save: string): string =>
+    save.replace('[0:0] -A PREROUTING ', `[0:0] -A PREROUTING ${rule}\n$&`);
+const raw =
+  (rule: string) =>
+  (save: string): string =>
+    `*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n[0:0] -A PREROUTING ${rule}\nCOMMIT\n${save}`;
+const API = '-A KUBE-SERVICES -d 10.96.0.1/32';
+const DNS = '-A KUBE-SERVICES -d 10.96.0.10/32';
 const WEB = /^.*default\/web:http.*\n/gm;
 
 testRule(rule, {
   finds: {
+    'a rule in front accepts what pods send': {
+      nodes: { a: kubeNode(1, inFront('-s 10.244.0.0/16 -j ACCEPT')) },
+      expect: [
+        {
+          key: 'astray -A PREROUTING -s 10.244.0.0/16 -j ACCEPT',
+          severity: 'critical',
+          confidence: 'proven',
+          nodes: ['a'],
+          message:
+            /^On a what pods send to default\/kubernetes:https \(10\.96\.0\.1:443\/tcp\), kube-system\/kube-dns:dns \(10\.96\.0\.10:53\/udp\) is not translated, and goes nowhere: "-A PREROUTING -s 10\.244\.0\.0\/16 -j ACCEPT" takes it/,
+          cites: [API, DNS, '-A PREROUTING -s 10.244.0.0/16 -j ACCEPT'],
+        },
+      ],
+    },
+    'a RETURN in front': {
+      nodes: { a: kubeNode(1, inFront('-i cni0 -j RETURN')) },
+      expect: [
+        { severity: 'critical', message: /"-A PREROUTING -i cni0 -j RETURN"/, cites: [API, DNS, '-i cni0 -j RETURN'] },
+      ],
+    },
+    'another translation in front': {
+      nodes: { a: kubeNode(1, inFront('-p udp -m udp --dport 53 -j DNAT --to-destination 192.168.50.200')) },
+      expect: [
+        {
+          severity: 'critical',
+          message:
+            /send to kube-system\/kube-dns:dns \(10\.96\.0\.10:53\/udp\) goes to 192\.168\.50\.200, which is no backend/,
+          cites: [DNS, '--to-destination 192.168.50.200'],
+        },
+      ],
+    },
+    'connections to services are not tracked': {
+      nodes: { a: kubeNode(1, raw('-d 10.96.0.0/12 -j CT --notrack')) },
+      expect: [{ severity: 'critical', cites: [API, DNS, '-d 10.96.0.0/12 -j CT --notrack'] }],
+    },
+    'the chain of cluster DNS is empty': {
+      nodes: { a: kubeNode(1, without('] -A KUBE-SVC-QL2MYDZXQLZFOF2R')) },
+      expect: [
+        {
+          key: 'astray kube-system/kube-dns:dns (10.96.0.10:53/udp)',
+          severity: 'critical',
+          message: /is not translated, and goes nowhere: kube-proxy’s chain KUBE-SVC-QL2MYDZXQLZFOF2R is empty$/,
+          cites: [DNS, ':KUBE-SVC-QL2MYDZXQLZFOF2R'],
+        },
+      ],
+    },
+    'that of its last backend is empty: half of the connections': {
+      nodes: { a: kubeNode(1, without('] -A KUBE-SEP-Y77QKAAYQLPHZDZJ')) },
+      expect: [
+        {
+          severity: 'high',
+          message:
+            /^On a 50 % of the new connections that pods make to kube-system\/kube-dns:dns .*chain KUBE-SEP-Y77QKAAYQLPHZDZJ is empty$/,
+          cites: [DNS, ':KUBE-SEP-Y77QKAAYQLPHZDZJ'],
+        },
+      ],
+    },
     'all rules flushed, chains left': {
       nodes: { a: kubeNode(1, flushed) },
       expect: [
@@ -238,6 +306,22 @@ testRule(rule, {
     },
   },
   passes: {
+    'node-local DNS takes the address for itself, untracked': {
+      nodes: {
+        a: kubeNode(1, raw('-d 10.96.0.10/32 -p udp -m udp --dport 53 -j NOTRACK'), {
+          'host/ip/addr.txt': addr(1, device('nodelocaldns', '    inet 10.96.0.10/32 scope global nodelocaldns\n')),
+        }),
+      },
+    },
+    'the first of two backends’ chains is empty: the other one gets all': {
+      nodes: { a: kubeNode(1, without('] -A KUBE-SEP-33IHZSRCBSKUPYXE')) },
+    },
+    'rules in front for others than pods': {
+      nodes: {
+        a: kubeNode(1, inFront('-i eth1 -j ACCEPT')),
+        b: kubeNode(2, inFront('-d 203.0.113.7/32 -j DNAT --to-destination 10.244.1.10')),
+      },
+    },
     'all there': { nodes: { a: kubeNode(1), b: kubeNode(2) } },
     'a control plane without kube-proxy in sight': { nodes: { a: kubeNode(1, (t) => t, NO_PROXY) } },
     'the other program’s ruleset': {
