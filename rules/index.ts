@@ -31,6 +31,7 @@ import { rule as podRouteMissingOrWrong } from './flannel/pod-route-missing-or-w
 import { rule as vxlanDeviceMissing } from './flannel/vxlan-device-missing.ts';
 import { rule as vxlanForwardingEntryWrong } from './flannel/vxlan-forwarding-entry-wrong.ts';
 import { rule as vxlanParametersDisagree } from './flannel/vxlan-parameters-disagree.ts';
+import { rule as vxlanUdpBlocked } from './flannel/vxlan-udp-blocked.ts';
 import { rule as egressMasqueradeMissing } from './forwarding/egress-masquerade-missing.ts';
 import { rule as forwardDropsPodTraffic } from './forwarding/forward-drops-pod-traffic.ts';
 import { rule as forwardDropsReplies } from './forwarding/forward-drops-replies.ts';
@@ -80,6 +81,7 @@ export const RULES: readonly AnyRule[] = [
   vxlanDeviceMissing,
   vxlanForwardingEntryWrong,
   vxlanParametersDisagree,
+  vxlanUdpBlocked,
   egressMasqueradeMissing,
   forwardDropsPodTraffic,
   forwardDropsReplies,

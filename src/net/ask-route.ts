@@ -14,10 +14,24 @@ export function routeTo(node: NetNode, dst: string): RouteAnswer | null {
 }
 
 /** The route that alone decides for an address, one object for all addresses that it is for; null: ask `routeTo`. */
-export function loneRoute(node: NetNode, dst: string): object | null {
+function loneRoute(node: NetNode, dst: string): object | null {
   const addr = parseAddr(dst);
   if (addr === null) return null;
   return node.host.routing(typeof addr === 'number' ? 4 : 6).plainHop(addr)?.route ?? null;
+}
+
+/** The same for many addresses, most of which share one route. */
+export function routesOf(node: NetNode): (dst: string) => RouteAnswer | null {
+  const answers = new Map<object, RouteAnswer | null>();
+  return (dst) => {
+    const lone = loneRoute(node, dst);
+    if (lone === null) return routeTo(node, dst);
+    const known = answers.get(lone);
+    if (known !== undefined) return known;
+    const answer = routeTo(node, dst);
+    answers.set(lone, answer);
+    return answer;
+  };
 }
 
 function unicastTo(node: NetNode, key: RouteKey): RouteAnswer | null {

@@ -4,11 +4,13 @@ export {
   askForward,
   type Decider,
   decidedBy,
+  type HookAnswer,
   type NatAnswer,
 } from './ask.ts';
 export { withoutBackend } from './ask-backend.ts';
+export { askAlike, askInput, askOutput } from './ask-host.ts';
 export { askDestination } from './ask-port.ts';
-export { loneRoute, routesThrough, routeThrough, routeTo, ruleOfMarks } from './ask-route.ts';
+export { routesOf, routesThrough, routeThrough, routeTo, ruleOfMarks } from './ask-route.ts';
 export { clusterOf, lazyCluster, type NetCluster } from './cluster.ts';
 export { fleetOf } from './fleet.ts';
 export { buildNode, HOOK_KINDS, HOOK_WANTS, hookNode, type NetNode, RULESET_KINDS } from './model.ts';
@@ -19,3 +21,4 @@ export { type TraceResult, trace } from './result.ts';
 export { routeMap } from './route-map.ts';
 export { shieldOf } from './shield.ts';
 export type { TraceRequest } from './trace.ts';
+export type { Watch } from './watch.ts';
