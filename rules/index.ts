@@ -25,6 +25,7 @@ import { rule as dockerRulesMissing } from './docker/docker-rules-missing.ts';
 import { rule as dockerUserIneffective } from './docker/docker-user-ineffective.ts';
 import { rule as bridgeAddressNotInLease } from './flannel/bridge-address-not-in-lease.ts';
 import { rule as flannelBackendMixed } from './flannel/flannel-backend-mixed.ts';
+import { rule as flannelIdentityDuplicate } from './flannel/flannel-identity-duplicate.ts';
 import { rule as flannelSubnetEnvMissing } from './flannel/flannel-subnet-env-missing.ts';
 import { rule as podCidrDuplicate } from './flannel/pod-cidr-duplicate.ts';
 import { rule as podRouteMissingOrWrong } from './flannel/pod-route-missing-or-wrong.ts';
@@ -75,6 +76,7 @@ export const RULES: readonly AnyRule[] = [
   dockerUserIneffective,
   bridgeAddressNotInLease,
   flannelBackendMixed,
+  flannelIdentityDuplicate,
   flannelSubnetEnvMissing,
   podCidrDuplicate,
   podRouteMissingOrWrong,

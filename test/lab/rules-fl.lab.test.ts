@@ -30,7 +30,9 @@ const shown = (json: AnalysisJson, rule: string) =>
   of(json, rule).map((f) =>
     f.cites.map((c) => (c.absent === undefined ? (c.text ?? '').trim() : `absent: ${c.absent}`)),
   );
-const causes = (json: AnalysisJson) => json.causes.map((c) => json.findings.find((f) => f.id === c.finding)?.rule);
+const causes = (json: AnalysisJson) => [
+  ...new Set(json.causes.map((c) => json.findings.find((f) => f.id === c.finding)?.rule)),
+];
 
 describe.skipIf(!labsAvailable())('faults of flannel on real nodes are named', () => {
   it.concurrent('firewalls that let no vxlan in; the remedies end that', async () => {
@@ -53,5 +55,21 @@ describe.skipIf(!labsAvailable())('faults of flannel on real nodes are named', (
     const after = await judge(lab);
     expect(serious(after)).toEqual([]);
     expect(after.verdicts[effect.rule]).toMatchObject({ pass: 2 });
+  });
+
+  it.concurrent('nodes that are one to flannel: by MAC, and by address', async () => {
+    await using lab = await Lab.create(labs.CLONES);
+    const effect = await labs.flannelIdentityDuplicate(lab);
+    await felt(lab, effect);
+    const json = await judge(lab);
+    const found = of(json, effect.rule);
+    expect(found.map((f) => `${f.severity} ${f.confidence} ${f.nodes}`)).toEqual([
+      'critical proven node-a,node-b',
+      'critical proven node-c,node-d',
+    ]);
+    const [macs, addresses] = shown(json, effect.rule);
+    expect(macs?.join('\n')).toMatch(/lladdr 0e:00:00:00:00:01 .*PERMANENT/);
+    expect(addresses?.join('\n')).toMatch(/vxlan id 1 local 10\.0\.2\.15[\s\S]*dst 10\.0\.2\.15/);
+    expect(causes(json)).toContain(effect.rule);
   });
 });

@@ -1,5 +1,6 @@
 import { type Effect, lost, paths } from './faults.ts';
 import type { Lab } from './lab.ts';
+import type { LabSpec } from './spec.ts';
 
 /** What a firewall of a node lets in: answers, pings of other machines, and ssh. */
 const HARDENED = `iptables -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
@@ -28,5 +29,38 @@ export async function vxlanUdpBlocked(lab: Lab): Promise<Effect> {
     nodes: [a.id, b.id],
     breaks: [lost(icmp(pa, pb)), lost(icmp(pb, pa))],
     keeps: [icmp(a, b), icmp(b, a), icmp(pa, lab.outside)],
+  };
+}
+
+const CLONED = '0e:00:00:00:00:01';
+
+/** A lab whose first two nodes have one VTEP MAC. */
+export const CLONES: LabSpec = { nodes: [{ vtepMac: CLONED }, { vtepMac: CLONED }, {}, {}] };
+
+/** V57: two clones with one VTEP MAC; and two nodes that both announce 10.0.2.15, which each has behind a NAT of its own. */
+export async function flannelIdentityDuplicate(lab: Lab): Promise<Effect> {
+  const { a, b, pa, pb, icmp } = paths(lab);
+  const [c, d] = [lab.node(2), lab.node(3)];
+  for (const [node, other] of [
+    [c, d],
+    [d, c],
+  ] as const)
+    await node.sh(`ip link add nat0 type veth peer name nat1
+ip link set nat0 up
+ip link set nat1 up
+ip addr add 10.0.2.15/24 dev nat0
+mac=$(cat /sys/class/net/flannel.1/address)
+ip link del flannel.1
+ip link add flannel.1 address $mac mtu 1450 type vxlan id 1 dev nat0 local 10.0.2.15 dstport 8472 nolearning
+ip addr add ${node.plan.podPrefix}.0/32 dev flannel.1
+ip link set flannel.1 up
+ip route add ${other.plan.podSubnet} via ${other.plan.podPrefix}.0 dev flannel.1 onlink
+ip neigh replace ${other.plan.podPrefix}.0 lladdr ${other.plan.vtepMac} dev flannel.1 nud permanent
+bridge fdb replace ${other.plan.vtepMac} dev flannel.1 dst 10.0.2.15 self permanent`);
+  return {
+    rule: 'flannel-identity-duplicate',
+    nodes: [a.id, b.id, c.id, d.id],
+    breaks: [lost(icmp(pa, pb)), lost(icmp(pb, pa)), lost(icmp(c.pod(), d.pod())), lost(icmp(d.pod(), c.pod()))],
+    keeps: [icmp(a, b), icmp(pa, lab.outside), icmp(c.pod(), lab.outside)],
   };
 }
