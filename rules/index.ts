@@ -26,6 +26,7 @@ import { rule as dockerUserIneffective } from './docker/docker-user-ineffective.
 import { rule as bridgeAddressNotInLease } from './flannel/bridge-address-not-in-lease.ts';
 import { rule as flannelBackendMixed } from './flannel/flannel-backend-mixed.ts';
 import { rule as flannelIdentityDuplicate } from './flannel/flannel-identity-duplicate.ts';
+import { rule as flannelPublicIpUnreachable } from './flannel/flannel-public-ip-unreachable.ts';
 import { rule as flannelSubnetEnvMissing } from './flannel/flannel-subnet-env-missing.ts';
 import { rule as podCidrDuplicate } from './flannel/pod-cidr-duplicate.ts';
 import { rule as podRouteMissingOrWrong } from './flannel/pod-route-missing-or-wrong.ts';
@@ -77,6 +78,7 @@ export const RULES: readonly AnyRule[] = [
   bridgeAddressNotInLease,
   flannelBackendMixed,
   flannelIdentityDuplicate,
+  flannelPublicIpUnreachable,
   flannelSubnetEnvMissing,
   podCidrDuplicate,
   podRouteMissingOrWrong,

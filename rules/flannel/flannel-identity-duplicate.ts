@@ -1,4 +1,4 @@
-import { NOTHING_TO_UNDO, restartFlannel } from '../../src/derive/flannel-remedy.ts';
+import { NOTHING_TO_UNDO, restartFlannel, withArgument } from '../../src/derive/flannel-remedy.ts';
 import { type Nic, otherDevice, otherMac } from '../../src/derive/flannel-twins.ts';
 import { announcedLeases } from '../../src/derive/k8s-leases.ts';
 import { isOneMachine } from '../../src/derive/one-machine.ts';
@@ -65,9 +65,7 @@ export const rule = defineClusterRule({
   remediation: [
     {
       step: 'Same address: tell flannel which device the nodes reach each other by (k3s: --flannel-iface).',
-      run: 'kubectl -n kube-flannel patch ds kube-flannel-ds --type json -p \'[{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":"--iface=<device>"}]\'',
-      verify: 'ip -d link show flannel.1 | grep -o "local [^ ]*"   # on every node: another address each',
-      undo: 'kubectl -n kube-flannel rollout undo ds kube-flannel-ds',
+      ...withArgument('--iface=<device>'),
       risk: 'Overlay traffic stops for the seconds that the devices are made anew.',
     },
     {

@@ -1,6 +1,6 @@
 import { parsePrefix, samePrefix } from '../core/address.ts';
 import { shellWord } from '../core/shell.ts';
-import { NOTHING_TO_UNDO, restartFlannel } from './flannel-remedy.ts';
+import { NOTHING_TO_UNDO, restartFlannel, withArgument } from './flannel-remedy.ts';
 import type { Step } from './step.ts';
 
 /** An address of a device that other nodes may be reached by; `network`: with the length of its network. */
@@ -60,14 +60,11 @@ export function otherDevice(address: string, nodes: readonly Twin[]): readonly S
     return rest.length > 0 && mine.address !== address && !addresses.has(undefined) && addresses.size === nodes.length;
   });
   const iface = nic?.dev ?? '<device>';
-  const patch = [{ op: 'add', path: '/spec/template/spec/containers/0/args/-', value: `--iface=${iface}` }];
   const hint = nic === undefined ? '' : `: ${nic.dev} has another address on each of these nodes`;
   return [
     {
       step: `Tell flannel which device the nodes reach each other by${hint} (k3s: --flannel-iface=${iface}; without Kubernetes: --iface=${iface} of flanneld).`,
-      run: `kubectl -n kube-flannel patch ds kube-flannel-ds --type json -p ${shellWord(JSON.stringify(patch))}`,
-      verify: 'ip -d link show flannel.1 | grep -o "local [^ ]*"   # on every node: another address each',
-      undo: 'kubectl -n kube-flannel rollout undo ds kube-flannel-ds',
+      ...withArgument(`--iface=${iface}`),
       risk: 'Overlay traffic stops for the seconds that the devices are made anew.',
     },
   ];

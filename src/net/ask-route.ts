@@ -3,7 +3,7 @@ import { parseAddr } from './addr.ts';
 import { MAX_WAYS, packetOf, type Sample, tracked } from './ask.ts';
 import { runHook } from './hook.ts';
 import type { NetNode } from './model.ts';
-import { TCP } from './packet.ts';
+import { TCP, UDP } from './packet.ts';
 import { keyTo, type RouteKey } from './policy.ts';
 import type { RouteAnswer } from './routing.ts';
 
@@ -20,7 +20,15 @@ function loneRoute(node: NetNode, dst: string): object | null {
   return node.host.routing(typeof addr === 'number' ? 4 : 6).plainHop(addr)?.route ?? null;
 }
 
-/** The same for many addresses, most of which share one route. */
+/** Whatever the host's routing says of what it sends from one of its addresses; null: nothing readable, or several next hops. */
+export function routeFrom(node: NetNode, src: string, dst: string): RouteAnswer | null {
+  const [from, to] = [parseAddr(src), parseAddr(dst)];
+  if (from === null || to === null) return null;
+  const answers = node.host.routing(typeof to === 'number' ? 4 : 6).lookup({ ...keyTo(to), src: from, proto: UDP });
+  return answers.length === 1 ? (answers[0] ?? null) : null;
+}
+
+/** The host's own routes to many addresses, most of which share one route. */
 export function routesOf(node: NetNode): (dst: string) => RouteAnswer | null {
   const answers = new Map<object, RouteAnswer | null>();
   return (dst) => {

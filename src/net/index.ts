@@ -10,7 +10,7 @@ export {
 export { withoutBackend } from './ask-backend.ts';
 export { askAlike, askInput, askOutput } from './ask-host.ts';
 export { askDestination } from './ask-port.ts';
-export { routesOf, routesThrough, routeThrough, routeTo, ruleOfMarks } from './ask-route.ts';
+export { routeFrom, routesOf, routesThrough, routeThrough, routeTo, ruleOfMarks } from './ask-route.ts';
 export { clusterOf, lazyCluster, type NetCluster } from './cluster.ts';
 export { fleetOf } from './fleet.ts';
 export { buildNode, HOOK_KINDS, HOOK_WANTS, hookNode, type NetNode, RULESET_KINDS } from './model.ts';
@@ -18,6 +18,7 @@ export { PlaceError } from './place.ts';
 export { isPolicy, type Lost, lostEnd, lostKey, probe } from './probe.ts';
 export { type Lesson, learnPart, type Pod, reach, reachOf, surveyOf } from './reach.ts';
 export { type TraceResult, trace } from './result.ts';
+export type { RouteAnswer } from './route-answer.ts';
 export { routeMap } from './route-map.ts';
 export { shieldOf } from './shield.ts';
 export type { TraceRequest } from './trace.ts';

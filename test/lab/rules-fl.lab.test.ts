@@ -72,4 +72,19 @@ describe.skipIf(!labsAvailable())('faults of flannel on real nodes are named', (
     expect(addresses?.join('\n')).toMatch(/vxlan id 1 local 10\.0\.2\.15[\s\S]*dst 10\.0\.2\.15/);
     expect(causes(json)).toContain(effect.rule);
   });
+
+  it.concurrent('nodes that announce what others have no way to', async () => {
+    await using lab = await Lab.create();
+    const effect = await labs.flannelPublicIpUnreachable(lab);
+    await felt(lab, effect);
+    const json = await judge(lab);
+    expect(of(json, effect.rule).map((f) => `${f.severity} ${f.confidence} ${f.nodes}`)).toEqual([
+      'critical proven node-a',
+      'critical proven node-b',
+    ]);
+    const [onA, onB] = shown(json, effect.rule);
+    expect(onA?.[0]).toMatch(/dev flannel\.1 dst 10\.244\.2\.1 /);
+    expect(onB?.[2]).toMatch(/^unreachable 172\.30\.8\.0\/24/);
+    expect(causes(json)).toEqual([effect.rule]);
+  });
 });

@@ -1,5 +1,6 @@
 import { type Effect, lost, paths } from './faults.ts';
 import type { Lab } from './lab.ts';
+import type { LabNode } from './node.ts';
 import type { LabSpec } from './spec.ts';
 
 /** What a firewall of a node lets in: answers, pings of other machines, and ssh. */
@@ -62,5 +63,32 @@ bridge fdb replace ${other.plan.vtepMac} dev flannel.1 dst 10.0.2.15 self perman
     nodes: [a.id, b.id, c.id, d.id],
     breaks: [lost(icmp(pa, pb)), lost(icmp(pb, pa)), lost(icmp(c.pod(), d.pod())), lost(icmp(d.pod(), c.pod()))],
     keeps: [icmp(a, b), icmp(pa, lab.outside), icmp(c.pod(), lab.outside)],
+  };
+}
+
+/** A node whose flannel took cni0’s address, inside the pod network; the other one’s is of a network that the first rejects. */
+export async function flannelPublicIpUnreachable(lab: Lab): Promise<Effect> {
+  const { a, b, pa, pb, icmp } = paths(lab);
+  const remake = (dev: string, local: string, { plan }: LabNode, other: LabNode, to: string) => `ip link del flannel.1
+ip link add flannel.1 address ${plan.vtepMac} mtu 1450 type vxlan id 1 dev ${dev} local ${local} dstport 8472 nolearning
+ip addr add ${plan.podPrefix}.0/32 dev flannel.1
+ip link set flannel.1 up
+ip route add ${other.plan.podSubnet} via ${other.plan.podPrefix}.0 dev flannel.1 onlink
+ip neigh replace ${other.plan.podPrefix}.0 lladdr ${other.plan.vtepMac} dev flannel.1 nud permanent
+bridge fdb replace ${other.plan.vtepMac} dev flannel.1 dst ${to} self permanent`;
+  const inner = b.plan.gateway;
+  const outer = '172.30.8.11';
+  await a.sh(`ip link add wan0 type veth peer name wan1
+ip link set wan0 up
+ip link set wan1 up
+ip addr add ${outer}/24 dev wan0
+${remake('wan0', outer, a, b, inner)}`);
+  await b.sh(`ip route add unreachable 172.30.8.0/24
+${remake('cni0', inner, b, a, outer)}`);
+  return {
+    rule: 'flannel-public-ip-unreachable',
+    nodes: [a.id, b.id],
+    breaks: [lost(icmp(pa, pb)), lost(icmp(pb, pa))],
+    keeps: [icmp(a, b), icmp(b, a), icmp(pa, lab.outside)],
   };
 }
