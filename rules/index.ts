@@ -25,12 +25,15 @@ import { rule as dockerRulesMissing } from './docker/docker-rules-missing.ts';
 import { rule as dockerUserIneffective } from './docker/docker-user-ineffective.ts';
 import { rule as bridgeAddressNotInLease } from './flannel/bridge-address-not-in-lease.ts';
 import { rule as flannelBackendMixed } from './flannel/flannel-backend-mixed.ts';
+import { rule as flannelIdentityDuplicate } from './flannel/flannel-identity-duplicate.ts';
+import { rule as flannelPublicIpUnreachable } from './flannel/flannel-public-ip-unreachable.ts';
 import { rule as flannelSubnetEnvMissing } from './flannel/flannel-subnet-env-missing.ts';
 import { rule as podCidrDuplicate } from './flannel/pod-cidr-duplicate.ts';
 import { rule as podRouteMissingOrWrong } from './flannel/pod-route-missing-or-wrong.ts';
 import { rule as vxlanDeviceMissing } from './flannel/vxlan-device-missing.ts';
 import { rule as vxlanForwardingEntryWrong } from './flannel/vxlan-forwarding-entry-wrong.ts';
 import { rule as vxlanParametersDisagree } from './flannel/vxlan-parameters-disagree.ts';
+import { rule as vxlanUdpBlocked } from './flannel/vxlan-udp-blocked.ts';
 import { rule as egressMasqueradeMissing } from './forwarding/egress-masquerade-missing.ts';
 import { rule as forwardDropsPodTraffic } from './forwarding/forward-drops-pod-traffic.ts';
 import { rule as forwardDropsReplies } from './forwarding/forward-drops-replies.ts';
@@ -75,12 +78,15 @@ export const RULES: readonly AnyRule[] = [
   dockerUserIneffective,
   bridgeAddressNotInLease,
   flannelBackendMixed,
+  flannelIdentityDuplicate,
+  flannelPublicIpUnreachable,
   flannelSubnetEnvMissing,
   podCidrDuplicate,
   podRouteMissingOrWrong,
   vxlanDeviceMissing,
   vxlanForwardingEntryWrong,
   vxlanParametersDisagree,
+  vxlanUdpBlocked,
   egressMasqueradeMissing,
   forwardDropsPodTraffic,
   forwardDropsReplies,

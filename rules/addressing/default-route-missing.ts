@@ -65,7 +65,7 @@ export const rule = defineClusterRule({
   references: [REF.flannelConfiguration, REF.ipSysctl],
   needs: ['routes4'],
   wants: WANTS,
-  explains: ['trace-pod-to-service-and-external'],
+  explains: ['flannel-public-ip-unreachable', 'trace-pod-to-service-and-external'],
   extract(view): Gateway {
     const { addresses, resolvConf } = view.wants;
     const bridges = new Set(containerBridges(view.source).map((b) => b.name));

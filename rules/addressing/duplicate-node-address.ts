@@ -1,3 +1,4 @@
+import { parsePrefix, prefixCovers } from '../../src/core/address.ts';
 import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
 import { clusterGroups } from '../../src/derive/cluster.ts';
@@ -47,7 +48,12 @@ export const rule = defineClusterRule({
   references: [REF.ipSysctl, REF.vxlan],
   needs: ['addresses', 'routes4'],
   wants: ['links', 'fdb', 'neighbours'],
-  explains: ['vxlan-forwarding-entry-wrong', 'trace-pod-to-pod', 'trace-pod-to-service-and-external'],
+  explains: [
+    'flannel-identity-duplicate',
+    'vxlan-forwarding-entry-wrong',
+    'trace-pod-to-pod',
+    'trace-pod-to-service-and-external',
+  ],
   extract({ facts, source }): Addresses {
     const { addresses } = facts;
     const tunnels = overlayDevices(source).flatMap(({ device }) => device.vxlan?.local ?? []);
@@ -98,8 +104,17 @@ export const rule = defineClusterRule({
         unknown.push({ nodes: [a.node, b.node], because: `${both}: ${why}`, evidence });
       if (a.at.mac === null || a.at.mac === b.at.mac)
         ask('one machine collected twice, or a copy of it', ['sys.machine-id']);
-      else if (ga === null || ga !== gb)
-        // the same private network is somewhere else, too
+      else if (
+        ga === null ||
+        ga !== gb ||
+        !onOneWire(
+          a,
+          b,
+          all.filter((d) => groups.get(d.node) === ga),
+          shared,
+        )
+      )
+        // the same private network is somewhere else, too; and nodes of one cluster have it behind a NAT each
         ask('that they stand on one network is not in the evidence', ['ip.neigh', 'bridge.fdb', 'ip.link']);
       else if (!a.at.main && !b.at.main)
         ask('it is a second address on each of them, and may be a virtual one that moved between the collections', [
@@ -128,6 +143,19 @@ export const rule = defineClusterRule({
     return { findings, passes, unknown, notApplicable };
   },
 });
+
+/** Whether machines inside the address's own network tie them: another device of theirs may be on one wire, and this one not. */
+function onOneWire(a: Holder, b: Holder, of: readonly NodeDigest<Addresses>[], shared: ReadonlySet<string>): boolean {
+  const network = parsePrefix(`${a.at.address}/${a.at.length}`);
+  const inside = (tie: string) => {
+    const address = tie.slice(tie.indexOf('@') + 1);
+    const ip = parsePrefix(address);
+    return network !== null && ip !== null && !shared.has(address) && prefixCovers(network, ip);
+  };
+  const ties = of.map(({ node, digest }) => ({ node, ties: { network: null, ties: digest.wire.filter(inside) } }));
+  const groups = clusterGroups(ties);
+  return groups.get(a.node) === groups.get(b.node);
+}
 
 /** Two nodes that have it; one machine that was collected twice is one, also after it started anew. The one whose main address it is comes first. */
 function oneOfEach(list: readonly Holder[]): readonly Holder[] {

@@ -60,7 +60,7 @@ export const rule = defineClusterRule({
   references: [REF.flannelVxlan, REF.flannelMac, REF.vxlan],
   needs: ['links', 'routes4', 'fdb', 'neighbours'],
   wants: ['flannelEnv', 'addresses', 'k8sNodes'],
-  explains: ['trace-pod-to-pod', 'trace-pod-to-service-and-external'],
+  explains: ['flannel-public-ip-unreachable', 'trace-pod-to-pod', 'trace-pod-to-service-and-external'],
   extract({ facts, wants, source }): Entries {
     const { fdb, neighbours, links, routes4 } = facts;
     const file = ({ node, evidence, path }: FileRef): FileRef => ({ node, evidence, path });

@@ -9,7 +9,7 @@ import { remakeFlannelDevice } from '../../src/derive/tunnel-remedy.ts';
 import { type RouteOf, type Way, waysOf } from '../../src/derive/tunnel-ways.ts';
 import type { At, Tunnel } from '../../src/derive/tunnels.ts';
 import { inUse, TUNNEL_KINDS, tunnelsOf } from '../../src/derive/tunnels.ts';
-import { buildNode, loneRoute, type NetNode, routeTo } from '../../src/net/index.ts';
+import { buildNode, type NetNode, routesOf } from '../../src/net/index.ts';
 import type { Cite, Finding, Undecided } from '../../src/rule/index.ts';
 import { cite, defineNodeRule, findings, notApplicable, pass, unknown } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -113,13 +113,11 @@ export const rule = defineNodeRule({
   },
 });
 
-/** Asks the host's routing; most peers share one route. */
+/** As the ways of a tunnel are asked for. */
 function routing(host: NetNode): RouteOf {
-  const answers = new Map<object, ReturnType<typeof routeTo>>();
+  const routeOf = routesOf(host);
   return (address) => {
-    const lone = loneRoute(host, address);
-    if (lone !== null && !answers.has(lone)) answers.set(lone, routeTo(host, address));
-    const route = lone === null ? routeTo(host, address) : (answers.get(lone) ?? null);
+    const route = routeOf(address);
     return route === null ? null : { ...route, cites: route.cites.map((c) => ({ fact: c.fact, span: c })) };
   };
 }

@@ -67,7 +67,7 @@ export function iptablesOf(evidence: string): 'iptables' | 'iptables-legacy' | '
   return /legacy/.test(evidence) ? 'iptables-legacy' : /nft/.test(evidence) ? 'iptables-nft' : 'iptables';
 }
 
-function rulesetOf(evidence: string, place: string): { iptables: string; table: string; chain: string } {
+export function rulesetOf(evidence: string, place: string): { iptables: string; table: string; chain: string } {
   const [table = 'filter', chain = 'FORWARD'] = (place.split(' > ', 1)[0] ?? '').split('/');
   const binary = iptablesOf(evidence);
   return { iptables: table === 'filter' ? binary : `${binary} -t ${shellWord(table)}`, table, chain: shellWord(chain) };

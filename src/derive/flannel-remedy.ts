@@ -44,3 +44,14 @@ export function sameBackendAgain(names: readonly string[]) {
     },
   ];
 }
+
+/** One more argument for flanneld on every node, where its manifest put it. */
+export function withArgument(value: string) {
+  const patch = [{ op: 'add', path: '/spec/template/spec/containers/0/args/-', value }];
+  return {
+    run: `kubectl -n kube-flannel patch ds kube-flannel-ds --type json -p ${shellWord(JSON.stringify(patch))}`,
+    verify:
+      'ip -d link show flannel.1 | grep -o "local [^ ]*"   # on every node: the address that the others reach it by',
+    undo: 'kubectl -n kube-flannel rollout undo ds kube-flannel-ds',
+  };
+}

@@ -5,10 +5,11 @@ const KEPT = 16;
 
 /**
  * Hardware addresses that are made of an IP address, or are the same in every network: VRRP, HSRP and GLBP, the CNI plugins (0a:58),
- * docker (02:42), Google's (42:01), Azure's gateway, Calico's (ee:ee), Xen's (fe:ff).
+ * docker (02:42), Google's (42:01), Azure's gateway, Calico's (ee:ee), Xen's (fe:ff), and what VirtualBox's and QEMU's NAT show each machine as
+ * its router (52:54:00:12:35, 52:55).
  */
 const EVERYWHERE =
-  /^(00:00:5e:00:0[12]|00:00:0c:(07:ac|9f)|00:07:b4|0a:58|02:42|42:01|12:34:56:78|ee:ee|fe:ff|00:00:00:00)/;
+  /^(00:00:5e:00:0[12]|00:00:0c:(07:ac|9f)|00:07:b4|0a:58|02:42|42:01|12:34:56:78|ee:ee|fe:ff|52:54:00:12:35|52:55|00:00:00:00)/;
 
 /** `mac@address` of machines that the node shares a wire with; two nodes that list one of them stand on one network. */
 export function wireTies(source: Source<'addresses' | 'routes4' | 'neighbours' | 'links' | 'fdb'>): readonly string[] {

@@ -3,7 +3,7 @@ import { parseAddr } from './addr.ts';
 import { MAX_WAYS, packetOf, type Sample, tracked } from './ask.ts';
 import { runHook } from './hook.ts';
 import type { NetNode } from './model.ts';
-import { TCP } from './packet.ts';
+import { TCP, UDP } from './packet.ts';
 import { keyTo, type RouteKey } from './policy.ts';
 import type { RouteAnswer } from './routing.ts';
 
@@ -14,10 +14,32 @@ export function routeTo(node: NetNode, dst: string): RouteAnswer | null {
 }
 
 /** The route that alone decides for an address, one object for all addresses that it is for; null: ask `routeTo`. */
-export function loneRoute(node: NetNode, dst: string): object | null {
+function loneRoute(node: NetNode, dst: string): object | null {
   const addr = parseAddr(dst);
   if (addr === null) return null;
   return node.host.routing(typeof addr === 'number' ? 4 : 6).plainHop(addr)?.route ?? null;
+}
+
+/** Whatever the host's routing says of what it sends from one of its addresses; null: nothing readable, or several next hops. */
+export function routeFrom(node: NetNode, src: string, dst: string): RouteAnswer | null {
+  const [from, to] = [parseAddr(src), parseAddr(dst)];
+  if (from === null || to === null) return null;
+  const answers = node.host.routing(typeof to === 'number' ? 4 : 6).lookup({ ...keyTo(to), src: from, proto: UDP });
+  return answers.length === 1 ? (answers[0] ?? null) : null;
+}
+
+/** The host's own routes to many addresses, most of which share one route. */
+export function routesOf(node: NetNode): (dst: string) => RouteAnswer | null {
+  const answers = new Map<object, RouteAnswer | null>();
+  return (dst) => {
+    const lone = loneRoute(node, dst);
+    if (lone === null) return routeTo(node, dst);
+    const known = answers.get(lone);
+    if (known !== undefined) return known;
+    const answer = routeTo(node, dst);
+    answers.set(lone, answer);
+    return answer;
+  };
 }
 
 function unicastTo(node: NetNode, key: RouteKey): RouteAnswer | null {

@@ -72,7 +72,7 @@ export function packetOf(sample: Sample): Packet | null {
   });
 }
 
-const bad = (what: string): HookAnswer => ({ verdict: 'unknown', because: what, deciders: [], evidence: [] });
+export const bad = (what: string): HookAnswer => ({ verdict: 'unknown', because: what, deciders: [], evidence: [] });
 
 /**
  * Does the host's netfilter let a forwarded packet through, in PREROUTING (raw, mangle) and in FORWARD of every ruleset that is live?
@@ -155,19 +155,6 @@ function answerWays(node: NetNode, request: Packet, sample: Sample, sent: HookWa
   }));
 }
 
-/** Does a new connection from outside get to a socket of the host: PREROUTING and INPUT of every ruleset that is live? */
-export function askInput(node: NetNode, sample: Omit<Sample, 'oif'>): HookAnswer {
-  const packet = packetOf({ ...sample, oif: '' });
-  if (packet === null) return bad('the packet has no readable addresses');
-  const context = { track: tracked, maxWays: MAX_WAYS };
-  const ways = runHook(node.host, 'prerouting', packet, [], context).flatMap((w): readonly HookWay[] => {
-    if (w.verdict !== 'accept') return [w];
-    const next = runHook(node.host, 'input', { ...w.packet, iif: sample.iif }, w.doubts, context);
-    return next.map((i) => ({ ...i, probability: i.probability * w.probability, steps: [...w.steps, ...i.steps] }));
-  });
-  return hookAnswer(ways);
-}
-
 function answerOf(request: Packet, sample: Sample): Packet {
   const back = inverse(tupleOf(request));
   return makePacket({
@@ -246,7 +233,7 @@ function egressOf(node: NetNode, sample: Sample, nexthop: Addr | null): NatAnswe
   return { ...openAnswer(ways), verdict: 'unknown' };
 }
 
-function hookAnswer(ways: readonly HookWay[]): HookAnswer {
+export function hookAnswer(ways: readonly HookWay[]): HookAnswer {
   const dropped = ways.filter((w) => w.verdict === 'drop' || w.verdict === 'reject');
   const accepted = ways.filter((w) => w.verdict === 'accept');
   if (dropped.length === ways.length && dropped[0] !== undefined) {

@@ -5,11 +5,13 @@ export {
   type Decider,
   decidedBy,
   isDropped,
+  type HookAnswer,
   type NatAnswer,
 } from './ask.ts';
 export { withoutBackend } from './ask-backend.ts';
+export { askAlike, askInput, askOutput } from './ask-host.ts';
 export { askDestination } from './ask-port.ts';
-export { loneRoute, routesThrough, routeThrough, routeTo, ruleOfMarks } from './ask-route.ts';
+export { routeFrom, routesOf, routesThrough, routeThrough, routeTo, ruleOfMarks } from './ask-route.ts';
 export { clusterOf, lazyCluster, type NetCluster } from './cluster.ts';
 export { fleetOf } from './fleet.ts';
 export { buildNode, HOOK_KINDS, HOOK_WANTS, hookNode, type NetNode, RULESET_KINDS } from './model.ts';
@@ -17,6 +19,8 @@ export { PlaceError } from './place.ts';
 export { isPolicy, type Lost, lostEnd, lostKey, probe } from './probe.ts';
 export { type Lesson, learnPart, type Pod, reach, reachOf, surveyOf } from './reach.ts';
 export { type TraceResult, trace } from './result.ts';
+export type { RouteAnswer } from './route-answer.ts';
 export { routeMap } from './route-map.ts';
 export { shieldOf } from './shield.ts';
 export type { TraceRequest } from './trace.ts';
+export type { Watch } from './watch.ts';

@@ -1,5 +1,6 @@
 import { formatAddr } from './addr.ts';
-import { askInput, type Decider } from './ask.ts';
+import type { Decider } from './ask.ts';
+import { askInput } from './ask-host.ts';
 import { routeTo } from './ask-route.ts';
 import type { NetNode } from './model.ts';
 

@@ -2,6 +2,7 @@ import { rule } from '../../../rules/addressing/duplicate-node-address.ts';
 import { overlayNode } from '../../support/overlay-node.ts';
 import type { NodeFiles } from '../../support/rule-table.ts';
 import { testRule } from '../../support/rule-table.ts';
+import { vagrantNode } from '../../support/vagrant-node.ts';
 
 type Change = { readonly add?: string; readonly edit?: (addr: string) => string; readonly info?: NodeFiles['info'] };
 
@@ -71,6 +72,10 @@ testRule(rule, {
   },
   notApplicable: { 'one node': { nodes: { a: node(1) } } },
   unknown: {
+    'virtual machines with a NAT each, in one cluster by their second cards': {
+      nodes: { a: vagrantNode(1, [2], 'eth1'), b: vagrantNode(2, [1], 'eth1') },
+      because: /a and b both have 10\.0\.2\.15: that they stand on one network is not in the evidence/,
+    },
     'a virtual address that moved meanwhile, or that both hold': {
       nodes: { a: node(1, VIRTUAL), b: node(2, VIRTUAL) },
       because: /a and b both have 192\.168\.50\.200: it is a second address on each/,
