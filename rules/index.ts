@@ -49,6 +49,8 @@ import { rule as mtuDiffersAcrossNodes } from './mtu/mtu-differs-across-nodes.ts
 import { rule as overlayMtuTooLarge } from './mtu/overlay-mtu-too-large.ts';
 import { rule as tracePodToPod } from './path/trace-pod-to-pod.ts';
 import { rule as tracePodToServiceAndExternal } from './path/trace-pod-to-service-and-external.ts';
+import { rule as blackholeShadowsPodCidr } from './routing/blackhole-shadows-pod-cidr.ts';
+import { rule as policyRuleCapturesPodTraffic } from './routing/policy-rule-captures-pod-traffic.ts';
 import { rule as serviceEndpointDead } from './services/service-endpoint-dead.ts';
 import { rule as serviceHasNoEndpoints } from './services/service-has-no-endpoints.ts';
 import { rule as serviceProxyNotProgrammed } from './services/service-proxy-not-programmed.ts';
@@ -102,6 +104,8 @@ export const RULES: readonly AnyRule[] = [
   overlayMtuTooLarge,
   tracePodToPod,
   tracePodToServiceAndExternal,
+  blackholeShadowsPodCidr,
+  policyRuleCapturesPodTraffic,
   serviceEndpointDead,
   serviceHasNoEndpoints,
   serviceProxyNotProgrammed,

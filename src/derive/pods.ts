@@ -46,7 +46,7 @@ export const podNetworks = perSource((source: LiveSource): readonly PodNetwork[]
       const any = addressAt(prefix, 10);
       if (any === null) return [];
       const clustered = cluster !== null && prefixCovers(cluster, prefix);
-      const live = liveAddress(source, prefix, address);
+      const live = addressesIn(source, prefix, address)[0] ?? null;
       const sample = live ?? leasedAddress(source, prefix, address) ?? formatIp(any);
       return [{ bridge, prefix, line, sample, live: live !== null, clustered }];
     }),
@@ -80,18 +80,20 @@ const insideOf =
     return ip !== null && prefixCovers(prefix, ip);
   };
 
-/** An address of the prefix that a container has: by its namespace, else by docker. */
-function liveAddress(source: LiveSource, prefix: Prefix, gateway: string): string | null {
+/** Addresses of the prefix that containers have: by their namespaces, then by docker. */
+function addressesIn(source: LiveSource, prefix: Prefix, gateway: string): string[] {
   const inside = insideOf(prefix, gateway);
-  const found = source
+  const spaces = source
     .all('netnsAddresses')
-    .flatMap((f) => f.value.devices.flatMap((d) => d.addresses.map((a) => a.address)))
-    .find(inside);
-  if (found !== undefined) return found;
+    .flatMap((f) => f.value.devices.flatMap((d) => d.addresses.map((a) => a.address)));
   const docker = source.get('dockerContainers');
   const running = docker.missing ? [] : docker.value.containers.filter((c) => c.state === 'running');
-  return running.flatMap((c) => c.networks.map((n) => n.ip)).find(inside) ?? null;
+  return [...spaces, ...running.flatMap((c) => c.networks.map((n) => n.ip))].filter(inside);
 }
+
+/** Addresses that containers of a network are known to have. */
+export const liveAddresses = (source: LiveSource, { prefix, bridge }: PodNetwork): readonly string[] =>
+  addressesIn(source, prefix, bridge.prefixes[0]?.address ?? '');
 
 /** host-local keeps a lease when its pod went without notice. */
 function leasedAddress(source: LiveSource, prefix: Prefix, gateway: string): string | null {

@@ -47,23 +47,39 @@ function unicastTo(node: NetNode, key: RouteKey): RouteAnswer | null {
   return answer?.type === 'unicast' ? answer : null;
 }
 
+/** `iif` is `lo` for what the node itself sends; `src` null: the route decides it. */
+export type WaySample = Omit<Sample, 'oif' | 'src'> & { readonly src: string | null };
+
+/** Where new connections that come in by `iif` go, once for every mark that PREROUTING gives them. */
+export function waysThrough(node: NetNode, sample: WaySample): readonly (readonly RouteAnswer[])[] {
+  const packet = packetOf({ ...sample, src: sample.src ?? sample.dst, oif: '' });
+  if (packet === null) return [];
+  const { dst, tos, proto } = packet;
+  const src = sample.src === null ? null : packet.src;
+  const { iif } = sample;
+  const ways = iif === 'lo' ? [] : runHook(node.host, 'prerouting', packet, [], { track: tracked, maxWays: MAX_WAYS });
+  const passed = ways.filter((w) => w.verdict === 'accept' || w.verdict === 'unknown');
+  const marks = new Set(passed.length === 0 ? [packet.mark] : passed.map((w) => w.packet.mark));
+  const routing = node.host.routing(typeof dst === 'number' ? 4 : 6);
+  return [...marks].map((mark) => routing.lookup({ ...keyTo(dst), src, iif, mark, tos, proto }));
+}
+
+/** What the main table alone would do with it; null: it has no route, or several next hops. */
+export function mainRoute(node: NetNode, dst: string): RouteAnswer | null {
+  const addr = parseAddr(dst);
+  if (addr === null) return null;
+  const answers = node.host.routing(typeof addr === 'number' ? 4 : 6).inMain(keyTo(addr));
+  return answers.length === 1 ? (answers[0] ?? null) : null;
+}
+
 /**
  * The routes that new connections take which come in by `iif`, one a device: several next hops may share them. Policy rules may choose by
  * source, device, or a mark that PREROUTING sets. Empty: none, not known, or not the same for all that rules may do with them.
  */
 export function routesThrough(node: NetNode, sample: Omit<Sample, 'oif'>): readonly RouteAnswer[] {
-  const packet = packetOf({ ...sample, oif: '' });
-  if (packet === null) return [];
-  const { src, dst, tos, proto } = packet;
-  const { iif } = sample;
-  const ways = runHook(node.host, 'prerouting', packet, [], { track: tracked, maxWays: MAX_WAYS });
-  const passed = ways.filter((w) => w.verdict === 'accept' || w.verdict === 'unknown');
-  const marks = new Set(passed.length === 0 ? [packet.mark] : passed.map((w) => w.packet.mark));
-  const routing = node.host.routing(typeof dst === 'number' ? 4 : 6);
-  const answers = [...marks].map((mark) => {
-    const found = routing.lookup({ ...keyTo(dst), src, iif, mark, tos, proto });
-    return found.every((r) => r.type === 'unicast') ? new Map([...found].reverse().map((r) => [r.dev, r])) : null;
-  });
+  const answers = waysThrough(node, sample).map((found) =>
+    found.every((r) => r.type === 'unicast') ? new Map([...found].reverse().map((r) => [r.dev, r])) : null,
+  );
   const [first] = answers;
   if (first == null) return [];
   const same = answers.every(

@@ -12,6 +12,15 @@ export { withoutBackend } from './ask-backend.ts';
 export { askAlike, askInput, askOutput } from './ask-host.ts';
 export { askDestination } from './ask-port.ts';
 export { routeFrom, routesOf, routesThrough, routeThrough, routeTo, ruleOfMarks } from './ask-route.ts';
+export {
+  loneRoute,
+  mainRoute,
+  routesThrough,
+  routeThrough,
+  routeTo,
+  ruleOfMarks,
+  waysThrough,
+} from './ask-route.ts';
 export { clusterOf, lazyCluster, type NetCluster } from './cluster.ts';
 export { fleetOf } from './fleet.ts';
 export { buildNode, HOOK_KINDS, HOOK_WANTS, hookNode, type NetNode, RULESET_KINDS } from './model.ts';
@@ -21,6 +30,7 @@ export { type Lesson, learnPart, type Pod, reach, reachOf, surveyOf } from './re
 export { type TraceResult, trace } from './result.ts';
 export type { RouteAnswer } from './route-answer.ts';
 export { routeMap } from './route-map.ts';
+export type { RouteAnswer } from './routing.ts';
 export { shieldOf } from './shield.ts';
 export type { TraceRequest } from './trace.ts';
 export type { Watch } from './watch.ts';

@@ -121,6 +121,11 @@ export class Routing {
     return null;
   }
 
+  /** What the main table alone would answer, whatever policy rules say; empty: it has no route. */
+  inMain(key: RouteKey): readonly RouteAnswer[] {
+    return this.#inTable(this.#load().get('main'), 'main', key, null) ?? [];
+  }
+
   #usualWalk(tables: ReadonlyMap<string, FibTable>, key: RouteKey): readonly RouteAnswer[] {
     for (const name of ['main', 'default']) {
       const found = this.#inTable(tables.get(name), name, key, null);

@@ -38,4 +38,9 @@ export const REF = {
   cniPortmap: 'https://www.cni.dev/plugins/current/meta/portmap/',
   cniBridge: 'https://www.cni.dev/plugins/current/main/bridge/',
   cniHostLocal: 'https://www.cni.dev/plugins/current/ipam/host-local/',
+  ipRule: 'https://man7.org/linux/man-pages/man8/ip-rule.8.html',
+  ipRoute: 'https://man7.org/linux/man-pages/man8/ip-route.8.html',
+  wgQuick: 'https://man7.org/linux/man-pages/man8/wg-quick.8.html',
+  flannelBlackhole: 'https://github.com/flannel-io/flannel/pull/2258',
+  flannelStaleBlackhole: 'https://github.com/rancher/rke2/issues/11170',
 } as const;

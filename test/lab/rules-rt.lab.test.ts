@@ -1,0 +1,73 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { AnalysisJson } from '../support/analyse.ts';
+import { analyse } from '../support/analyse.ts';
+import type { Effect, Probe } from '../support/lab/index.ts';
+import * as labs from '../support/lab/index.ts';
+import { Lab, labsAvailable, probePatiently } from '../support/lab/index.ts';
+
+/** Collects every node with the real collector and analyses the bundles with the real command. */
+async function judge(lab: Lab): Promise<AnalysisJson> {
+  const dir = mkdtempSync(join(tmpdir(), 'nc-rules-rt-'));
+  try {
+    return (await analyse(await lab.collectAll(dir))).json;
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** Real packets meet the fault, and what is to work works. */
+async function measured(lab: Lab, { breaks, keeps }: Effect): Promise<void> {
+  const broken = await lab.probeAll(breaks);
+  expect(broken.map((r) => r.outcome)).toEqual(breaks.map((b) => b.outcome));
+  await works(lab, ...keeps);
+}
+
+async function works(lab: Lab, ...probes: readonly Probe[]): Promise<void> {
+  expect((await probePatiently(lab, probes)).map((r) => r.outcome)).toEqual(probes.map(() => 'ok'));
+}
+
+/** One finding of the rule with these cites, which is the one cause of all that is broken. */
+function namesIt(json: AnalysisJson, effect: Effect, severity: string, cites: readonly string[]) {
+  const all = json.findings.map((f) => `${f.severity} ${f.id}: ${f.message}`).join('\n');
+  const mine = json.findings.filter((f) => f.rule === effect.rule);
+  expect(mine, all).toHaveLength(1);
+  expect(mine[0]).toMatchObject({ severity, nodes: effect.nodes });
+  const shown = mine[0]?.cites.map((c) => (c.absent === undefined ? (c.text ?? '') : `absent: ${c.absent}`)) ?? [];
+  for (const text of cites) expect(shown.join('\n')).toContain(text);
+  expect(json.unknown.filter((u) => u.kind === 'error')).toEqual([]);
+  const ruleOf = (id: string) => json.findings.find((f) => f.id === id)?.rule;
+  expect(
+    json.causes.map((c) => ruleOf(c.finding)),
+    all,
+  ).toEqual([effect.rule]);
+  return mine[0];
+}
+
+describe.skipIf(!labsAvailable())('routing', () => {
+  it('a policy rule, then a blackhole; their remedies bring the pods back', async () => {
+    await using lab = await Lab.create();
+    const { a, pa, pb, icmp } = labs.paths(lab);
+    const policy = await labs.policyRuleCapturesPodTraffic(lab);
+    await measured(lab, policy);
+    const captured = namesIt(await judge(lab), policy, 'high', [
+      '100:\tfrom all lookup 200',
+      'default dev vpn0 table 200',
+      '10.244.1.0/24 dev cni0',
+    ]);
+    await a.sh(captured?.remediation[0]?.run ?? 'false');
+    await works(lab, icmp(pb, pa), icmp(pa, pb));
+    await a.sh('ip rule del pref 100');
+    const blackhole = await labs.blackholeShadowsPodCidr(lab);
+    await measured(lab, blackhole);
+    const shadowed = namesIt(await judge(lab), blackhole, 'critical', [
+      'blackhole 10.244.1.0/24',
+      '10.244.1.0/24 dev cni0',
+      'inet 10.244.1.1/24',
+    ]);
+    await a.sh(shadowed?.remediation[0]?.run ?? 'false');
+    await works(lab, icmp(pb, pa), icmp(pa, pb));
+  });
+});
