@@ -233,7 +233,7 @@ function egressOf(node: NetNode, sample: Sample, nexthop: Addr | null): NatAnswe
   return { ...openAnswer(ways), verdict: 'unknown' };
 }
 
-function hookAnswer(ways: readonly HookWay[]): HookAnswer {
+export function hookAnswer(ways: readonly HookWay[]): HookAnswer {
   const dropped = ways.filter((w) => w.verdict === 'drop' || w.verdict === 'reject');
   const accepted = ways.filter((w) => w.verdict === 'accept');
   if (dropped.length === ways.length && dropped[0] !== undefined) {

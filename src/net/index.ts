@@ -2,11 +2,13 @@ export { formatAddr } from './addr.ts';
 export {
   askEgress,
   askForward,
+  askInput,
   type Decider,
   decidedBy,
   type NatAnswer,
 } from './ask.ts';
 export { withoutBackend } from './ask-backend.ts';
+export { askBridged, asksIptables } from './ask-bridged.ts';
 export { askDestination } from './ask-port.ts';
 export { loneRoute, routesThrough, routeThrough, routeTo, ruleOfMarks } from './ask-route.ts';
 export { clusterOf, lazyCluster, type NetCluster } from './cluster.ts';
