@@ -1123,13 +1123,14 @@ do_docker_ps() {
   docker ps -a --no-trunc --format '{"ID":{{json .ID}},"Names":{{json .Names}},"Image":{{json .Image}},"CreatedAt":{{json .CreatedAt}},"Status":{{json .Status}},"Ports":{{json .Ports}},"Networks":{{json .Networks}},"Labels":{{json .Labels}}}'
 }
 
-# An allowlist: no Env, no Cmd, no Mounts. `.ID` is the client's field; `.Id` makes it fall back to the raw answer, which leaves out
-# what is empty (Config.ExposedPorts), and a template that asks for that ends with an error.
+# An allowlist: no Env, no Cmd, no Mounts; of errors only that a port was taken, for others quote commands. `.ID` is the client's field;
+# `.Id` makes it fall back to the raw answer, which leaves out what is empty (Config.ExposedPorts), and a template that asks for that
+# ends with an error.
 do_docker_containers() {
   nc_x=$(docker ps -a -q --no-trunc) || return 1
   [ -n "$nc_x" ] || return 0
   # shellcheck disable=SC2086 # a list of ids
-  docker inspect --type container --format '{"Id":{{json .ID}},"Name":{{json .Name}},"Created":{{json .Created}},"State":{"Pid":{{json .State.Pid}},"Status":{{json .State.Status}},"StartedAt":{{json .State.StartedAt}},"FinishedAt":{{json .State.FinishedAt}}},"RestartCount":{{json .RestartCount}},"Config":{"Image":{{json .Config.Image}},"Hostname":{{json .Config.Hostname}},"ExposedPorts":{{json .Config.ExposedPorts}},"Labels":{{json .Config.Labels}}},"HostConfig":{"NetworkMode":{{json .HostConfig.NetworkMode}},"PortBindings":{{json .HostConfig.PortBindings}},"Privileged":{{json .HostConfig.Privileged}},"ExtraHosts":{{json .HostConfig.ExtraHosts}},"CapAdd":{{json .HostConfig.CapAdd}},"CgroupParent":{{json .HostConfig.CgroupParent}},"RestartPolicy":{{json .HostConfig.RestartPolicy}}},"NetworkSettings":{{json .NetworkSettings}}}' $nc_x
+  docker inspect --type container --format '{"Id":{{json .ID}},"Name":{{json .Name}},"Created":{{json .Created}},"State":{"Pid":{{json .State.Pid}},"Status":{{json .State.Status}},"StartedAt":{{json .State.StartedAt}},"FinishedAt":{{json .State.FinishedAt}},"Error":{{if or (gt (len (split .State.Error "port is already allocated")) 1) (gt (len (split .State.Error "address already in use")) 1)}}{{json .State.Error}}{{else}}""{{end}}},"RestartCount":{{json .RestartCount}},"Config":{"Image":{{json .Config.Image}},"Hostname":{{json .Config.Hostname}},"ExposedPorts":{{json .Config.ExposedPorts}},"Labels":{{json .Config.Labels}}},"HostConfig":{"NetworkMode":{{json .HostConfig.NetworkMode}},"PortBindings":{{json .HostConfig.PortBindings}},"Privileged":{{json .HostConfig.Privileged}},"ExtraHosts":{{json .HostConfig.ExtraHosts}},"CapAdd":{{json .HostConfig.CapAdd}},"CgroupParent":{{json .HostConfig.CgroupParent}},"RestartPolicy":{{json .HostConfig.RestartPolicy}}},"NetworkSettings":{{json .NetworkSettings}}}' $nc_x
 }
 
 # The unix sockets that the API may be on, one path a line: docker's own default, what dockerd and docker.socket were told,

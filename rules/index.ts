@@ -7,6 +7,7 @@ import { rule as duplicateNodeAddress } from './addressing/duplicate-node-addres
 import { rule as duplicatePodAddress } from './addressing/duplicate-pod-address.ts';
 import { rule as subnetOverlapsNodeNetwork } from './addressing/subnet-overlaps-node-network.ts';
 import { rule as bridgeDownOrAddressless } from './bridge/bridge-down-or-addressless.ts';
+import { rule as bridgeNetfilterDropsSameBridge } from './bridge/bridge-netfilter-drops-same-bridge.ts';
 import { rule as bridgeNetfilterOff } from './bridge/bridge-netfilter-off.ts';
 import { rule as podLinkBroken } from './bridge/pod-link-broken.ts';
 import { rule as cniConfigShadowed } from './cni/cni-config-shadowed.ts';
@@ -23,6 +24,8 @@ import { rule as dockerBipNotFlannelSubnet } from './docker/docker-bip-not-flann
 import { rule as dockerIptablesDisabled } from './docker/docker-iptables-disabled.ts';
 import { rule as dockerRulesMissing } from './docker/docker-rules-missing.ts';
 import { rule as dockerUserIneffective } from './docker/docker-user-ineffective.ts';
+import { rule as hostPortConflict } from './docker/host-port-conflict.ts';
+import { rule as publishedPortBlockedForContainers } from './docker/published-port-blocked-for-containers.ts';
 import { rule as bridgeAddressNotInLease } from './flannel/bridge-address-not-in-lease.ts';
 import { rule as flannelBackendMixed } from './flannel/flannel-backend-mixed.ts';
 import { rule as flannelIdentityDuplicate } from './flannel/flannel-identity-duplicate.ts';
@@ -62,6 +65,7 @@ export const RULES: readonly AnyRule[] = [
   duplicatePodAddress,
   subnetOverlapsNodeNetwork,
   bridgeDownOrAddressless,
+  bridgeNetfilterDropsSameBridge,
   bridgeNetfilterOff,
   podLinkBroken,
   cniConfigShadowed,
@@ -78,6 +82,8 @@ export const RULES: readonly AnyRule[] = [
   dockerIptablesDisabled,
   dockerRulesMissing,
   dockerUserIneffective,
+  hostPortConflict,
+  publishedPortBlockedForContainers,
   bridgeAddressNotInLease,
   flannelBackendMixed,
   flannelIdentityDuplicate,

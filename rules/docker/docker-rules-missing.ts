@@ -62,6 +62,7 @@ export const rule = defineNodeRule({
     'docker-user-ineffective',
     'forward-drops-pod-traffic',
     'forward-drops-replies',
+    'bridge-netfilter-drops-same-bridge',
     'egress-masquerade-missing',
     'trace-pod-to-service-and-external',
   ],

@@ -54,7 +54,12 @@ export const rule = defineNodeRule({
   needs: ['addresses', 'routes4'],
   needsAny: RULESET_KINDS,
   wants: [...HOOK_WANTS, ...POD_KINDS],
-  explains: ['forward-drops-replies', 'trace-pod-to-pod', 'trace-pod-to-service-and-external'],
+  explains: [
+    'forward-drops-replies',
+    'bridge-netfilter-drops-same-bridge',
+    'trace-pod-to-pod',
+    'trace-pod-to-service-and-external',
+  ],
   evaluate({ node, facts, source }) {
     const net = hookNode(source);
     const flows = podFlows(source, (pods) => routesThrough(net, outward(pods)).map((r) => r.dev));

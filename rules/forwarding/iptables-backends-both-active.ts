@@ -62,6 +62,7 @@ export const rule = defineNodeRule({
   explains: [
     'forward-drops-pod-traffic',
     'forward-drops-replies',
+    'bridge-netfilter-drops-same-bridge',
     'trace-pod-to-pod',
     'trace-pod-to-service-and-external',
   ],

@@ -43,6 +43,26 @@ export function acceptRange(
   };
 }
 
+/** The same for frames that stay on one bridge, where br_netfilter shows them to the ruleset. */
+export function acceptBridged(evidence: string, place: string, bridge: string): AcceptCommands {
+  const native = /^nft (\S+) (\S+) (.+)$/.exec(place);
+  if (native !== null) {
+    const [, family, table, path = ''] = native;
+    const chain = [family, table, path.split(' > ').at(-1)].map((word = '') => shellWord(word)).join(' ');
+    const name = shellWord(bridge);
+    return {
+      run: `nft insert rule ${chain} iifname ${name} oifname ${name} accept comment \\"netcase\\"`,
+      verify: `nft -a list chain ${chain}   # the rule stands in front of the one that drops`,
+      undo: `for h in $(nft -a list chain ${chain} | sed -n 's/.*"netcase" # handle //p'); do nft delete rule ${chain} handle $h; done`,
+    };
+  }
+  const { iptables, chain } = rulesetOf(evidence, place);
+  // nothing but FORWARD knows both ends
+  const out = chain === 'FORWARD' ? ` -o ${shellWord(bridge)}` : '';
+  const rule = (action: string) => `${iptables} ${action} ${chain} -i ${shellWord(bridge)}${out} -j ACCEPT`;
+  return { run: rule('-I'), verify: `${rule('-C')} && echo accepted`, undo: rule('-D') };
+}
+
 /** The same for answers to what was let through once; null: in raw nothing is tracked yet, so nothing there can tell an answer. */
 export function acceptAnswers(evidence: string, place: string): AcceptCommands | null {
   const native = /^nft (\S+) (\S+) (.+)$/.exec(place);

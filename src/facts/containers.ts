@@ -43,6 +43,8 @@ export interface DockerContainers {
     readonly startedAt?: string;
     /** When it last ended; year 1: never. */
     readonly finishedAt?: string;
+    /** Why dockerd could not start it the last time; absent when it could, or that was not collected. */
+    readonly error?: string;
     /** How often its restart policy has started it again. */
     readonly restarts?: number;
     readonly pid?: number;

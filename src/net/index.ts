@@ -2,6 +2,7 @@ export { formatAddr } from './addr.ts';
 export {
   askEgress,
   askForward,
+  askInput,
   type Decider,
   decidedBy,
   isDropped,
@@ -10,6 +11,7 @@ export {
 } from './ask.ts';
 export { withoutBackend } from './ask-backend.ts';
 export { askAlike, askInput, askOutput } from './ask-host.ts';
+export { askBridged, asksIptables } from './ask-bridged.ts';
 export { askDestination } from './ask-port.ts';
 export { routeFrom, routesOf, routesThrough, routeThrough, routeTo, ruleOfMarks } from './ask-route.ts';
 export {

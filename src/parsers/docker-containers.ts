@@ -51,6 +51,7 @@ function readContainer(value: unknown, span: Span): Container | null {
     state,
     startedAt: text(at('State', 'StartedAt')),
     finishedAt: text(at('State', 'FinishedAt')),
+    error: text(at('State', 'Error')) || undefined,
     restarts: number(at('RestartCount')),
     pid: pid === 0 ? undefined : pid,
     networkMode: text(at('HostConfig', 'NetworkMode')),
@@ -101,5 +102,5 @@ function readContainers(source: string): Parsed<DockerContainers> {
 }
 
 export const parsers = [
-  defineParser({ fact: 'dockerContainers', evidence: ['docker.containers'], version: 3, parse: readContainers }),
+  defineParser({ fact: 'dockerContainers', evidence: ['docker.containers'], version: 4, parse: readContainers }),
 ];
