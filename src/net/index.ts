@@ -2,21 +2,20 @@ export { formatAddr } from './addr.ts';
 export {
   askEgress,
   askForward,
-  askInput,
   type Decider,
   decidedBy,
-  isDropped,
   type HookAnswer,
+  isDropped,
   type NatAnswer,
 } from './ask.ts';
 export { withoutBackend } from './ask-backend.ts';
-export { askAlike, askInput, askOutput } from './ask-host.ts';
 export { askBridged, asksIptables } from './ask-bridged.ts';
+export { askAlike, askInput, askOutput } from './ask-host.ts';
 export { askDestination } from './ask-port.ts';
-export { routeFrom, routesOf, routesThrough, routeThrough, routeTo, ruleOfMarks } from './ask-route.ts';
 export {
-  loneRoute,
   mainRoute,
+  routeFrom,
+  routesOf,
   routesThrough,
   routeThrough,
   routeTo,
@@ -32,7 +31,6 @@ export { type Lesson, learnPart, type Pod, reach, reachOf, surveyOf } from './re
 export { type TraceResult, trace } from './result.ts';
 export type { RouteAnswer } from './route-answer.ts';
 export { routeMap } from './route-map.ts';
-export type { RouteAnswer } from './routing.ts';
 export { shieldOf } from './shield.ts';
 export type { TraceRequest } from './trace.ts';
 export type { Watch } from './watch.ts';

@@ -12,8 +12,8 @@ export * from './dns-faults.ts';
 export { type Container, type ContainerSpec, DockerLab, type DockerLabSpec } from './docker.ts';
 export * from './docker-faults.ts';
 export * from './faults.ts';
-export * from './ipv6-faults.ts';
 export * from './flannel-faults.ts';
+export * from './ipv6-faults.ts';
 export * from './kubelet-faults.ts';
 export { Lab, type Probe } from './lab.ts';
 export {
