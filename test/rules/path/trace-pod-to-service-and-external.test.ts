@@ -65,7 +65,8 @@ const noEndpoints = (nodes: Nodes) =>
             /^.*-A KUBE-FIREWALL !.*\n/m,
             '$&-A KUBE-SERVICES -d 10.96.0.1/32 -p tcp -m comment --comment "default/kubernetes:https has no endpoints" -m tcp --dport 443 -j REJECT --reject-with icmp-port-unreachable\n',
           )
-          .replace(/^.*-A KUBE-SVC-4L46GLPRMFMHJ6HY -m comment.*\n/m, ''),
+          // kube-proxy then has it in the filter table alone
+          .replace(/^.*-A KUBE-(?:SVC-4L46GLPRMFMHJ6HY -m comment|SERVICES -d 10\.96\.0\.1\/32 .*KUBE-SVC-).*\n/gm, ''),
       ),
     nodes,
   );
