@@ -12,12 +12,12 @@ import { Tally } from '../../src/rule/tally.ts';
 export const rule = definePathRule({
   id: 'trace-pod-to-service-and-external',
   title: {
-    bad: 'Containers cannot reach a service, a published port or the outside',
+    bad: 'Containers cannot reach a service, a published port or the outside, or their node cannot reach them',
     good: 'Pods reach the cluster’s DNS and API, containers published ports and the outside, as far as the collected tables go',
   },
   severity: 'high',
   explanation:
-    'Packets to the cluster’s DNS, to its API, to published ports and to an address outside were followed through the collected tables, with every ' +
+    'Packets to the cluster’s DNS, to its API, to published ports, to an address outside and from a node to a pod of its own were followed through the collected tables, with every ' +
     'backend that the rules may choose. The hop and the line that end them are the finding; where rules choose by chance, the share of new connections that fails. ' +
     'What happens outside the collected nodes is not judged. Of more than 20 nodes a sample is followed: a service of many backends from every nth node ' +
     '(the others do not pass), a published port from the next node, the first port of each node from the node and one of its containers, too.',
@@ -75,6 +75,8 @@ const nameOf = ({ name, backends }: PathServices['vips'][number]): string => `${
 
 function follow(tally: Tally, fleet: NetCluster, wish: Wish, why: Map<string, string>): void {
   const probed = probe(fleet, wish.request, wish.ends);
+  // that a node reaches its pod says nothing of what pods reach
+  if (wish.kind === 'probe' && probed.kind !== 'lost') return;
   const stranger = wish.kind === 'port' && wish.request.from === OUTSIDE;
   // a rule may well keep strangers out; that no rule lets anybody in is what docker never leaves behind
   if (stranger && !(probed.kind === 'lost' && probed.hop.text.startsWith(':FORWARD '))) return;

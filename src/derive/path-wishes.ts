@@ -18,7 +18,7 @@ export interface Wish {
   /** `10.244.1.10 on node-a`, `cluster DNS 10.96.0.10:53/udp`. */
   readonly who: string;
   readonly what: string;
-  readonly kind: 'service' | 'outside' | 'port';
+  readonly kind: 'service' | 'outside' | 'port' | 'probe';
   readonly nodes: readonly string[];
 }
 
@@ -49,7 +49,10 @@ export function wishesOf(members: readonly Asker[], at: number): Wishes {
   }
   const other = sampled ? members[(at + 1) % members.length] : members.find((m) => m !== own);
   const ports = own.published.flatMap((p, nth) => portWishes(own, p, other, sampled && nth > 0));
-  return { wishes: [...wishes, ...outsideWishes(own), ...ports], left: own.pods.length === 0 ? [] : left };
+  return {
+    wishes: [...wishes, ...outsideWishes(own), ...ports, ...probeWishes(own)],
+    left: own.pods.length === 0 ? [] : left,
+  };
 }
 
 const placeOf = (own: Asker, c: { readonly inode: string; readonly address: string }) => ({
@@ -84,6 +87,18 @@ function outsideWishes(own: Asker): readonly Wish[] {
       nodes: [own.node],
     };
   });
+}
+
+/** The kubelet asks each pod of its node whether it is well. */
+function probeWishes({ node, pods }: Asker): readonly Wish[] {
+  return pods.slice(0, 1).map(({ address }) => ({
+    request: { from: node, to: address, proto: 'tcp', port: 80 },
+    ends: { from: node, to: node },
+    who: node,
+    kind: 'probe',
+    what: `${address}, a pod of its own, as the kubelet’s probes have to`,
+    nodes: [node],
+  }));
 }
 
 /** From the node itself, from another container of it, and from another node, or from outside; `far`: from another node only, where others may use it. */

@@ -10,9 +10,10 @@ import { root } from '../../support/analyse.ts';
 import { bereft, edited, nodesIn, recordedNodes } from '../../support/recorded-nodes.ts';
 import { judge, type NodeFiles, testRule } from '../../support/rule-table.ts';
 
-const [vxlan, legacy, docker, noMasquerade, noNft, noForward] = await Promise.all(
+const [vxlan, hostGw, legacy, docker, noMasquerade, noNft, noForward] = await Promise.all(
   [
     'healthy-vxlan',
+    'healthy-host-gw',
     'healthy-legacy',
     'healthy-docker',
     'egress-masquerade-missing',
@@ -65,14 +66,25 @@ const noEndpoints = (nodes: Nodes) =>
             /^.*-A KUBE-FIREWALL !.*\n/m,
             '$&-A KUBE-SERVICES -d 10.96.0.1/32 -p tcp -m comment --comment "default/kubernetes:https has no endpoints" -m tcp --dport 443 -j REJECT --reject-with icmp-port-unreachable\n',
           )
-          // kube-proxy then has it in the filter table alone
-          .replace(/^.*-A KUBE-(?:SVC-4L46GLPRMFMHJ6HY -m comment|SERVICES -d 10\.96\.0\.1\/32 .*KUBE-SVC-).*\n/gm, ''),
+          .replace(/^.*-[Aj] KUBE-SVC-4L46GLPRMFMHJ6HY(?: .*)?\n/gm, ''),
       ),
     nodes,
   );
 
 testRule(rule, {
   finds: {
+    'what the node sends to its own pods is dropped, as the kubelet’s probes are': {
+      nodes: edited(only(hostGw!, 'node-a'), 'node-a', SAVE, (t) => t.replace(':OUTPUT ACCEPT', ':OUTPUT DROP')),
+      expect: [
+        {
+          severity: 'high',
+          nodes: ['node-a'],
+          message:
+            /^node-a cannot reach 10\.244\.1\.10, a pod of its own, as the kubelet’s probes have to: dropped on node-a at filter\/OUTPUT/,
+          cites: [':OUTPUT DROP'],
+        },
+      ],
+    },
     'nothing is forwarded: no way out': {
       nodes: noForward!,
       expect: [
