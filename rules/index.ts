@@ -25,6 +25,7 @@ import { rule as dockerRulesMissing } from './docker/docker-rules-missing.ts';
 import { rule as dockerUserIneffective } from './docker/docker-user-ineffective.ts';
 import { rule as bridgeAddressNotInLease } from './flannel/bridge-address-not-in-lease.ts';
 import { rule as flannelBackendMixed } from './flannel/flannel-backend-mixed.ts';
+import { rule as flannelIdentityDisagrees } from './flannel/flannel-identity-disagrees.ts';
 import { rule as flannelIdentityDuplicate } from './flannel/flannel-identity-duplicate.ts';
 import { rule as flannelPublicIpUnreachable } from './flannel/flannel-public-ip-unreachable.ts';
 import { rule as flannelSubnetEnvMissing } from './flannel/flannel-subnet-env-missing.ts';
@@ -77,6 +78,7 @@ export const RULES: readonly AnyRule[] = [
   dockerUserIneffective,
   bridgeAddressNotInLease,
   flannelBackendMixed,
+  flannelIdentityDisagrees,
   flannelIdentityDuplicate,
   flannelPublicIpUnreachable,
   flannelSubnetEnvMissing,
