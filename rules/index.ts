@@ -28,6 +28,7 @@ import { rule as hostPortConflict } from './docker/host-port-conflict.ts';
 import { rule as publishedPortBlockedForContainers } from './docker/published-port-blocked-for-containers.ts';
 import { rule as bridgeAddressNotInLease } from './flannel/bridge-address-not-in-lease.ts';
 import { rule as flannelBackendMixed } from './flannel/flannel-backend-mixed.ts';
+import { rule as flannelIdentityDisagrees } from './flannel/flannel-identity-disagrees.ts';
 import { rule as flannelIdentityDuplicate } from './flannel/flannel-identity-duplicate.ts';
 import { rule as flannelPublicIpUnreachable } from './flannel/flannel-public-ip-unreachable.ts';
 import { rule as flannelSubnetEnvMissing } from './flannel/flannel-subnet-env-missing.ts';
@@ -86,6 +87,7 @@ export const RULES: readonly AnyRule[] = [
   publishedPortBlockedForContainers,
   bridgeAddressNotInLease,
   flannelBackendMixed,
+  flannelIdentityDisagrees,
   flannelIdentityDuplicate,
   flannelPublicIpUnreachable,
   flannelSubnetEnvMissing,

@@ -2,7 +2,7 @@ import { shellWord } from '../../src/core/shell.ts';
 import type { NonEmpty } from '../../src/core/span.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
 import { acceptPort } from '../../src/derive/accept-port.ts';
-import { announcedLeases } from '../../src/derive/k8s-leases.ts';
+import { announcedLeases, type Lease } from '../../src/derive/k8s-leases.ts';
 import { overlayPeers, strayRemotes } from '../../src/derive/overlay.ts';
 import { inUse, TUNNEL_KINDS, type Tunnel, tunnelsOf } from '../../src/derive/tunnels.ts';
 import type { Fact, LinkDevice, MissingFact, VxlanAttributes } from '../../src/facts/index.ts';
@@ -39,6 +39,8 @@ interface Way {
   readonly tunnel: Tunnel;
   readonly port: number;
   readonly local: string;
+  /** Where the others send: `local`, or another address of the node that flannel announces. */
+  readonly at: string;
   /** By which it sends to them. */
   readonly dev: string;
   /** By which theirs may come in. */
@@ -90,8 +92,10 @@ export const rule = defineNodeRule({
     }
     const net = used.some((t) => t.family === 6) ? buildNode(source, [...HOOK_KINDS, ...SIX]) : hookNode(source);
     const { devices } = facts.addresses.value;
-    const names = new Map(announcedLeases(source).map((l) => [l.underlay?.value, l.name]));
-    const ends = endsOf(devices, wants.fdb, overlayPeers(source).length > 0 ? strayRemotes(source) : [], routesOf(net));
+    const leases = announcedLeases(source);
+    const names = new Map(leases.map((l) => [l.underlay?.value, l.name]));
+    const stray = overlayPeers(source).length > 0 ? strayRemotes(source) : [];
+    const ends = endsOf(devices, leases, wants.fdb, stray, routesOf(net));
     const tally = new NodeTally(node.id);
     let known = 0;
     for (const tunnel of used) {
@@ -122,6 +126,7 @@ interface Open {
 /** The ends of a tunnel by the devices that lead to them, or why they are not known. */
 function endsOf(
   devices: readonly LinkDevice[],
+  leases: readonly Lease[],
   fdb: Fact<'fdb'> | MissingFact<'fdb'>,
   stray: readonly string[],
   routeOf: ReturnType<typeof routesOf>,
@@ -133,8 +138,11 @@ function endsOf(
     if (vxlan === undefined) return open(`the port of ${name} was not collected`, 'ip.link');
     const { local, dstPort: port } = vxlan;
     if (local === undefined) return open(`with which address ${name} sends is not told`, 'ip.link');
-    const holder = holders.get(local);
-    if (holder === undefined)
+    const vtep = devices.find((d) => d.name === name)?.addresses.map((a) => a.address) ?? [];
+    const said = leases.find((l) => vtep.includes(l.vtep))?.underlay?.value;
+    const at = said !== undefined && holders.has(said) ? said : local;
+    const holder = holders.get(at);
+    if (holder === undefined || !holders.has(local))
       return open(
         `whether the firewall lets ${name} pass: ${local}, with which it sends, is no address of the node`,
         'ip.addr',
@@ -150,7 +158,7 @@ function endsOf(
             because: `by which device ${name} sends to ${of[0]?.address} is not known`,
             evidence: ['ip.route4', 'ip.rule4'],
           }
-        : { tunnel, port, local, dev, doors: [...new Set([dev, ...(holder === 'lo' ? [] : [holder])])], peers: of },
+        : { tunnel, port, local, at, dev, doors: [...new Set([dev, ...(holder === 'lo' ? [] : [holder])])], peers: of },
     );
     return whole ? ways : [...ways, ...open(`which nodes are behind ${name} was not collected whole`, 'bridge.fdb')];
   };
@@ -161,7 +169,7 @@ interface Blocked {
   readonly peers: NonEmpty<string>;
 }
 
-function judge(net: NetNode, { tunnel, port, local, dev, doors, peers }: Way, side: 'in' | 'out') {
+function judge(net: NetNode, { tunnel, port, local, at, dev, doors, peers }: Way, side: 'in' | 'out') {
   const what = side === 'in' ? `udp/${port} of other nodes gets in` : `udp/${port} to other nodes gets out`;
   const open: [string, readonly string[]][] = [];
   const passed: Cite[] = [];
@@ -169,7 +177,7 @@ function judge(net: NetNode, { tunnel, port, local, dev, doors, peers }: Way, si
   const ask = (peer: string, watch: Watch): HookAnswer => {
     const udp = { proto: 'udp', dport: port } as const;
     if (side === 'out') return askOutput(net, { ...udp, src: local, dst: peer, oif: dev }, watch);
-    const [first, ...others] = doors.map((iif) => askInput(net, { ...udp, src: peer, dst: local, iif }, watch));
+    const [first, ...others] = doors.map((iif) => askInput(net, { ...udp, src: peer, dst: at, iif }, watch));
     if (first !== undefined && others.every((o) => o.verdict === first.verdict)) return first;
     const because = `by which of ${doors.join(', ')} it comes in is not known, and they differ`;
     return { verdict: 'unknown', because, deciders: [], evidence: [] };

@@ -183,9 +183,13 @@ export interface K8sNodes {
   readonly nodes: readonly (Span & {
     readonly name: string;
     readonly podCidrs: readonly string[];
+    /** Where the first of them, or all of them, stand. */
+    readonly podCidrsAt?: Span;
     /** Annotations `flannel.alpha.coreos.com/...`, each with its own place. */
     readonly vtepMac?: Span & { readonly value: string };
     readonly publicIp?: Span & { readonly value: string };
+    /** Of somebody who says that the others reach the node by another address than it has. */
+    readonly publicIpOverwrite?: Span & { readonly value: string };
     /** `vxlan`, `host-gw` ...: flanneld writes it when it starts. */
     readonly backendType?: Span & { readonly value: string };
     /** `status.nodeInfo`: what the kubelet last said of itself, as `v1.31.4` and `containerd://1.7.24`. */

@@ -31,14 +31,18 @@ function readNode(tree: JsonTree, node: Node): K8sNode | null {
   const annotation = (key: string, read: (value: string) => string | undefined) =>
     at(['metadata', 'annotations', `flannel.alpha.coreos.com/${key}`], read);
   const said = (key: string) => at(['status', 'nodeInfo', key], text);
+  const cidrsAt = ['podCIDR', 'podCIDRs'].flatMap((key) => findNodeAtLocation(node, ['spec', key]) ?? []);
+  const [firstAt] = cidrsAt.filter(({ type }) => type === 'string' || type === 'array');
   const single = text(get(value, 'spec', 'podCIDR'));
   const several = list(get(value, 'spec', 'podCIDRs')).flatMap((cidr) => text(cidr) ?? []);
   return present({
     ...tree.index.span(node.offset, node.length),
     name,
     podCidrs: several.length > 0 || single === undefined ? several : [single],
+    podCidrsAt: firstAt === undefined ? undefined : tree.index.span(firstAt.offset, firstAt.length),
     vtepMac: annotation('backend-data', vtepMac),
     publicIp: annotation('public-ip', text),
+    publicIpOverwrite: annotation('public-ip-overwrite', text),
     backendType: annotation('backend-type', text),
     kubeletVersion: said('kubeletVersion'),
     runtimeVersion: said('containerRuntimeVersion'),
@@ -64,5 +68,5 @@ function readNodes(source: string): Parsed<K8sNodes> {
 
 /** `kubectl get nodes -o json` and `kubectl get node NAME -o json`; places by offset. */
 export const parsers = [
-  defineParser({ fact: 'k8sNodes', evidence: ['k8s.nodes', 'k8s.node'], version: 3, parse: readNodes }),
+  defineParser({ fact: 'k8sNodes', evidence: ['k8s.nodes', 'k8s.node'], version: 4, parse: readNodes }),
 ];

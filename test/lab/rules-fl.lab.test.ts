@@ -87,4 +87,18 @@ describe.skipIf(!labsAvailable())('faults of flannel on real nodes are named', (
     expect(onB?.[2]).toMatch(/^unreachable 172\.30\.8\.0\/24/);
     expect(causes(json)).toEqual([effect.rule]);
   });
+
+  it.concurrent('a device of an earlier lease', async () => {
+    await using lab = await Lab.create();
+    const effect = await labs.flannelIdentityDisagrees(lab);
+    await felt(lab, effect);
+    const json = await judge(lab);
+    expect(of(json, effect.rule).map((f) => `${f.severity} ${f.nodes}`)).toEqual(['high node-a']);
+    expect(shown(json, effect.rule)[0]).toEqual([
+      'FLANNEL_SUBNET=10.244.1.1/24',
+      expect.stringMatching(/^inet 10\.244\.9\.0\/32/),
+    ]);
+    expect(causes(json)[0]).toBe(effect.rule);
+    expect(json.verdicts[effect.rule]).toMatchObject({ pass: 1 });
+  });
 });

@@ -42,6 +42,23 @@ describe('nodes of the Kubernetes API', () => {
     expect(b).not.toHaveProperty('backendType');
   });
 
+  test('an address that somebody set, and where the pod range stands', () => {
+    const text = print(
+      node(
+        'n',
+        { ...flannel('null'), 'flannel.alpha.coreos.com/public-ip-overwrite': '203.0.113.9' },
+        { podCIDR: '10.244.1.0/24', podCIDRs: ['10.244.1.0/24'] },
+      ),
+    );
+    const [n] = parse('k8sNodes', text).nodes;
+    expect(n).toMatchObject({ publicIpOverwrite: { value: '203.0.113.9' } });
+    expect(lineOf(text, n?.publicIpOverwrite?.line ?? 0)).toContain('public-ip-overwrite');
+    expect(lineOf(text, n?.podCidrsAt?.line ?? 0)).toContain('"podCIDR": "10.244.1.0/24"');
+    const [six] = parse('k8sNodes', print(node('n', {}, { podCIDRs: ['fd00:2::/64'] }))).nodes;
+    expect(six?.podCidrsAt).toBeDefined();
+    expect(parse('k8sNodes', print(node('n', {}))).nodes[0]).not.toHaveProperty('podCidrsAt');
+  });
+
   test('one node, as a kubelet may ask for its own', () => {
     expect(parse('k8sNodes', print(node('n', flannel('{"VtepMAC":"0e:00:00:00:00:01"}')))).nodes).toMatchObject([
       { name: 'n', podCidrs: [], vtepMac: { value: '0e:00:00:00:00:01' } },

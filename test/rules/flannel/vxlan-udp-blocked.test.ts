@@ -223,6 +223,20 @@ ${t}`,
         { message: /from b \(192\.168\.50\.12\): policy/, cites: [':INPUT DROP', 'dstport 8472', 'dst 192.168.50.12'] },
       ],
     },
+    'the address that is announced is shut, the one that the device has is open': {
+      nodes: {
+        a: node('[4:400] -A INPUT -d 192.168.77.11/32 -p udp -m udp --dport 8472 -j DROP\n', {
+          files: {
+            'k8s/nodes.json': K8S.replace('192.168.50.12', '192.168.77.11').replace('10.244.2.0', '10.244.1.0'),
+            'host/ip/addr.txt': (node('').files['host/ip/addr.txt'] as string).replace(
+              /(inet 192\.168\.50\.11\/24 scope global eth0\n)/,
+              '$1       valid_lft forever preferred_lft forever\n    inet 192.168.77.11/24 scope global eth0\n',
+            ),
+          },
+        }),
+      },
+      expect: [{ severity: 'critical', cites: ['-A INPUT -d 192.168.77.11/32', 'dstport 8472', 'dst 192.168.50.12'] }],
+    },
     'a set of nodes that is empty': {
       nodes: { a: node(BY_SET, { policy: 'DROP', files: { 'host/fw/ipset-save.txt': NODES } }) },
       expect: [{ severity: 'critical', cites: [':INPUT DROP', 'dstport 8472', 'dst 192.168.50.12'] }],

@@ -92,3 +92,16 @@ ${remake('cni0', inner, b, a, outer)}`);
     keeps: [icmp(a, b), icmp(b, a), icmp(pa, lab.outside)],
   };
 }
+
+/** flannel.1 kept the address of an earlier lease: what the node itself sends to other nodes' pods has it as its source. */
+export async function flannelIdentityDisagrees(lab: Lab): Promise<Effect> {
+  const { a, b, pa, pb, icmp } = paths(lab);
+  await a.sh(`ip addr add 10.244.9.0/32 dev flannel.1
+ip addr del ${a.plan.podPrefix}.0/32 dev flannel.1`);
+  return {
+    rule: 'flannel-identity-disagrees',
+    nodes: [a.id],
+    breaks: [lost(icmp(a, pb))],
+    keeps: [icmp(pa, pb), icmp(pb, pa), icmp(b, pa), icmp(a, b)],
+  };
+}
