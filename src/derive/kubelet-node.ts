@@ -12,9 +12,12 @@ export interface KubeletNode extends Told {
 
 /**
  * The node's own object of the Kubernetes API: by --hostname-override or the host's name, which the kubelet writes small; `k8s.node` is asked
- * for by that name and holds one. It is as old as the kubelet's last report: an upgraded kubelet that never came up is not in it.
+ * for by that name and holds one.
  */
-export function kubeletNode(source: Source<'k8sNodes' | 'kubeletArgs'>, hostname: string | null): KubeletNode | null {
+export function nodeObject(
+  source: Source<'k8sNodes' | 'kubeletArgs'>,
+  hostname: string | null,
+): { readonly fact: Fact<'k8sNodes'>; readonly own: K8sNodes['nodes'][number] } | null {
   const fact = source.get('k8sNodes');
   if (fact.missing) return null;
   const args = source.get('kubeletArgs');
@@ -22,9 +25,16 @@ export function kubeletNode(source: Source<'k8sNodes' | 'kubeletArgs'>, hostname
   const { nodes } = fact.value;
   const own =
     nodes.find((n) => n.name === name?.toLowerCase()) ?? (fact.evidence === 'k8s.node' ? nodes[0] : undefined);
-  const version = own?.kubeletVersion;
+  return own === undefined ? null : { fact, own };
+}
+
+/** It is as old as the kubelet's last report: an upgraded kubelet that never came up is not in it. */
+export function kubeletNode(source: Source<'k8sNodes' | 'kubeletArgs'>, hostname: string | null): KubeletNode | null {
+  const found = nodeObject(source, hostname);
+  const version = found?.own.kubeletVersion;
   const minor = /^v?1\.(\d+)/.exec(version?.value ?? '')?.[1];
-  if (own === undefined || version === undefined || minor === undefined) return null;
+  if (found === null || version === undefined || minor === undefined) return null;
+  const { fact, own } = found;
   return { fact, span: version, minor: Number(minor), runtime: runtimeOf(fact, own) };
 }
 

@@ -181,6 +181,8 @@ export interface K8sNodes {
   readonly nodes: readonly (Span & {
     readonly name: string;
     readonly podCidrs: readonly string[];
+    /** The first of them, with its place. */
+    readonly podCidr?: Span & { readonly value: string };
     /** Annotations `flannel.alpha.coreos.com/...`, each with its own place. */
     readonly vtepMac?: Span & { readonly value: string };
     readonly publicIp?: Span & { readonly value: string };

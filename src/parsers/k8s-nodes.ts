@@ -37,6 +37,7 @@ function readNode(tree: JsonTree, node: Node): K8sNode | null {
     ...tree.index.span(node.offset, node.length),
     name,
     podCidrs: several.length > 0 || single === undefined ? several : [single],
+    podCidr: at(['spec', 'podCIDR'], text),
     vtepMac: annotation('backend-data', vtepMac),
     publicIp: annotation('public-ip', text),
     backendType: annotation('backend-type', text),
@@ -64,5 +65,5 @@ function readNodes(source: string): Parsed<K8sNodes> {
 
 /** `kubectl get nodes -o json` and `kubectl get node NAME -o json`; places by offset. */
 export const parsers = [
-  defineParser({ fact: 'k8sNodes', evidence: ['k8s.nodes', 'k8s.node'], version: 3, parse: readNodes }),
+  defineParser({ fact: 'k8sNodes', evidence: ['k8s.nodes', 'k8s.node'], version: 4, parse: readNodes }),
 ];
