@@ -1553,6 +1553,8 @@ nc_area_routes() {
   item proc.netstat host/proc/net/netstat 10 8192 S1 cat /proc/net/netstat
   item proc.sockstat host/proc/net/sockstat 10 8192 S1 cat /proc/net/sockstat
   item proc.softnet-stat host/proc/net/softnet_stat 10 8192 S1 cat /proc/net/softnet_stat
+  # in the first network namespace only, whose limits hold for all
+  item proc.arp-cache host/proc/net/stat/arp_cache 10 256 S1 cat /proc/net/stat/arp_cache
   item ip.rt-tables files/etc/iproute2/rt_tables 10 256 S1 file /etc/iproute2/rt_tables
   nc_each /etc/iproute2/rt_tables.d/*
   while nc_next; do

@@ -12,6 +12,7 @@ import { rule as bridgeNetfilterOff } from './bridge/bridge-netfilter-off.ts';
 import { rule as podLinkBroken } from './bridge/pod-link-broken.ts';
 import { rule as cniConfigShadowed } from './cni/cni-config-shadowed.ts';
 import { rule as cniNotReady } from './cni/cni-not-ready.ts';
+import { rule as podAddressRangeExhausted } from './cni/pod-address-range-exhausted.ts';
 import { rule as bundleIncomplete } from './collection/bundle-incomplete.ts';
 import { rule as peerNotCollected } from './collection/peer-not-collected.ts';
 import { rule as clusterDnsAddressWrong } from './dns/cluster-dns-address-wrong.ts';
@@ -32,6 +33,7 @@ import { rule as flannelIdentityDisagrees } from './flannel/flannel-identity-dis
 import { rule as flannelIdentityDuplicate } from './flannel/flannel-identity-duplicate.ts';
 import { rule as flannelPublicIpUnreachable } from './flannel/flannel-public-ip-unreachable.ts';
 import { rule as flannelSubnetEnvMissing } from './flannel/flannel-subnet-env-missing.ts';
+import { rule as podCidrDisagreement } from './flannel/pod-cidr-disagreement.ts';
 import { rule as podCidrDuplicate } from './flannel/pod-cidr-duplicate.ts';
 import { rule as podRouteMissingOrWrong } from './flannel/pod-route-missing-or-wrong.ts';
 import { rule as vxlanDeviceMissing } from './flannel/vxlan-device-missing.ts';
@@ -49,12 +51,15 @@ import { rule as overlayTrafficMasqueraded } from './forwarding/overlay-traffic-
 import { rule as snatSourceUnexpected } from './forwarding/snat-source-unexpected.ts';
 import { rule as cgroupDriverMismatch } from './kubelet/cgroup-driver-mismatch.ts';
 import { rule as kubeletRuntimeMismatch } from './kubelet/kubelet-runtime-mismatch.ts';
+import { rule as conntrackTableFull } from './limits/conntrack-table-full.ts';
+import { rule as neighbourTableFull } from './limits/neighbour-table-full.ts';
 import { rule as mtuDiffersAcrossNodes } from './mtu/mtu-differs-across-nodes.ts';
 import { rule as overlayMtuTooLarge } from './mtu/overlay-mtu-too-large.ts';
 import { rule as tracePodToPod } from './path/trace-pod-to-pod.ts';
 import { rule as tracePodToServiceAndExternal } from './path/trace-pod-to-service-and-external.ts';
 import { rule as blackholeShadowsPodCidr } from './routing/blackhole-shadows-pod-cidr.ts';
 import { rule as policyRuleCapturesPodTraffic } from './routing/policy-rule-captures-pod-traffic.ts';
+import { rule as rpFilterDropsPath } from './routing/rp-filter-drops-path.ts';
 import { rule as serviceEndpointDead } from './services/service-endpoint-dead.ts';
 import { rule as serviceHasNoEndpoints } from './services/service-has-no-endpoints.ts';
 import { rule as serviceProxyNotProgrammed } from './services/service-proxy-not-programmed.ts';
@@ -71,6 +76,7 @@ export const RULES: readonly AnyRule[] = [
   podLinkBroken,
   cniConfigShadowed,
   cniNotReady,
+  podAddressRangeExhausted,
   bundleIncomplete,
   peerNotCollected,
   clusterDnsAddressWrong,
@@ -91,6 +97,7 @@ export const RULES: readonly AnyRule[] = [
   flannelIdentityDuplicate,
   flannelPublicIpUnreachable,
   flannelSubnetEnvMissing,
+  podCidrDisagreement,
   podCidrDuplicate,
   podRouteMissingOrWrong,
   vxlanDeviceMissing,
@@ -108,12 +115,15 @@ export const RULES: readonly AnyRule[] = [
   snatSourceUnexpected,
   cgroupDriverMismatch,
   kubeletRuntimeMismatch,
+  conntrackTableFull,
+  neighbourTableFull,
   mtuDiffersAcrossNodes,
   overlayMtuTooLarge,
   tracePodToPod,
   tracePodToServiceAndExternal,
   blackholeShadowsPodCidr,
   policyRuleCapturesPodTraffic,
+  rpFilterDropsPath,
   serviceEndpointDead,
   serviceHasNoEndpoints,
   serviceProxyNotProgrammed,

@@ -42,6 +42,7 @@ export const EVIDENCE = [
   { id: 'proc.netstat', path: 'host/proc/net/netstat', command: 'cat /proc/net/netstat', timeoutSeconds: 10, capKib: 8192, sensitivity: 'S1' },
   { id: 'proc.sockstat', path: 'host/proc/net/sockstat', command: 'cat /proc/net/sockstat', timeoutSeconds: 10, capKib: 8192, sensitivity: 'S1' },
   { id: 'proc.softnet-stat', path: 'host/proc/net/softnet_stat', command: 'cat /proc/net/softnet_stat', timeoutSeconds: 10, capKib: 8192, sensitivity: 'S1' },
+  { id: 'proc.arp-cache', path: 'host/proc/net/stat/arp_cache', command: 'cat /proc/net/stat/arp_cache', timeoutSeconds: 10, capKib: 256, sensitivity: 'S1' },
   { id: 'ip.rt-tables', path: 'files/etc/iproute2/rt_tables', command: 'file:/etc/iproute2/rt_tables', timeoutSeconds: 10, capKib: 256, sensitivity: 'S1' },
   { id: 'ip.rt-tables-d', path: 'files/etc/iproute2/rt_tables.d/*', command: 'file:/etc/iproute2/rt_tables.d/*', timeoutSeconds: 10, capKib: 256, sensitivity: 'S1' },
   { id: 'bridge.brctl-show', path: 'host/bridge/brctl-show.txt', command: 'brctl show', timeoutSeconds: 10, capKib: 8192, sensitivity: 'S1' },

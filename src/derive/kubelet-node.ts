@@ -12,7 +12,7 @@ export interface KubeletNode extends Told {
 
 /**
  * The node's own object of the Kubernetes API: by --hostname-override or the host's name, which the kubelet writes small; `k8s.node` is asked
- * for by that name and holds one. It is as old as the kubelet's last report: an upgraded kubelet that never came up is not in it.
+ * for by that name and holds one.
  */
 export function ownNode(
   source: Source<'k8sNodes' | 'kubeletArgs'>,
@@ -28,13 +28,13 @@ export function ownNode(
   return own === undefined ? null : { fact, own };
 }
 
+/** It is as old as the kubelet's last report: an upgraded kubelet that never came up is not in it. */
 export function kubeletNode(source: Source<'k8sNodes' | 'kubeletArgs'>, hostname: string | null): KubeletNode | null {
   const found = ownNode(source, hostname);
-  if (found === null) return null;
-  const { fact, own } = found;
-  const version = own.kubeletVersion;
+  const version = found?.own.kubeletVersion;
   const minor = /^v?1\.(\d+)/.exec(version?.value ?? '')?.[1];
-  if (version === undefined || minor === undefined) return null;
+  if (found === null || version === undefined || minor === undefined) return null;
+  const { fact, own } = found;
   return { fact, span: version, minor: Number(minor), runtime: runtimeOf(fact, own) };
 }
 

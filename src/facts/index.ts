@@ -38,6 +38,7 @@ import type {
   Cgroup,
   EnvFile,
   JsonSettings,
+  KernelCounters,
   Modules,
   ProcessArgs,
   Settings,
@@ -57,6 +58,7 @@ export type * from './settings.ts';
 export interface FactTypes {
   hostname: TextLines;
   uname: TextLines;
+  uptime: TextLines;
   resolvConf: TextLines;
   osRelease: EnvFile;
   modules: Modules;
@@ -72,6 +74,7 @@ export interface FactTypes {
   rules6: PolicyRules;
   neighbours: Neighbours;
   neighbourProxies: NeighbourProxies;
+  neighbourCounters: KernelCounters;
   fdb: Fdb;
   qdiscs: Qdiscs;
   bridgePorts: BridgePorts;
@@ -91,6 +94,7 @@ export interface FactTypes {
   ebtables: TextLines;
   ipsets: IpSets;
   ipvs: IpvsServices;
+  conntrackCounters: KernelCounters;
   sockets: Sockets;
   dockerVersion: Settings;
   dockerInfo: Settings;
@@ -125,6 +129,7 @@ export interface FactTypes {
   cniBin: CniBin;
   cniLeases: CniLeases;
   journals: TextLines;
+  kernelLog: TextLines;
   netnsIndex: NetnsIndex;
   netnsAddresses: Links;
   netnsLinks: Links;
@@ -174,6 +179,7 @@ export type ManyKind = (typeof MANY_KINDS)[number];
 export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...EvidenceId[]] } = {
   hostname: ['sys.hostname'],
   uname: ['sys.uname'],
+  uptime: ['sys.uptime'],
   resolvConf: ['sys.resolv-conf'],
   osRelease: ['sys.os-release'],
   modules: ['sys.modules'],
@@ -189,6 +195,7 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   rules6: ['ip.rule6', 'ip.rule6-json'],
   neighbours: ['ip.neigh', 'ip.neigh-json', 'proc.arp'],
   neighbourProxies: ['ip.neigh-proxy'],
+  neighbourCounters: ['proc.arp-cache'],
   fdb: ['bridge.fdb', 'bridge.fdb-json'],
   qdiscs: ['tc.qdisc-json'],
   bridgePorts: ['bridge.link', 'bridge.link-json'],
@@ -208,6 +215,7 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   ebtables: ['fw.ebtables-save'],
   ipsets: ['fw.ipset-save'],
   ipvs: ['fw.ipvs'],
+  conntrackCounters: ['ct.stat'],
   sockets: ['sock.ss-listen'],
   dockerVersion: ['docker.version'],
   dockerInfo: ['docker.info-json', 'docker.info'],
@@ -242,6 +250,7 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   cniBin: ['cni.bin'],
   cniLeases: ['cni.ipam'],
   journals: ['log.journal'],
+  kernelLog: ['log.dmesg'],
   netnsIndex: ['netns.index'],
   netnsAddresses: ['netns.addr-json'],
   netnsLinks: ['netns.link-json'],

@@ -72,6 +72,14 @@ export interface Sockets {
   })[];
 }
 
+/** Counters of the kernel, a row for every processor: `/proc/net/stat/...` or `conntrack -S`, which shows the same ones. */
+export interface KernelCounters {
+  readonly rows: readonly (Span & {
+    readonly form: 'proc' | 'tool';
+    readonly values: Readonly<Record<string, number>>;
+  })[];
+}
+
 /** One line of text with its place: hostname, uname, uptime ... */
 export interface TextLine extends Span {
   readonly text: string;

@@ -22,6 +22,7 @@ export {
   ruleOfMarks,
   waysThrough,
 } from './ask-route.ts';
+export { askSource, type SourceAnswer } from './ask-source.ts';
 export { clusterOf, lazyCluster, type NetCluster } from './cluster.ts';
 export { fleetOf } from './fleet.ts';
 export { buildNode, HOOK_KINDS, HOOK_WANTS, hookNode, type NetNode, RULESET_KINDS } from './model.ts';

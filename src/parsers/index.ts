@@ -18,6 +18,7 @@ import { parsers as ipvs } from './ipvs.ts';
 import { parsers as jsonConfig } from './json-config.ts';
 import { parsers as k8sNodes } from './k8s-nodes.ts';
 import { parsers as k8sServices } from './k8s-services.ts';
+import { parsers as kernelCounters } from './kernel-counters.ts';
 import { parsers as links } from './links.ts';
 import { parsers as neighbourProxies } from './neighbour-proxies.ts';
 import { parsers as neighbours } from './neighbours.ts';
@@ -53,6 +54,7 @@ export const PARSERS: readonly AnyParser[] = [
   ...jsonConfig,
   ...k8sNodes,
   ...k8sServices,
+  ...kernelCounters,
   ...links,
   ...neighbourProxies,
   ...neighbours,

@@ -79,6 +79,7 @@ function readLeases(text: string): Parsed<CniLeases> {
 
 export const parsers = [
   defineParser({ fact: 'journals', evidence: ['log.journal'], version: 1, parse: readLines }),
+  defineParser({ fact: 'kernelLog', evidence: ['log.dmesg'], version: 1, parse: readLines }),
   defineParser({ fact: 'staticPods', evidence: ['kubelet.staticpods'], version: 1, parse: readLines }),
   defineParser({ fact: 'legacyTables', evidence: ['fw.ip-tables-names'], version: 1, parse: readTableNames }),
   defineParser({

@@ -76,6 +76,7 @@ function readNetnsIndex(text: string): Parsed<NetnsIndex> {
 export const parsers = [
   defineParser({ fact: 'hostname', evidence: ['sys.hostname'], version: 1, parse: readLines }),
   defineParser({ fact: 'uname', evidence: ['sys.uname'], version: 1, parse: readLines }),
+  defineParser({ fact: 'uptime', evidence: ['sys.uptime'], version: 1, parse: readLines }),
   defineParser({ fact: 'osRelease', evidence: ['sys.os-release'], version: 1, parse: readEnvFile }),
   defineParser({ fact: 'modules', evidence: ['sys.modules'], version: 1, parse: readModules }),
   defineParser({ fact: 'cgroup', evidence: ['sys.cgroup'], version: 1, parse: readCgroup }),

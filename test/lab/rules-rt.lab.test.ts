@@ -70,4 +70,24 @@ describe.skipIf(!labsAvailable())('routing', () => {
     await a.sh(shadowed?.remediation[0]?.run ?? 'false');
     await works(lab, icmp(pb, pa), icmp(pa, pb));
   });
+
+  it('strict filters on a node with two networks; their remedies let packets in', async () => {
+    await using lab = await Lab.create();
+    const { a, pa, pb, icmp, tcp } = labs.paths(lab);
+    const effect = await labs.rpFilterDropsPath(lab);
+    await measured(lab, effect);
+    const json = await judge(lab);
+    const mine = json.findings.filter((f) => f.rule === effect.rule);
+    expect(mine.map((f) => `${f.severity} ${f.nodes} ${f.message}`)).toEqual([
+      expect.stringMatching(/^high node-a .*answers from outside .* strict on eth1/),
+      expect.stringMatching(/^high node-a .*flannel\.1: rp_filter is strict on eth0/),
+    ]);
+    const shown = mine.flatMap((f) => f.cites.map((c) => c.text)).join('\n');
+    for (const text of ['eth0/rp_filter:1', 'eth1/rp_filter:1', '10.98.0.0/24 dev eth1', 'default via 192.168.50.'])
+      expect(shown).toContain(text);
+    const ruleOf = (id: string) => json.findings.find((f) => f.id === id)?.rule;
+    expect([...new Set(json.causes.map((c) => ruleOf(c.finding)))]).toEqual([effect.rule]);
+    for (const f of mine) await a.sh(f.remediation[0]?.run ?? 'false');
+    await works(lab, icmp(pa, pb), icmp(pb, pa), tcp(pa, lab.outside));
+  });
 });

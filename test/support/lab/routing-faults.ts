@@ -1,4 +1,4 @@
-import { type Effect, lost, paths } from './faults.ts';
+import { type Effect, lost, paths, timeout } from './faults.ts';
 import type { Lab } from './lab.ts';
 
 /** A device that takes packets and gives none back, as the tunnel of a VPN that knows no pods. */
@@ -42,5 +42,35 @@ ip route add blackhole ${lab.plan.clusterCidr}`);
     nodes: [a.id],
     breaks: [lost(icmp(pa, pb)), lost(icmp(pb, pa))],
     keeps: [icmp(b, pb), icmp(pb, lab.outside)],
+  };
+}
+
+/**
+ * S11, V20: both nodes have a second network card, and flannel took another one on each: what the second node sends to the first one's overlay
+ * comes by eth0 from an address that is behind eth1. Pods of the first node leave by eth1, for a rule marks what they send. Strict filters there
+ * drop both; the second node has the same ways and loose filters.
+ */
+export async function rpFilterDropsPath(lab: Lab): Promise<Effect> {
+  const { a, b, pa, pb, icmp, tcp } = paths(lab);
+  const second = (i: number) => `10.98.0.1${i}`;
+  await lab.switch.sh('ip link add br1 type bridge\nip link set br1 up');
+  for (const [i, place] of [lab.outside, a, b].entries()) {
+    await lab.switch.sh(`ip link add p2-${i} type veth peer name eth1 netns ${/\d+/.exec(place.netns)?.[0]}
+ip link set p2-${i} master br1 up`);
+    await place.sh(`ip addr add ${i === 0 ? '10.98.0.100' : second(i)}/24 dev eth1\nip link set eth1 up`);
+  }
+  for (const node of [a, b])
+    await node.sh(`ip route add default via 10.98.0.100 dev eth1 table 100
+ip rule add pref 100 fwmark 1 lookup 100
+iptables -t mangle -A PREROUTING -i cni0 ! -d ${lab.plan.clusterCidr} -j MARK --set-mark 1`);
+  await b.sh(`ip link set flannel.1 type vxlan local ${second(2)} || exit 7
+sysctl -qw net.ipv4.conf.all.rp_filter=2`);
+  await a.sh(`bridge fdb replace ${b.plan.vtepMac} dev flannel.1 dst ${second(2)} self permanent
+sysctl -qw net.ipv4.conf.eth0.rp_filter=1 net.ipv4.conf.eth1.rp_filter=1`);
+  return {
+    rule: 'rp-filter-drops-path',
+    nodes: [a.id],
+    breaks: [lost(icmp(pa, pb)), lost(icmp(pb, pa)), timeout(tcp(pa, lab.outside))],
+    keeps: [icmp(a, b), tcp(pb, lab.outside), icmp(a, pa)],
   };
 }
