@@ -9,6 +9,7 @@ export {
 } from './ask.ts';
 export { withoutBackend } from './ask-backend.ts';
 export { askBridged, asksIptables } from './ask-bridged.ts';
+export { askLoopback, type LoopbackWay } from './ask-loopback.ts';
 export { askDestination } from './ask-port.ts';
 export { loneRoute, routesThrough, routeThrough, routeTo, ruleOfMarks } from './ask-route.ts';
 export { clusterOf, lazyCluster, type NetCluster } from './cluster.ts';

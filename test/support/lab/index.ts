@@ -27,5 +27,6 @@ export * from './look-alikes.ts';
 export type { LabNode, LabPod } from './node.ts';
 export { probePatiently } from './patient.ts';
 export type { Place, Ran } from './place.ts';
+export * from './port-faults.ts';
 export * from './service-faults.ts';
 export type { Backend, IptablesBackend, LabPlan, LabSpec, NodePlan, NodeSpec, ServiceSpec } from './spec.ts';
