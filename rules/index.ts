@@ -9,6 +9,7 @@ import { rule as subnetOverlapsNodeNetwork } from './addressing/subnet-overlaps-
 import { rule as bridgeDownOrAddressless } from './bridge/bridge-down-or-addressless.ts';
 import { rule as bridgeNetfilterDropsSameBridge } from './bridge/bridge-netfilter-drops-same-bridge.ts';
 import { rule as bridgeNetfilterOff } from './bridge/bridge-netfilter-off.ts';
+import { rule as hairpinModeOff } from './bridge/hairpin-mode-off.ts';
 import { rule as podLinkBroken } from './bridge/pod-link-broken.ts';
 import { rule as cniConfigShadowed } from './cni/cni-config-shadowed.ts';
 import { rule as cniNotReady } from './cni/cni-not-ready.ts';
@@ -26,6 +27,7 @@ import { rule as dockerIptablesDisabled } from './docker/docker-iptables-disable
 import { rule as dockerRulesMissing } from './docker/docker-rules-missing.ts';
 import { rule as dockerUserIneffective } from './docker/docker-user-ineffective.ts';
 import { rule as hostPortConflict } from './docker/host-port-conflict.ts';
+import { rule as loopbackPublishBroken } from './docker/loopback-publish-broken.ts';
 import { rule as publishedPortBlockedForContainers } from './docker/published-port-blocked-for-containers.ts';
 import { rule as bridgeAddressNotInLease } from './flannel/bridge-address-not-in-lease.ts';
 import { rule as flannelBackendMixed } from './flannel/flannel-backend-mixed.ts';
@@ -50,6 +52,7 @@ import { rule as ipv6ForwardDisabled } from './forwarding/ipv6-forward-disabled.
 import { rule as overlayTrafficMasqueraded } from './forwarding/overlay-traffic-masqueraded.ts';
 import { rule as snatSourceUnexpected } from './forwarding/snat-source-unexpected.ts';
 import { rule as cgroupDriverMismatch } from './kubelet/cgroup-driver-mismatch.ts';
+import { rule as hostFirewallBlocksControlPlane } from './kubelet/host-firewall-blocks-control-plane.ts';
 import { rule as kubeletRuntimeMismatch } from './kubelet/kubelet-runtime-mismatch.ts';
 import { rule as conntrackTableFull } from './limits/conntrack-table-full.ts';
 import { rule as neighbourTableFull } from './limits/neighbour-table-full.ts';
@@ -73,6 +76,7 @@ export const RULES: readonly AnyRule[] = [
   bridgeDownOrAddressless,
   bridgeNetfilterDropsSameBridge,
   bridgeNetfilterOff,
+  hairpinModeOff,
   podLinkBroken,
   cniConfigShadowed,
   cniNotReady,
@@ -90,6 +94,7 @@ export const RULES: readonly AnyRule[] = [
   dockerRulesMissing,
   dockerUserIneffective,
   hostPortConflict,
+  loopbackPublishBroken,
   publishedPortBlockedForContainers,
   bridgeAddressNotInLease,
   flannelBackendMixed,
@@ -114,6 +119,7 @@ export const RULES: readonly AnyRule[] = [
   overlayTrafficMasqueraded,
   snatSourceUnexpected,
   cgroupDriverMismatch,
+  hostFirewallBlocksControlPlane,
   kubeletRuntimeMismatch,
   conntrackTableFull,
   neighbourTableFull,

@@ -63,6 +63,7 @@ export const rule = defineNodeRule({
     'forward-drops-pod-traffic',
     'forward-drops-replies',
     'bridge-netfilter-drops-same-bridge',
+    'loopback-publish-broken',
     'egress-masquerade-missing',
     'trace-pod-to-service-and-external',
   ],

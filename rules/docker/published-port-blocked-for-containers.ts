@@ -75,7 +75,9 @@ export const rule = defineNodeRule({
       ]);
     }
     const tally = new NodeTally(node.id);
-    for (const bridge of attachedBridges(source).bridges.slice(0, MOST_BRIDGES))
+    const own = new Set(subject.networks.map((n) => n.bridge));
+    const bridges = attachedBridges(source).bridges.filter((b) => own.has(b.name));
+    for (const bridge of bridges.slice(0, MOST_BRIDGES))
       for (const p of ports.slice(0, MOST_PORTS)) judge(view, bridge, p, tally);
     return tally.verdict([cite(containers, { line: port.line })]);
   },

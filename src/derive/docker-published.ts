@@ -30,7 +30,15 @@ export interface RuledPort {
  * Published ports of running containers on these networks. Not loopback's, which docker-proxy takes, nor IPv6's; docker inspect leaves
  * NetworkSettings.Ports empty for host, macvlan and internal networks, and then HostConfig.PortBindings has no HostIp (measured on 20.10).
  */
-export function ruledPorts(
+export const ruledPorts = (
+  containers: Fact<'dockerContainers'>,
+  networks: readonly ForwardedNetwork[],
+  collectedAt: string | null,
+): readonly RuledPort[] =>
+  publishedOn(containers, networks, collectedAt).filter((p) => p.hostIp?.startsWith('127.') !== true);
+
+/** Those of loopback with them. */
+export function publishedOn(
   containers: Fact<'dockerContainers'>,
   networks: readonly ForwardedNetwork[],
   collectedAt: string | null,
@@ -46,8 +54,7 @@ export function ruledPorts(
     const elsewhere = targets.length < c.networks.length;
     const young = youngOf(c.startedAt, c.restarts, collectedAt);
     return c.ports.flatMap(({ hostIp, hostPort, proto, containerPort }): readonly RuledPort[] => {
-      if (!hostPort || hostIp === undefined || !/^\d+\.\d+\.\d+\.\d+$/.test(hostIp) || hostIp.startsWith('127.'))
-        return [];
+      if (!hostPort || hostIp === undefined || !/^\d+\.\d+\.\d+\.\d+$/.test(hostIp)) return [];
       const address = hostIp === '0.0.0.0' ? null : hostIp;
       return [
         {

@@ -96,11 +96,28 @@ export interface PortListener {
 export function listenersOn(sockets: Fact<'sockets'>, port: number, proto: string): readonly PortListener[] {
   return sockets.value.listeners.flatMap((l): readonly PortListener[] => {
     if (l.port !== port || l.proto !== proto) return [];
-    const wildcard = l.address === '0.0.0.0' || (l.address === '::' && l.v6only !== true);
+    const wildcard = isWild(l);
     if (!wildcard && (l.address.includes(':') || l.address.startsWith('127.'))) return [];
     return [{ process: l.processes[0]?.name ?? null, address: l.address, wildcard, line: l.line }];
   });
 }
+
+/** Programs that take what comes to this IPv4 address. */
+export function listenersAt(
+  sockets: Fact<'sockets'>,
+  address: string,
+  port: number,
+  proto: string,
+): readonly PortListener[] {
+  return sockets.value.listeners.flatMap((l): readonly PortListener[] => {
+    const wildcard = isWild(l);
+    if (l.port !== port || l.proto !== proto || (!wildcard && l.address !== address)) return [];
+    return [{ process: l.processes[0]?.name ?? null, address: l.address, wildcard, line: l.line }];
+  });
+}
+
+const isWild = (l: { readonly address: string; readonly v6only?: boolean }): boolean =>
+  l.address === '0.0.0.0' || (l.address === '::' && l.v6only !== true);
 
 /** A container that dockerd could not start because its port was taken. */
 export interface Refused {

@@ -11,6 +11,7 @@ export {
 export { withoutBackend } from './ask-backend.ts';
 export { askBridged, asksIptables } from './ask-bridged.ts';
 export { askAlike, askInput, askOutput } from './ask-host.ts';
+export { askLoopback, type LoopbackWay } from './ask-loopback.ts';
 export { askDestination } from './ask-port.ts';
 export {
   mainRoute,

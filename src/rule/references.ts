@@ -9,6 +9,7 @@ export const REF = {
   dockerTroubleshoot: 'https://docs.docker.com/engine/daemon/troubleshoot/',
   dockerProtect: 'https://docs.docker.com/engine/security/protect-access/',
   kubeVips: 'https://kubernetes.io/docs/reference/networking/virtual-ips/',
+  kubePorts: 'https://kubernetes.io/docs/reference/networking/ports-and-protocols/',
   kubeDebugService: 'https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/',
   kubeRuntimes: 'https://kubernetes.io/docs/setup/production-environment/container-runtimes/',
   kubeDockershim: 'https://kubernetes.io/docs/tasks/administer-cluster/migrating-from-dockershim/',
