@@ -2,8 +2,9 @@ import { percent } from '../../src/core/percent.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
 import { type Dead, judgeEndpoints, type Member } from '../../src/derive/dead-endpoints.ts';
 import type { DeviceKinds } from '../../src/derive/devices.ts';
+import { SERVICE_KINDS } from '../../src/derive/local-services.ts';
 import { type PodRoll, podRoll } from '../../src/derive/pod-roll.ts';
-import { SAVED_KINDS, type ServiceSet, serviceSet } from '../../src/derive/service-compare.ts';
+import { type ServiceSet, serviceSet } from '../../src/derive/service-compare.ts';
 import { type Endpoint, lineOf } from '../../src/derive/service-endpoints.ts';
 import { restartProxy } from '../../src/derive/service-remedy.ts';
 import { type Silent, silentEndpoints } from '../../src/derive/silent-endpoints.ts';
@@ -13,7 +14,7 @@ import { REF } from '../../src/rule/references.ts';
 import { Tally } from '../../src/rule/tally.ts';
 
 const DEVICES = ['addresses', 'links', 'bridges', 'sysfs', 'dockerNetworks'] as const satisfies readonly DeviceKinds[];
-const WANTS = [...SAVED_KINDS, ...DEVICES, 'flannelEnv', 'netnsIndex', 'netnsAddresses'] as const;
+const WANTS = [...SERVICE_KINDS, ...DEVICES, 'flannelEnv', 'netnsIndex', 'netnsAddresses'] as const;
 type View = NodeView<never, (typeof WANTS)[number]>;
 
 interface Digest {
@@ -55,7 +56,7 @@ export const rule = definePathRule({
   remediation: [SLICES, restartProxy(null, null)],
   references: [REF.kubeDebugService, REF.kubeVips],
   needs: [],
-  needsAny: [...SAVED_KINDS, 'flannelEnv'],
+  needsAny: [...SERVICE_KINDS, 'flannelEnv'],
   wants: WANTS,
   explains: ['trace-pod-to-service-and-external'],
   extract: ({ node, source }: View): Digest => {

@@ -1,13 +1,13 @@
 import { shellWord } from '../../src/core/shell.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
+import { SERVICE_KINDS } from '../../src/derive/local-services.ts';
 import { isVital, noEndpoints, type Unbacked } from '../../src/derive/no-endpoints.ts';
-import { SAVED_KINDS } from '../../src/derive/service-compare.ts';
 import type { Cite, Finding, Remediation } from '../../src/rule/index.ts';
 import { cite, defineClusterRule } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 import { Tally } from '../../src/rule/tally.ts';
 
-const WANTS = [...SAVED_KINDS, 'addresses', 'ipvs', 'nftJson', 'nftText', 'kubeletConfig', 'kubeletArgs'] as const;
+const WANTS = [...SERVICE_KINDS, 'addresses', 'ipvs', 'nftJson', 'nftText', 'kubeletConfig', 'kubeletArgs'] as const;
 
 /** A few services that stand for a list, and its length. */
 interface List {
@@ -53,7 +53,7 @@ export const rule = defineClusterRule({
   remediation: [remedyOf('<namespace>/<service>')],
   references: [REF.kubeDebugService, REF.kubeVips],
   needs: [],
-  needsAny: [...SAVED_KINDS, 'ipvs', 'nftJson'],
+  needsAny: [...SERVICE_KINDS, 'ipvs', 'nftJson'],
   wants: WANTS,
   explains: ['trace-pod-to-service-and-external'],
   extract: (view): Digest => {

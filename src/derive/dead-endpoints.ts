@@ -1,8 +1,9 @@
 import { type Prefix, parseIp4, parsePrefix } from '../core/address.ts';
 import type { Fact, FactKind, Ruleset } from '../facts/index.ts';
 import type { Source } from './devices.ts';
+import type { SERVICE_KINDS } from './local-services.ts';
 import { hasBit, type PodRoll } from './pod-roll.ts';
-import { rulesetOf, type SAVED_KINDS, type ServiceSet } from './service-compare.ts';
+import { rulesetOf, type ServiceSet } from './service-compare.ts';
 import { type Endpoint, endpointsOf, lineOf } from './service-endpoints.ts';
 
 /** A node of one cluster whose kube-proxy has services. */
@@ -14,7 +15,7 @@ export interface Member {
   readonly roll: PodRoll | null;
 }
 
-type Opened = Source<(typeof SAVED_KINDS)[number] | 'cniLeases' | 'neighbours'>;
+type Opened = Source<(typeof SERVICE_KINDS)[number] | 'cniLeases' | 'neighbours'>;
 
 /** The ruleset of a node that was opened. */
 export interface Rules {

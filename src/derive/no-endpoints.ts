@@ -1,7 +1,7 @@
 import type { Fact, FactKind, IptChain, NftJson } from '../facts/index.ts';
 import { clusterDns } from './cluster-dns.ts';
 import type { Source } from './devices.ts';
-import { SAVED_KINDS } from './service-compare.ts';
+import { SERVICE_KINDS } from './local-services.ts';
 import { hasServices, isBacked } from './service-keys.ts';
 import { ipvsMode, nftMode } from './service-proxy.ts';
 
@@ -27,7 +27,7 @@ export interface NoEndpoints {
   readonly whole: boolean;
 }
 
-type Kinds = (typeof SAVED_KINDS)[number] | 'addresses' | 'ipvs' | 'nftJson' | 'nftText';
+type Kinds = (typeof SERVICE_KINDS)[number] | 'addresses' | 'ipvs' | 'nftJson' | 'nftText';
 
 /** In whichever of its modes kube-proxy has services here; null: in none that was collected. */
 export function noEndpoints(source: Source<Kinds>): NoEndpoints | null {
@@ -62,13 +62,13 @@ function refusedIn(chain: IptChain | undefined): readonly Refused[] {
 
 /** iptables mode: rules of the filter table that say so in their comments. */
 function ofIptables(source: Source<Kinds>): NoEndpoints | null {
-  for (const kind of SAVED_KINDS) {
+  for (const kind of SERVICE_KINDS) {
     const fact = source.get(kind);
     if (fact.missing || !hasServices(fact.value)) continue;
     const filter = fact.value.tables.get('filter');
     const chain = filter?.chains.get('KUBE-SERVICES');
     // a refusal of before, in the other backend of iptables perhaps: translated packets do not come to it
-    const all = SAVED_KINDS.flatMap((k) => {
+    const all = SERVICE_KINDS.flatMap((k) => {
       const other = source.get(k);
       return other.missing ? [] : [other.value];
     });

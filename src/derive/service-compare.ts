@@ -1,11 +1,11 @@
 import type { Fact, FactKind, Ruleset } from '../facts/index.ts';
 import { type ClusterTies, clusterTies, ownTies } from './cluster.ts';
 import type { Source } from './devices.ts';
+import { SERVICE_KINDS } from './local-services.ts';
 import { perSource } from './per-source.ts';
 import { apiServers, hasServices, type ServiceKey, type ServiceSum, serviceKeys, serviceSum } from './service-keys.ts';
 
-export const SAVED_KINDS = ['iptables', 'iptablesNft', 'iptablesLegacy'] as const satisfies readonly FactKind[];
-type SavedKind = (typeof SAVED_KINDS)[number];
+type SavedKind = (typeof SERVICE_KINDS)[number];
 
 /** The services of a node in a few bytes. */
 export interface ServiceSet extends ServiceSum {
@@ -135,7 +135,7 @@ interface Saved {
 
 /** The ruleset with the services. */
 export function rulesetOf(source: Source<SavedKind>): Saved | null {
-  for (const kind of SAVED_KINDS) {
+  for (const kind of SERVICE_KINDS) {
     const fact = source.get(kind);
     if (!fact.missing && hasServices(fact.value)) return { fact, ruleset: fact.value };
   }
