@@ -101,4 +101,17 @@ describe.skipIf(!labsAvailable())('faults of flannel on real nodes are named', (
     expect(causes(json)[0]).toBe(effect.rule);
     expect(json.verdicts[effect.rule]).toMatchObject({ pass: 1 });
   });
+
+  it.concurrent('flanneld’s rules are gone, behind a policy DROP', async () => {
+    await using lab = await Lab.create();
+    const effect = await labs.flannelRulesMissing(lab);
+    await felt(lab, effect);
+    const json = await judge(lab);
+    expect(of(json, effect.rule).map((f) => `${f.severity} ${f.nodes}`)).toEqual(['critical node-a']);
+    const [cites = []] = shown(json, effect.rule);
+    expect(cites[0]).toBe('absent: a rule of flannel for 10.244.0.0/16');
+    expect(cites[1]).toMatch(/^:FORWARD DROP/);
+    expect(causes(json)).toEqual([effect.rule]);
+    expect(json.verdicts[effect.rule]).toMatchObject({ pass: 1 });
+  });
 });

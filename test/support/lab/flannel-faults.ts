@@ -105,3 +105,15 @@ ip addr del ${a.plan.podPrefix}.0/32 dev flannel.1`);
     keeps: [icmp(pa, pb), icmp(pb, pa), icmp(b, pa), icmp(a, b)],
   };
 }
+
+/** Somebody flushed the tables behind a policy DROP, and flanneld does not write its rules again. */
+export async function flannelRulesMissing(lab: Lab): Promise<Effect> {
+  const { a, b, pa, pb, tcp, icmp } = paths(lab);
+  await a.sh('iptables -P FORWARD DROP; iptables -F; iptables -t nat -F');
+  return {
+    rule: 'flannel-rules-missing',
+    nodes: [a.id],
+    breaks: [lost(icmp(pa, pb)), lost(icmp(pb, pa)), lost(icmp(pa, lab.outside))],
+    keeps: [icmp(a, b), icmp(a, pb), tcp(pb, lab.outside)],
+  };
+}
