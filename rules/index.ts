@@ -34,6 +34,7 @@ import { rule as flannelBackendMixed } from './flannel/flannel-backend-mixed.ts'
 import { rule as flannelIdentityDisagrees } from './flannel/flannel-identity-disagrees.ts';
 import { rule as flannelIdentityDuplicate } from './flannel/flannel-identity-duplicate.ts';
 import { rule as flannelPublicIpUnreachable } from './flannel/flannel-public-ip-unreachable.ts';
+import { rule as flannelRulesMissing } from './flannel/flannel-rules-missing.ts';
 import { rule as flannelSubnetEnvMissing } from './flannel/flannel-subnet-env-missing.ts';
 import { rule as podCidrDisagreement } from './flannel/pod-cidr-disagreement.ts';
 import { rule as podCidrDuplicate } from './flannel/pod-cidr-duplicate.ts';
@@ -101,6 +102,7 @@ export const RULES: readonly AnyRule[] = [
   flannelIdentityDisagrees,
   flannelIdentityDuplicate,
   flannelPublicIpUnreachable,
+  flannelRulesMissing,
   flannelSubnetEnvMissing,
   podCidrDisagreement,
   podCidrDuplicate,

@@ -60,7 +60,7 @@ export const rule = defineClusterRule({
   },
   severity: 'critical',
   explanation:
-    'Nodes find each other by two things that flannel announces of each: the address that packets are sent to, and the MAC of its vxlan device. Where two nodes announce the same address, each of them sends to itself what is for the other one. ' +
+    'Nodes find each other by two things that flannel announces of each: the address that packets are sent to, and the MAC of its vxlan device. Where two nodes announce the same address, each of them sends to itself what is for the other one, and it goes round there until its TTL ends. ' +
     'Where they announce the same MAC, one takes what is for both. Virtual machines that all have 10.0.2.15 on their first card, and clones of one disk, are the usual cases.',
   remediation: [
     {
