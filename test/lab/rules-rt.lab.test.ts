@@ -90,4 +90,17 @@ describe.skipIf(!labsAvailable())('routing', () => {
     for (const f of mine) await a.sh(f.remediation[0]?.run ?? 'false');
     await works(lab, icmp(pa, pb), icmp(pb, pa), tcp(pa, lab.outside));
   });
+
+  it('loopback addresses of a node are reached from outside, until its remedy; another node has the rule of the kubelet', async () => {
+    await using lab = await Lab.create();
+    const { a, b } = labs.paths(lab);
+    const effect = await labs.routeLocalnetExposed(lab);
+    expect((await lab.probe(await effect.steal(b))).outcome).toBe('timeout');
+    await works(lab, await effect.steal(a), ...effect.keeps);
+    const json = await judge(lab);
+    const found = namesIt(json, effect, 'high', ['net/ipv4/conf/all/route_localnet:1', '127.0.0.1:2379']);
+    expect(json.verdicts[effect.rule]).toMatchObject({ pass: 1 });
+    await a.sh(found?.remediation[0]?.run ?? 'false');
+    expect((await lab.probe(await effect.steal(a))).outcome).toBe('timeout');
+  });
 });
