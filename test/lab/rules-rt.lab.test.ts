@@ -103,4 +103,24 @@ describe.skipIf(!labsAvailable())('routing', () => {
     await a.sh(found?.remediation[0]?.run ?? 'false');
     expect((await lab.probe(await effect.steal(a))).outcome).toBe('timeout');
   });
+
+  it('ranges that disagree, and leases that fill a subnet', async () => {
+    const own = labs.subnetRange('10.42.0.0/16');
+    await using lab = await Lab.create({ nodes: [{ files: own }, {}] });
+    const { b } = labs.paths(lab);
+    await labs.fillLeases(b);
+    const json = await judge(lab);
+    const byRule = (rule: string) => json.findings.filter((f) => f.rule === rule);
+    expect(byRule('pod-cidr-disagreement').map((f) => `${f.severity} ${f.nodes}`)).toEqual(['high node-a']);
+    expect(
+      byRule('pod-cidr-disagreement')[0]
+        ?.cites.map((c) => c.text)
+        .join('\n'),
+    ).toMatch(/--cluster-cidr=10\.42\.0\.0\/16[\s\S]*"Network": "10\.244\.0\.0\/16"/);
+    expect(byRule('pod-address-range-exhausted').map((f) => `${f.severity} ${f.nodes} ${f.message}`)).toEqual([
+      expect.stringMatching(/^critical node-b node-b has no address left for a new pod: 253 of 253 addresses/),
+    ]);
+    expect(json.verdicts['pod-cidr-disagreement']).toMatchObject({ pass: 1 });
+    expect(json.verdicts['pod-address-range-exhausted']).toMatchObject({ pass: 1 });
+  });
 });

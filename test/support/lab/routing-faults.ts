@@ -99,3 +99,32 @@ ip -4 addr flush dev lo`);
   };
   return { rule: 'route-localnet-exposed', nodes: [a.id], breaks: [], keeps: [icmp(pa, pb)], steal };
 }
+
+const manifest = (range: string) => `apiVersion: v1
+kind: Pod
+metadata:
+  name: kube-controller-manager
+  namespace: kube-system
+spec:
+  containers:
+  - command:
+    - kube-controller-manager
+    - --allocate-node-cidrs=true
+    - --cluster-cidr=${range}
+    image: registry.k8s.io/kube-controller-manager:v1.27.4
+    name: kube-controller-manager
+  hostNetwork: true
+`;
+
+/** Files of a control plane that cuts the subnets of nodes out of this range. */
+export const subnetRange = (range: string): Readonly<Record<string, string>> => ({
+  '/etc/kubernetes/manifests/kube-controller-manager.yaml': manifest(range),
+});
+
+/** Leases as host-local writes them, for every address of the node's subnet. */
+export async function fillLeases(node: LabNode): Promise<void> {
+  await node.sh(`cd /var/lib/cni/networks/cbr0
+for i in $(seq 2 254); do
+  [ -e ${node.plan.podPrefix}.$i ] || printf '%064x\\r\\neth0' "$i" > ${node.plan.podPrefix}.$i
+done`);
+}
