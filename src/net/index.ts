@@ -2,6 +2,7 @@ export { formatAddr } from './addr.ts';
 export {
   askEgress,
   askForward,
+  askInput,
   type Decider,
   decidedBy,
   type HookAnswer,

@@ -39,6 +39,7 @@ export const REF = {
   cniPortmap: 'https://www.cni.dev/plugins/current/meta/portmap/',
   cniBridge: 'https://www.cni.dev/plugins/current/main/bridge/',
   cniHostLocal: 'https://www.cni.dev/plugins/current/ipam/host-local/',
+  cveLocalnet: 'https://github.com/kubernetes/kubernetes/issues/92315',
   kubeProxyConfig: 'https://kubernetes.io/docs/reference/config-api/kube-proxy-config.v1alpha1/',
   nfConntrack: 'https://docs.kernel.org/networking/nf_conntrack-sysctl.html',
   conntrackFull: 'https://github.com/kubernetes/kubernetes/issues/71261',

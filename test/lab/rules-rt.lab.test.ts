@@ -90,4 +90,37 @@ describe.skipIf(!labsAvailable())('routing', () => {
     for (const f of mine) await a.sh(f.remediation[0]?.run ?? 'false');
     await works(lab, icmp(pa, pb), icmp(pb, pa), tcp(pa, lab.outside));
   });
+
+  it('loopback addresses of a node are reached from outside, until its remedy; another node has the rule of the kubelet', async () => {
+    await using lab = await Lab.create();
+    const { a, b } = labs.paths(lab);
+    const effect = await labs.routeLocalnetExposed(lab);
+    expect((await lab.probe(await effect.steal(b))).outcome).toBe('timeout');
+    await works(lab, await effect.steal(a), ...effect.keeps);
+    const json = await judge(lab);
+    const found = namesIt(json, effect, 'high', ['net/ipv4/conf/all/route_localnet:1', '127.0.0.1:2379']);
+    expect(json.verdicts[effect.rule]).toMatchObject({ pass: 1 });
+    await a.sh(found?.remediation[0]?.run ?? 'false');
+    expect((await lab.probe(await effect.steal(a))).outcome).toBe('timeout');
+  });
+
+  it('ranges that disagree, and leases that fill a subnet', async () => {
+    const own = labs.subnetRange('10.42.0.0/16');
+    await using lab = await Lab.create({ nodes: [{ files: own }, {}] });
+    const { b } = labs.paths(lab);
+    await labs.fillLeases(b);
+    const json = await judge(lab);
+    const byRule = (rule: string) => json.findings.filter((f) => f.rule === rule);
+    expect(byRule('pod-cidr-disagreement').map((f) => `${f.severity} ${f.nodes}`)).toEqual(['high node-a']);
+    expect(
+      byRule('pod-cidr-disagreement')[0]
+        ?.cites.map((c) => c.text)
+        .join('\n'),
+    ).toMatch(/--cluster-cidr=10\.42\.0\.0\/16[\s\S]*"Network": "10\.244\.0\.0\/16"/);
+    expect(byRule('pod-address-range-exhausted').map((f) => `${f.severity} ${f.nodes} ${f.message}`)).toEqual([
+      expect.stringMatching(/^critical node-b node-b has no address left for a new pod: 253 of 253 addresses/),
+    ]);
+    expect(json.verdicts['pod-cidr-disagreement']).toMatchObject({ pass: 1 });
+    expect(json.verdicts['pod-address-range-exhausted']).toMatchObject({ pass: 1 });
+  });
 });

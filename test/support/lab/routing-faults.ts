@@ -1,5 +1,6 @@
 import { type Effect, lost, paths, timeout } from './faults.ts';
-import type { Lab } from './lab.ts';
+import type { Lab, Probe } from './lab.ts';
+import type { LabNode } from './node.ts';
 
 /** A device that takes packets and gives none back, as the tunnel of a VPN that knows no pods. */
 const VPN = `ip link add vpn0 type veth peer name vpn1
@@ -73,4 +74,57 @@ sysctl -qw net.ipv4.conf.eth0.rp_filter=1 net.ipv4.conf.eth1.rp_filter=1`);
     breaks: [lost(icmp(pa, pb)), lost(icmp(pb, pa)), timeout(tcp(pa, lab.outside))],
     keeps: [icmp(a, b), tcp(pb, lab.outside), icmp(a, pa)],
   };
+}
+
+/**
+ * kube-proxy made the first node take packets for loopback addresses, and nothing drops them; on the second one the rule of the kubelet does. The
+ * outside host plays the neighbour: 127.0.0.1 is no address of its own, and it routes it to a node.
+ */
+export async function routeLocalnetExposed(
+  lab: Lab,
+): Promise<Effect & { readonly steal: (node: LabNode) => Promise<Probe> }> {
+  const { a, b, pa, pb, icmp } = paths(lab);
+  for (const node of [a, b]) {
+    await node.sh('sysctl -qw net.ipv4.conf.all.route_localnet=1');
+    await lab.serve(node, 'tcp', 2379, '127.0.0.1');
+  }
+  await b.sh(`iptables -N KUBE-FIREWALL
+iptables -A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "block incoming localnet connections" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
+iptables -A INPUT -j KUBE-FIREWALL`);
+  await lab.outside.sh(`sysctl -qw net.ipv4.conf.all.route_localnet=1
+ip -4 addr flush dev lo`);
+  const steal = async (node: LabNode): Promise<Probe> => {
+    await lab.outside.sh(`ip route replace 127.0.0.1 via ${node.ip} dev eth0 src ${lab.plan.outside}`);
+    return { from: lab.outside, to: '127.0.0.1', proto: 'tcp', port: 2379 };
+  };
+  return { rule: 'route-localnet-exposed', nodes: [a.id], breaks: [], keeps: [icmp(pa, pb)], steal };
+}
+
+const manifest = (range: string) => `apiVersion: v1
+kind: Pod
+metadata:
+  name: kube-controller-manager
+  namespace: kube-system
+spec:
+  containers:
+  - command:
+    - kube-controller-manager
+    - --allocate-node-cidrs=true
+    - --cluster-cidr=${range}
+    image: registry.k8s.io/kube-controller-manager:v1.27.4
+    name: kube-controller-manager
+  hostNetwork: true
+`;
+
+/** Files of a control plane that cuts the subnets of nodes out of this range. */
+export const subnetRange = (range: string): Readonly<Record<string, string>> => ({
+  '/etc/kubernetes/manifests/kube-controller-manager.yaml': manifest(range),
+});
+
+/** Leases as host-local writes them, for every address of the node's subnet. */
+export async function fillLeases(node: LabNode): Promise<void> {
+  await node.sh(`cd /var/lib/cni/networks/cbr0
+for i in $(seq 2 254); do
+  [ -e ${node.plan.podPrefix}.$i ] || printf '%064x\\r\\neth0' "$i" > ${node.plan.podPrefix}.$i
+done`);
 }
