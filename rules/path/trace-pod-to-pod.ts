@@ -1,6 +1,6 @@
 import { isNonEmpty } from '../../src/core/span.ts';
 import { type PathPod, type PathPods, pathPods } from '../../src/derive/path-pods.ts';
-import { byNode, clusterMembers, isSampled, MOST_NODES } from '../../src/derive/path-sample.ts';
+import { byNode, clusterMembers, daysApart, isSampled, MOST_NODES } from '../../src/derive/path-sample.ts';
 import { fleetOf, type Lost, lostEnd, lostKey, type NetCluster, probe } from '../../src/net/index.ts';
 import { citeTraced, definePathRule } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -34,6 +34,7 @@ export const rule = definePathRule({
     const tally = new Tally();
     const known = [...digests].map(({ node, bootId, digest }) => ({ node, bootId, ...digest })).sort(byNode);
     const why = new Map(known.map((d) => [d.node, d.because]));
+    const times = new Map([...digests].map((d) => [d.node, d.collectedAt]));
     for (const d of known) if (d.evidence.length > 0) tally.unknown([d.node], d.because, d.evidence);
     const able = known.filter((d) => d.pods.length > 0);
     if (able.length > MOST_NODES)
@@ -56,14 +57,15 @@ export const rule = definePathRule({
       for (const { key, first, protos } of lost.values()) {
         const cites = first.cites.map(citeTraced);
         if (!isNonEmpty(cites)) continue;
+        const apart = daysApart([...first.trace.hops.map((h) => h.node), first.hop.node, ends.from, ends.to], times);
         const what = protos.length === PROBES.length ? '' : ` by ${protos.join(' and ')}`;
         tally.fault({
           key,
-          severity: 'critical',
-          confidence: 'proven',
+          severity: apart === null ? 'critical' : 'medium',
+          confidence: apart === null ? 'proven' : 'possible',
           nodes: [first.hop.node, ends.from, ends.to],
           blame: first.blame,
-          message: `${from.address} on ${ends.from} cannot reach ${to.address} on ${ends.to}${what}: ${lostEnd(first)}`,
+          message: `${from.address} on ${ends.from} cannot reach ${to.address} on ${ends.to}${what}: ${lostEnd(first)}${apart === null ? '' : `, but ${apart}`}`,
           cites,
           trace: first.trace,
           disprove: `netcase trace --from ${ends.from}/${from.address} --to ${to.address} over a new collection that delivers it`,

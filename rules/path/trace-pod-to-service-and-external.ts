@@ -1,10 +1,10 @@
 import { percent } from '../../src/core/percent.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
-import { byNode, clusterMembers, isSampled, MOST_NODES } from '../../src/derive/path-sample.ts';
+import { byNode, clusterMembers, daysApart, isSampled, MOST_NODES } from '../../src/derive/path-sample.ts';
 import { type PathServices, pathServices } from '../../src/derive/path-services.ts';
 import { type Wish, wishesOf } from '../../src/derive/path-wishes.ts';
 import { OUTSIDE } from '../../src/derive/pods.ts';
-import { fleetOf, type Lost, lostEnd, lostKey, type NetCluster, probe } from '../../src/net/index.ts';
+import { fleetOf, type Lost, lostEnd, lostKey, type NetCluster, type Probed, probe } from '../../src/net/index.ts';
 import { citeTraced, definePathRule } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
 import { Tally } from '../../src/rule/tally.ts';
@@ -51,6 +51,7 @@ export const rule = definePathRule({
     const tally = new Tally();
     const known = [...digests].map(({ node, bootId, digest }) => ({ node, bootId, ...digest })).sort(byNode);
     const why = new Map(known.map((d) => [d.node, d.because]));
+    const times = new Map([...digests].map((d) => [d.node, d.collectedAt]));
     const able = known.filter((d) => d.clients.length > 0 || d.published.length > 0);
     if (able.length > MOST_NODES)
       return tally.verdict(digests.ids, () => `more than ${MOST_NODES} nodes: netcase trace follows a packet`);
@@ -60,7 +61,11 @@ export const rule = definePathRule({
       const fleet = fleetOf(nodes, elsewhere);
       for (const [i, { node }] of members.entries()) {
         const { wishes, left } = wishesOf(members, i);
-        for (const wish of wishes) follow(tally, fleet, wish, why);
+        // what a node’s pods do not reach either is told once
+        const dead = new Set<string>();
+        for (const wish of wishes)
+          if (wish.kind !== 'probe' || !dead.has(wish.request.to))
+            if (follow(tally, fleet, wish, why, times) === 'lost') dead.add(wish.request.to);
         if (left.length > 0)
           tally.partly(node, `a sample of ${members.length} nodes asks for ${left.map(nameOf).join(', ')}`);
         // opened once; a node that serves others is opened again when the next one asks, and stays
@@ -73,13 +78,19 @@ export const rule = definePathRule({
 
 const nameOf = ({ name, backends }: PathServices['vips'][number]): string => `${name} (${backends} backends)`;
 
-function follow(tally: Tally, fleet: NetCluster, wish: Wish, why: Map<string, string>): void {
+function follow(
+  tally: Tally,
+  fleet: NetCluster,
+  wish: Wish,
+  why: Map<string, string>,
+  times: ReadonlyMap<string, string | null>,
+): Probed['kind'] {
   const probed = probe(fleet, wish.request, wish.ends);
   // that a node reaches its pod says nothing of what pods reach
-  if (wish.kind === 'probe' && probed.kind !== 'lost') return;
+  if (wish.kind === 'probe' && probed.kind !== 'lost') return probed.kind;
   const stranger = wish.kind === 'port' && wish.request.from === OUTSIDE;
   // a rule may well keep strangers out; that no rule lets anybody in is what docker never leaves behind
-  if (stranger && !(probed.kind === 'lost' && probed.hop.text.startsWith(':FORWARD '))) return;
+  if (stranger && !(probed.kind === 'lost' && probed.hop.text.startsWith(':FORWARD '))) return probed.kind;
   if (probed.kind === 'reached') tally.reached(wish.nodes, probed.cites.map(citeTraced));
   else if (probed.kind === 'unknown') {
     // what others do with a packet that left as it should is their evidence; a service that leaves untranslated should not
@@ -88,29 +99,32 @@ function follow(tally: Tally, fleet: NetCluster, wish: Wish, why: Map<string, st
     else tally.unknown(wish.nodes, `whether ${wish.what} is reached: ${probed.because}`, probed.evidence);
   } else if (probed.kind === 'lost') {
     const cites = probed.cites.map(citeTraced);
-    if (!isNonEmpty(cites)) return;
+    if (!isNonEmpty(cites)) return probed.kind;
     const { request } = wish;
     // a collected router may well refuse an address that only stands for the outside
     if (wish.kind === 'outside' && probed.hop.node !== wish.ends.from) {
       for (const n of wish.nodes)
         why.set(n, `what ${probed.hop.node} does with packets to the outside is its own affair`);
-      return;
+      return probed.kind;
     }
     // who may use a port is for that chain to say
-    if (wish.kind === 'port' && probed.hop.place.includes('DOCKER-USER')) return;
+    if (wish.kind === 'port' && probed.hop.place.includes('DOCKER-USER')) return probed.kind;
+    const apart = daysApart([...probed.trace.hops.map((h) => h.node), probed.hop.node], times);
+    // a container of the node itself meets INPUT on the way to docker-proxy: others are served all the same
+    const served = wish.kind === 'port' && probed.hop.place.startsWith('filter/INPUT');
     tally.fault({
       key: lostKey(probed),
-      // a container of the node itself meets INPUT on the way to docker-proxy: others are served all the same
-      severity: wish.kind === 'port' && probed.hop.place.startsWith('filter/INPUT') ? 'medium' : 'high',
-      confidence: 'proven',
+      severity: served || apart !== null ? 'medium' : 'high',
+      confidence: apart === null ? 'proven' : 'possible',
       nodes: [probed.hop.node, ...wish.nodes],
       blame: probed.blame,
-      message: `${wish.who} cannot reach ${wish.what}${shareOf(probed)}: ${lostEnd(probed)}`,
+      message: `${wish.who} cannot reach ${wish.what}${shareOf(probed)}: ${lostEnd(probed)}${apart === null ? '' : `, but ${apart}`}`,
       cites,
       trace: probed.trace,
       disprove: `netcase trace --from ${request.from} --to ${request.to}:${request.port} over a new collection that delivers it`,
     });
   }
+  return probed.kind;
 }
 
 const shareOf = ({ share }: Lost): string => (share === null ? '' : ` with ${percent(share)} of new connections`);

@@ -34,3 +34,22 @@ export const isSampled = (members: readonly unknown[]): boolean => members.lengt
 /** The same findings in whatever order bundles came. */
 export const byNode = (a: { readonly node: string }, b: { readonly node: string }): number =>
   a.node < b.node ? -1 : 1;
+
+const DAY = 86_400_000;
+
+/**
+ * A path over bundles of different days is one that no packet took: leases, pods and devices of the older one may be gone. What to say of
+ * these nodes; null: their bundles are of one day, or nobody knows of which.
+ */
+export function daysApart(nodes: Iterable<string>, collectedAt: ReadonlyMap<string, string | null>): string | null {
+  const times = [...new Set(nodes)].flatMap((node) => {
+    const at = Date.parse(collectedAt.get(node) ?? '');
+    return Number.isNaN(at) ? [] : [{ node, at }];
+  });
+  times.sort((a, b) => a.at - b.at);
+  const [first] = times;
+  const last = times.at(-1);
+  if (first === undefined || last === undefined || last.at - first.at <= DAY) return null;
+  const days = Math.floor((last.at - first.at) / DAY);
+  return `the bundle of ${first.node} is ${days === 1 ? 'more than a day' : `${days} days`} older than that of ${last.node}`;
+}

@@ -89,16 +89,29 @@ function outsideWishes(own: Asker): readonly Wish[] {
   });
 }
 
-/** The kubelet asks each pod of its node whether it is well. */
-function probeWishes({ node, pods }: Asker): readonly Wish[] {
-  return pods.slice(0, 1).map(({ address }) => ({
-    request: { from: node, to: address, proto: 'tcp', port: 80 },
-    ends: { from: node, to: node },
-    who: node,
-    kind: 'probe',
-    what: `${address}, a pod of its own, as the kubelet’s probes have to`,
-    nodes: [node],
-  }));
+/** The kubelet asks each pod of its node whether it is well; flanneld and others on the host’s network ask for the API by its service. */
+function probeWishes({ node, pods, vips }: Asker): readonly Wish[] {
+  const asked = { who: node, kind: 'probe', nodes: [node] } as const;
+  const own = pods.slice(0, 1).map(
+    ({ address }): Wish => ({
+      ...asked,
+      request: { from: node, to: address, proto: 'tcp', port: 80 },
+      ends: { from: node, to: node },
+      what: `${address}, a pod of its own, as the kubelet’s probes have to`,
+    }),
+  );
+  const api = vips.filter((v) => v.name.startsWith('default/kubernetes') && pods.length > 0).slice(0, 1);
+  return [
+    ...own,
+    ...api.map(
+      ({ name, address, port, proto }): Wish => ({
+        ...asked,
+        request: { from: node, to: address, proto, port },
+        ends: { from: node, to: null },
+        what: `${name} (${address}:${port}/${proto}), which flanneld and others on the host’s network ask`,
+      }),
+    ),
+  ];
 }
 
 /** From the node itself, from another container of it, and from another node, or from outside; `far`: from another node only, where others may use it. */

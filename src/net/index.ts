@@ -29,7 +29,7 @@ export { clusterOf, lazyCluster, type NetCluster } from './cluster.ts';
 export { fleetOf } from './fleet.ts';
 export { buildNode, HOOK_KINDS, HOOK_WANTS, hookNode, type NetNode, RULESET_KINDS } from './model.ts';
 export { PlaceError } from './place.ts';
-export { isPolicy, type Lost, lostEnd, lostKey, probe } from './probe.ts';
+export { isPolicy, type Lost, lostEnd, lostKey, type Probed, probe } from './probe.ts';
 export { type Lesson, learnPart, type Pod, reach, reachOf, surveyOf } from './reach.ts';
 export { type TraceResult, trace } from './result.ts';
 export type { RouteAnswer } from './route-answer.ts';

@@ -39,6 +39,10 @@ export function renderText(analysis: Analysis, place: LogPlace): string {
           `   ${terminal(c.node)} ${terminal(c.path)}:${c.line}  ${terminal(firstLine(c.excerpt?.text).slice(0, 120))}`,
         );
     }
+    // one line, to be copied; the report has all steps, with how to verify and to undo them
+    const [step] = f.remediation ?? [];
+    if (step !== undefined) out.push(...wrap(`-> ${terminal(step.step)}`, '   ', '      '));
+    if (step?.run !== undefined) out.push(`      $ ${terminal(step.run)}`);
   }
   const undecided = analysis.unknown.length;
   out.push('');
@@ -47,7 +51,9 @@ export function renderText(analysis: Analysis, place: LogPlace): string {
       ? analysis.bundles.length === 0
         ? 'Nothing was checked.'
         : 'Every rule that applies could be decided.'
-      : `${plural(undecided, 'question')} could not be decided:`,
+      : open === undecided
+        ? `${plural(open, 'question')} could not be decided:`
+        : `${plural(open, 'question')} could not be decided, for ${plural(undecided, 'reason')}:`,
   );
   for (const u of analysis.unknown.slice(0, 8))
     out.push(...wrap(`? ${u.rule} on ${terminal(names(u.nodes))}: ${terminal(u.because)}`, '   ', '     '));

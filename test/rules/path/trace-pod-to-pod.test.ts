@@ -263,3 +263,24 @@ describe('trace-pod-to-pod beside other rules', () => {
     expect(new Set(Object.values(matrix[rule.id] ?? {}))).toEqual(new Set(['not-applicable']));
   });
 });
+
+it('bundles of different days: the path is one that no packet took', () => {
+  const twice = {
+    'node-a': vxlan!['node-a']!,
+    'node-b': edited(vxlan!, 'node-b', SAVE, (t) =>
+      t.replace(':FORWARD ACCEPT', ':FORWARD DROP').replaceAll('-j ACCEPT', '-j DROP'),
+    )['node-b']!,
+  };
+  const older = (days: number) => {
+    const at = new Date(Date.parse(vxlan!['node-a']!.info!.collectedAt!) - days * 86_400_000).toISOString();
+    return { ...twice, 'node-b': { ...twice['node-b'], info: { ...twice['node-b'].info, collectedAt: at } } };
+  };
+  const said = (days: number) =>
+    judge([rule], older(days)).findings.map((f) => [
+      f.severity,
+      f.confidence,
+      / but .*/.exec(f.message)?.[0].replace(/;.*/, ''),
+    ]);
+  expect(said(0.5)[0]).toEqual(['critical', 'proven', undefined]);
+  expect(said(17)[0]).toEqual(['medium', 'possible', ' but the bundle of node-b is 17 days older than that of node-a']);
+});

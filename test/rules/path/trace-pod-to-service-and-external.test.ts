@@ -73,6 +73,24 @@ const noEndpoints = (nodes: Nodes) =>
 
 testRule(rule, {
   finds: {
+    'the node itself does not reach the API: its route is asked before kube-proxy’s rules, those of pods after': {
+      nodes: edited(
+        legacy!,
+        'node-a',
+        'host/ip/route4.txt',
+        (t) => `blackhole 10.96.0.0/12 table main proto boot scope global \n${t}`,
+      ),
+      expect: [
+        {
+          severity: 'high',
+          confidence: 'proven',
+          nodes: ['node-a'],
+          message:
+            /^node-a cannot reach default\/kubernetes:https \(10\.96\.0\.1:443\/tcp\), which flanneld .*the route to 10\.96\.0\.1 is blackhole/,
+          cites: ['blackhole 10.96.0.0/12'],
+        },
+      ],
+    },
     'what the node sends to its own pods is dropped, as the kubelet’s probes are': {
       nodes: edited(only(hostGw!, 'node-a'), 'node-a', SAVE, (t) => t.replace(':OUTPUT ACCEPT', ':OUTPUT DROP')),
       expect: [

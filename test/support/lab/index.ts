@@ -27,6 +27,7 @@ export {
 } from './link-faults.ts';
 export * from './look-alikes.ts';
 export type { LabNode, LabPod } from './node.ts';
+export * from './path-faults.ts';
 export { probePatiently } from './patient.ts';
 export type { Place, Ran } from './place.ts';
 export * from './routing-faults.ts';

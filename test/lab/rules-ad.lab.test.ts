@@ -1,0 +1,56 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type AnalysisJson, analyse } from '../support/analyse.ts';
+import type { Effect } from '../support/lab/index.ts';
+import * as labs from '../support/lab/index.ts';
+import { DockerLab, dockerLabsAvailable, Lab, labsAvailable, probePatiently } from '../support/lab/index.ts';
+
+async function judge(lab: Lab): Promise<AnalysisJson> {
+  const dir = mkdtempSync(join(tmpdir(), 'nc-rules-ad-'));
+  try {
+    return (await analyse(await lab.collectAll(dir))).json;
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** The packets do what the fault says, and the finding of its rule cites these lines. */
+async function holds(lab: Lab, effect: Effect): Promise<void> {
+  const probes = [...effect.breaks, ...effect.keeps];
+  const wanted = [...effect.breaks.map((b) => b.outcome), ...effect.keeps.map(() => 'ok')];
+  expect((await probePatiently(lab, probes)).map((r) => r.outcome)).toEqual(wanted);
+}
+
+const citesOf = (json: AnalysisJson, rule: string, node: string): string[] =>
+  json.findings.filter((f) => f.rule === rule && f.nodes[0] === node).flatMap((f) => f.cites.map((c) => c.text ?? ''));
+
+describe.skipIf(!labsAvailable())('packets that never come to kube-proxy’s rules', () => {
+  it('accepted in front of them on one node, routed into a hole on the other', async () => {
+    await using lab = await Lab.create(labs.WITH_DNS);
+    const astray = await labs.servicesAstray(lab, 'accepted');
+    const hole = await labs.servicesBlackholed(lab);
+    await holds(lab, astray);
+    await holds(lab, hole);
+    const json = await judge(lab);
+    const found = citesOf(json, astray.rule, 'node-a').join('\n');
+    expect(found).toContain('-A PREROUTING -s 10.244.1.0/24 -j ACCEPT');
+    expect(found).toContain('-A KUBE-SERVICES -d 10.96.0.10/32 -p udp');
+    expect(citesOf(json, hole.rule, 'node-b').join('\n')).toContain('blackhole 10.96.0.0/12');
+    const [remedy] = json.findings.find((f) => f.rule === astray.rule)?.remediation ?? [];
+    await lab.node(0).sh(remedy?.run ?? 'false');
+    const { outcome: _, ...probe } = astray.breaks[0]!;
+    expect(await lab.probe(probe)).toMatchObject({ outcome: 'ok' });
+  });
+});
+
+describe.skipIf(!dockerLabsAvailable())('a port led by hand', () => {
+  it('to a container that is gone', async () => {
+    await using docker = await DockerLab.create();
+    const effect = await labs.ledByHand(docker);
+    await holds(docker.lab, effect);
+    const found = citesOf(await judge(docker.lab), effect.rule, effect.nodes[0]!);
+    expect(found[0]).toContain('-A PREROUTING -p tcp -m tcp --dport 8443 -j DNAT');
+  });
+});
