@@ -2,7 +2,6 @@ export { formatAddr } from './addr.ts';
 export {
   askEgress,
   askForward,
-  askInput,
   type Decider,
   decidedBy,
   type HookAnswer,

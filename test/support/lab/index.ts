@@ -30,7 +30,7 @@ export type { LabNode, LabPod } from './node.ts';
 export * from './path-faults.ts';
 export { probePatiently } from './patient.ts';
 export type { Place, Ran } from './place.ts';
-export * from './routing-faults.ts';
 export * from './port-faults.ts';
+export * from './routing-faults.ts';
 export * from './service-faults.ts';
 export type { Backend, IptablesBackend, LabPlan, LabSpec, NodePlan, NodeSpec, ServiceSpec } from './spec.ts';
