@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Asker, wishesOf } from '../../src/derive/path-wishes.ts';
+import { type Asker, type Wishes, wishesOf } from '../../src/derive/path-wishes.ts';
 
 const DNS = { name: 'kube-system/kube-dns:dns', address: '10.96.0.10', port: 53, proto: 'udp' } as const;
 const API = { name: 'default/kubernetes:https', address: '10.96.0.1', port: 443, proto: 'tcp', backends: 3 } as const;
@@ -30,8 +30,12 @@ function cluster(nodes: number, backends: number, published: Asker['published'] 
     };
   });
 }
+const said = (w: Wishes['wishes'][number]) => `${w.request.from} > ${w.request.to}:${w.request.port}`;
+/** What containers ask for. */
 const asked = (members: readonly Asker[], at: number) =>
-  wishesOf(members, at).wishes.map((w) => `${w.request.from} > ${w.request.to}:${w.request.port}`);
+  wishesOf(members, at)
+    .wishes.filter((w) => w.kind !== 'probe')
+    .map(said);
 /** Numbers of the nodes that ask for cluster DNS. */
 const askDns = (members: readonly Asker[]) =>
   members.flatMap((_, i) => (asked(members, i).some((w) => w.endsWith('10.96.0.10:53')) ? [i] : []));
@@ -91,5 +95,14 @@ describe('what the nodes of a cluster ask for', () => {
     ];
     expect(portsAsked(21, 7)).toEqual(all(7, 8));
     expect(portsAsked(21, 20)).toEqual(all(20, 0));
+  });
+
+  it('every node itself asks a pod of its own, and the API', () => {
+    const members = cluster(60, 60, ports);
+    expect(
+      wishesOf(members, 7)
+        .wishes.filter((w) => w.kind === 'probe')
+        .map(said),
+    ).toEqual(['node-7 > 10.244.7.10:80', 'node-7 > 10.96.0.1:443']);
   });
 });
