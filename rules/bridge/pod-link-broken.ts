@@ -13,6 +13,8 @@ interface Break {
   readonly confidence: Finding['confidence'];
   readonly cites: readonly Cite[];
   readonly mend?: { readonly run: string; readonly undo: string };
+  /** Only large packets are lost. */
+  readonly large?: 'to the node' | 'to it';
 }
 
 /** More containers than this with one fault show nothing new. */
@@ -27,7 +29,7 @@ export const rule = defineNodeRule({
   severity: 'high',
   explanation:
     'A container talks through a pair of veth devices, whose end on the node must be up and an active port of the bridge that has the container’s gateway. ' +
-    'An interrupted CNI plugin leaves it dangling, and so does a network manager (NetworkManager, systemd-networkd) that takes the device over. Other containers of the node are well.',
+    'An interrupted CNI plugin leaves it dangling, and so does a network manager (NetworkManager, systemd-networkd) that takes the device over. Ends of different MTU lose large packets. Other containers of the node are well.',
   remediation: [
     {
       step: 'Delete the pod (or restart the container): it gets a new cable. Keep network managers off these devices (NetworkManager: unmanaged-devices=interface-name:veth*;interface-name:cni*).',
@@ -145,7 +147,31 @@ export const rule = defineNodeRule({
             undo: `bridge link set dev ${shellWord(outer.name)} isolated on`,
           },
         };
-      return null;
+      return tooLarge(inner, outer, [outerCite, innerCite]);
+    }
+
+    /** Measured: what is larger than the MTU of the end that takes it is dropped there, and nobody is told. */
+    function tooLarge(
+      { name, mtu: own }: PodLink['inner'],
+      { name: far, mtu: theirs }: PodLink['outer'],
+      cites: readonly Cite[],
+    ): Break | null {
+      if (own === undefined || theirs === undefined || own === theirs) return null;
+      const [from, to] = own > theirs ? [name, far] : [far, name];
+      return {
+        what: `the ends of its cable differ in their MTU: ${from} sends up to ${Math.max(own, theirs)} bytes, ${to} drops what is larger than ${Math.min(own, theirs)}`,
+        confidence: 'proven',
+        cites,
+        large: own > theirs ? 'to the node' : 'to it',
+        ...(own > theirs
+          ? {
+              mend: {
+                run: `ip link set ${shellWord(far)} mtu ${own}`,
+                undo: `ip link set ${shellWord(far)} mtu ${theirs}`,
+              },
+            }
+          : {}),
+      };
     }
 
     /** In no bridge although one has the network of the container's address, and without a route of its own (Calico, ptp). */
@@ -205,9 +231,12 @@ export const rule = defineNodeRule({
       const count = names.length === 1 ? '' : ` (${names.length} containers)`;
       return {
         key: first.what,
-        severity: 'high',
+        // TCP to the smaller end keeps to it: only other packets are lost
+        severity: first.large === 'to it' ? 'medium' : 'high',
         confidence: first.confidence,
         nodes: [node.id],
+        // traces are of small packets
+        ...(first.large === undefined ? {} : { latent: true }),
         about: hit.flatMap((l) => l.inner.addresses.filter((a) => a.family === 4).map((a) => a.address)),
         message: `${who} on ${node.id}${count}: ${first.what}`,
         cites,
@@ -219,7 +248,7 @@ export const rule = defineNodeRule({
                 {
                   step: 'Delete the pod (or restart the container): it gets a new cable. Or, for this one and until it is made anew:',
                   ...first.mend,
-                  verify: `bridge link   # ${hit[0]?.outer.name ?? 'the port'} is up, its master is the bridge, its state forwarding`,
+                  verify: `bridge link   # ${hit[0]?.outer.name ?? 'the port'} is up, its master is the bridge, its state forwarding${first.large === undefined ? '' : ', its mtu that of the other end'}`,
                   risk: 'none known',
                 },
               ],

@@ -57,6 +57,28 @@ testRule(rule, {
         { confidence: 'likely', message: /its own end of the cable, eth0, is down/, cites: [IN_POD, '5: veth1@if2'] },
       ],
     },
+    'the end on the node takes less than the pod sends': {
+      nodes: { a: node({ outer: swap(VETH, VETH.replace('1450', '1000')) }) },
+      expect: [
+        {
+          severity: 'high',
+          confidence: 'proven',
+          message:
+            /^10\.244\.1\.10 on a: the ends of its cable differ in their MTU: eth0 sends up to 1450 bytes, veth1 drops what is larger than 1000$/,
+          cites: [' mtu 1000 ', '"mtu":1450'],
+        },
+      ],
+    },
+    'the pod takes less than the node sends': {
+      nodes: { a: node({ inner: swap('"mtu":1450', '"mtu":576') }) },
+      expect: [
+        {
+          severity: 'medium',
+          message: /veth1 sends up to 1450 bytes, eth0 drops what is larger than 576$/,
+          cites: [' mtu 1450 ', '"mtu":576'],
+        },
+      ],
+    },
     'in no bridge': {
       nodes: { a: node({ outer: swap(VETH, VETH.replace(' master cni0', '')) }) },
       expect: [
