@@ -17,7 +17,8 @@ import { REF } from '../../src/rule/references.ts';
 
 /** Share of the table beyond which a burst fills it. */
 const NEARLY = 0.9;
-/** Seconds: what the kernel said within them is still the state of the node. */
+/** Seconds: what the kernel said within them is the state of the node; within an hour it may be over. */
+const NOW = 600;
 const RECENT = 3600;
 
 const WHO: Remediation = {
@@ -71,17 +72,11 @@ export const rule = defineNodeRule({
     const filled = `${count?.value ?? '?'} of ${max?.value ?? '?'} entries`;
     if (log !== null) {
       const { ago, fact, at } = log;
-      const now = ago !== null && ago <= RECENT;
       const when = ago === null ? 'at a time that is not told' : `${span(ago)} before the collection`;
       const of = { node: node.id, max: limit, cites: [cite(fact, at), ...cites] as const };
-      if (now || used >= limit)
-        return told(
-          of,
-          'full',
-          'critical',
-          'proven',
-          `${node.id} drops new connections: its connection tracking table was full ${when} (${filled} now)`,
-        );
+      const dropped = `${node.id} dropped new connections: its connection tracking table was full ${when} (${filled} now)`;
+      if (used >= limit || (ago !== null && ago <= NOW)) return told(of, 'full', 'critical', 'proven', dropped);
+      if (ago !== null && ago <= RECENT) return told(of, 'full', 'high', 'likely', dropped);
       if (!(used >= limit * NEARLY))
         return told(
           of,

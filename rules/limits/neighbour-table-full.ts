@@ -84,7 +84,7 @@ export const rule = defineNodeRule({
           'full',
           'high',
           'proven',
-          `the neighbour table of ${node.id} overflowed ${when} (${state} now): new neighbours are not resolved`,
+          `the neighbour table of ${node.id} overflowed ${when} (${state} now): new neighbours were not resolved`,
           cites,
         );
       if (used < max * NEARLY)

@@ -125,6 +125,7 @@ function finding(node: string, { name, dev, src, kind }: Arrival, { mode, back, 
     cites: isNonEmpty(all)
       ? all
       : [{ kind: 'absent', node, evidence: 'ip.route4', path: 'host/ip/route4.txt', absent: `a route to ${src}` }],
+    about: ['rp_filter'],
     disprove: `these packets arrive on ${back?.type === 'unicast' ? back.dev : 'another device'}, not on ${dev}, as where both are plugged into one LAN and answer ARP for each other’s addresses`,
     remediation: [
       {

@@ -53,12 +53,24 @@ testRule(rule, {
           key: 'full',
           severity: 'critical',
           confidence: 'proven',
-          message: /^a drops new connections: its connection tracking table was full 4 minutes before the collection/,
+          message: /^a dropped new connections: its connection tracking table was full 4 minutes before the collection/,
           cites: [
             '[86160.123456] nf_conntrack: nf_conntrack: table full, dropping packet',
             'count:90000',
             'max:262144',
           ],
+        },
+      ],
+    },
+    'the kernel said so within the hour: somebody may have raised the limit since': {
+      nodes: { a: node(900, { 'host/log/dmesg.txt': FULL('84600.123456') }) },
+      expect: [
+        {
+          key: 'full',
+          severity: 'high',
+          confidence: 'likely',
+          message: /was full 30 minutes before the collection \(900 of 262144 entries now\)$/,
+          cites: ['[84600.123456] nf_conntrack', 'count:900', 'max:262144'],
         },
       ],
     },

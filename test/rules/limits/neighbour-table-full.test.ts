@@ -47,7 +47,7 @@ testRule(rule, {
           confidence: 'proven',
           nodes: ['a'],
           message:
-            /^the neighbour table of a overflowed 2 minutes before the collection \(1024 entries of at most 1024 now\): new neighbours are not resolved$/,
+            /^the neighbour table of a overflowed 2 minutes before the collection \(1024 entries of at most 1024 now\): new neighbours were not resolved$/,
           cites: [
             '[86300.000000] neighbour: arp_cache: neighbor table overflow!',
             'gc_thresh3:1024',
