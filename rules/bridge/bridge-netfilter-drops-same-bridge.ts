@@ -10,6 +10,7 @@ import {
   type Decider,
   decidedBy,
   HOOK_WANTS,
+  type HookAnswer,
   hookNode,
   isPolicy,
   RULESET_KINDS,
@@ -95,15 +96,16 @@ function judge({ node, source, wants }: View, bridge: ContainerBridge, tally: No
     tally.unknown(`${what}: addresses of two of them were not collected`, WHO_LIVES);
     return [];
   }
-  const answers = PROBES.map((probe) =>
-    askBridged(net, { src: a.ip, dst: b.ip, bridge: bridge.name, ports: [from, to], ...probe }),
-  );
-  const accepted = answers.filter((x) => x.verdict === 'accept');
-  const open = answers.find((x) => x.verdict === 'unknown');
-  if (accepted.length > 0) {
-    tally.passed(accepted.flatMap((x) => x.deciders.map((d) => cite(d.fact, d))));
-    return [];
+  const answers: HookAnswer[] = [];
+  for (const probe of PROBES) {
+    const answer = askBridged(net, { src: a.ip, dst: b.ip, bridge: bridge.name, ports: [from, to], ...probe });
+    if (answer.verdict === 'accept') {
+      tally.passed(answer.deciders.map((d) => cite(d.fact, d)));
+      return [];
+    }
+    answers.push(answer);
   }
+  const open = answers.find((x) => x.verdict === 'unknown');
   const [decider] = answers[0]?.deciders ?? [];
   if (open !== undefined || decider === undefined) {
     tally.unknown(`${what}: ${open?.because ?? 'what drops them has no line'}`, open?.evidence ?? []);

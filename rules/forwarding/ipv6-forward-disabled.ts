@@ -40,22 +40,28 @@ export const rule = defineNodeRule({
         ['sys.sysctl'],
       );
     const bridges = bridges6(containerBridges(source).filter((b) => isInternal(source, b.name) !== true));
-    const pods = podDevices6(source);
+    const switched = sysctl(facts.sysctl, KEY);
+    const on = switched !== undefined && switched.value !== '0';
+    // a long list, which is read only where it matters
+    const pods = on ? [] : podDevices6(source);
     const first = bridges[0] ?? pods[0];
     if (first === undefined) {
+      if (on)
+        return notApplicable('no container bridge has a port and an IPv6 address; the node forwards IPv6', [
+          cite(facts.sysctl, switched),
+        ]);
       if (!facts.addresses.closed)
         return unknown(node.id, 'the list of the node’s devices was not collected whole', ['ip.addr']);
       return notApplicable(
         'no container bridge has a port and an IPv6 address, and no pod has an IPv6 route of its own',
       );
     }
-    const switched = sysctl(facts.sysctl, KEY);
     const at = cite(first.fact, first.span);
     if (switched === undefined)
       return unknown(node.id, `${KEY} was not collected: IPv6 of containers on ${first.dev} is not decided`, [
         'sys.sysctl',
       ]);
-    if (switched.value !== '0') return pass(cite(facts.sysctl, switched), at);
+    if (on) return pass(cite(facts.sysctl, switched), at);
     const routes = wants.routes6;
     if (routes.missing)
       return unknown(

@@ -7,6 +7,7 @@ import { type NodePeer, nodePeers } from '../../src/derive/node-peers.ts';
 import { defaultDevice, POD_KINDS, type PodNetwork, podNetworks } from '../../src/derive/pods.ts';
 import type { Ruleset } from '../../src/facts/index.ts';
 import {
+  askAlike,
   askInput,
   type Decider,
   decidedBy,
@@ -14,7 +15,7 @@ import {
   hookNode,
   isPolicy,
   RULESET_KINDS,
-  routeTo,
+  routesOf,
 } from '../../src/net/index.ts';
 import type { Cite, NodeView } from '../../src/rule/index.ts';
 import { cite, defineNodeRule, isClosed, notApplicable, unknown } from '../../src/rule/index.ts';
@@ -122,16 +123,25 @@ function fromPeers(
   const host = hookNode(source);
   const what = `whether other nodes reach ${port.name} (${port.port}/tcp)`;
   const dst = port.address ?? home.address;
-  const near = peers.filter((p) => p.address !== home.address && routeTo(host, p.address)?.dev === home.device);
+  const routeOf = routesOf(host);
+  const near = peers.filter((p) => p.address !== home.address && routeOf(p.address)?.dev === home.device);
   if (peers.length > 0 && near.length === 0) {
     const because = `${what}: flannel’s peers are not on ${home.device}, and by which network they reach it was not collected`;
     tally.unknown(because, []);
     return [];
   }
-  const asked = near.slice(0, MOST_PEERS).map((peer) => ({
-    peer,
-    answer: askInput(host, { src: peer.address, dst, proto: 'tcp', dport: port.port, iif: home.device }),
-  }));
+  const few = near.slice(0, MOST_PEERS);
+  const packet = { dst, proto: 'tcp', dport: port.port, iif: home.device } as const;
+  const { groups } = askAlike(
+    host,
+    few.map((p) => p.address),
+    MOST_PEERS,
+    (src, watch) => askInput(host, { src, ...packet }, watch),
+  );
+  const asked = few.flatMap((peer) => {
+    const group = groups.find((g) => g.addresses.includes(peer.address));
+    return group === undefined ? [] : [{ peer, answer: group.answer }];
+  });
   const open = asked.find((a) => a.answer.verdict === 'unknown');
   const accepted = asked.filter((a) => a.answer.verdict === 'accept');
   const dropped = asked.filter((a) => a.answer.verdict === 'drop' && a.answer.deciders.length > 0);

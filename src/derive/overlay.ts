@@ -36,7 +36,7 @@ export interface Peer {
 
 const isOverlay = (name: string) => /^flannel[.-]/.test(name);
 
-export function vteps(source: Source<'links' | 'addresses'>): Vtep[] {
+export const vteps = perSource((source: Source<'links' | 'addresses'>): readonly Vtep[] => {
   const links = source.get('links');
   if (links.missing) return [];
   const addresses = source.get('addresses');
@@ -60,7 +60,7 @@ export function vteps(source: Source<'links' | 'addresses'>): Vtep[] {
       },
     ];
   });
-}
+});
 
 /**
  * Ends whose own IPv4 underlay address the node does not have, by a whole list of its addresses: it was renumbered under them. The device below has

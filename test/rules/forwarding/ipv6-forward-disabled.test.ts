@@ -133,6 +133,11 @@ testRule(rule, {
     },
   },
   notApplicable: {
+    'pods of Calico on a node that forwards': {
+      nodes: {
+        a: { files: { ...calico.files, 'host/sys/sysctl.txt': 'net/ipv6/conf/all/forwarding:1\n' } },
+      },
+    },
     'no container has an IPv6 address': { nodes: { a: single } },
     'IPv6 has nowhere to go': { nodes: { a: dual(OFF, { 'host/ip/route6.txt': NOWHERE }) } },
     'a docker network that is internal': {
