@@ -71,7 +71,7 @@ describe.skipIf(!dockerLabsAvailable())('ports of a node with a real dockerd', (
     named(json, conflict, 'high', `--to-destination ${client.ip}:9000`, ':8080 ');
     const late = json.findings.find((f) => f.message.startsWith('Container late '));
     expect(late?.cites.map((c) => c.text)).toEqual([
-      expect.stringContaining('bind: address already in use'),
+      expect.stringContaining('"Error":"driver failed programming external connectivity on endpoint late'),
       expect.stringContaining(':9005'),
     ]);
     const steps = [
