@@ -30,7 +30,7 @@ async function analyse(out: string): Promise<AnalysisJson> {
 }
 
 /** Rule and node of everything that an engineer would be called for. */
-const serious = ({ findings }: AnalysisJson) =>
+const serious = ({ findings }: Pick<AnalysisJson, 'findings'>) =>
   findings
     .filter((f) => ['critical', 'high', 'medium'].includes(f.severity))
     .map((f) => `${f.rule} ${f.nodes[0]}`)
@@ -77,7 +77,12 @@ describe('generated fleets', () => {
     const known = new Set(RULES.map((r) => r.id));
     const expected = truth.faults.filter((f) => known.has(f.rule)).map((f) => `${f.rule} ${f.node}`);
     expect(expected.length).toBeGreaterThanOrEqual(6);
-    expect(serious(analysis).filter((f) => !f.startsWith('trace-'))).toEqual(expected.sort());
+    // what FORWARD drops it drops between two pods of the node as well, by the same line
+    const symptoms = new Set(analysis.causes.flatMap((c) => c.explains));
+    const told = analysis.findings.filter(
+      (f) => !(f.rule === 'bridge-netfilter-drops-same-bridge' && symptoms.has(f.id)),
+    );
+    expect(serious({ findings: told }).filter((f) => !f.startsWith('trace-'))).toEqual(expected.sort());
     // packets that were followed show the same faults as symptoms: each is lost at, or between, nodes of which one has a fault
     const faulty = new Set(truth.faults.map((f) => f.node));
     const lost = analysis.findings.filter((x) => x.rule.startsWith('trace-'));
