@@ -44,8 +44,7 @@ export const rule = defineNodeRule({
   explains: ['trace-pod-to-service-and-external'],
   evaluate(view) {
     const { node, source, wants } = view;
-    const { dockerContainers: containers, dockerdArgs, sockets } = wants;
-    if (dockerdArgs.missing && dockerdArgs.lookedFor) return notApplicable('dockerd does not run on this node');
+    const { dockerContainers: containers, sockets } = wants;
     const subject = dockerSubject(source);
     if (subject.kind === 'none')
       return notApplicable(
