@@ -1,22 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { AnalysisJson } from '../support/analyse.ts';
-import { analyse, serious } from '../support/analyse.ts';
+import { type AnalysisJson, serious } from '../support/analyse.ts';
+import { judge } from '../support/judge.ts';
 import type { Effect } from '../support/lab/index.ts';
 import * as labs from '../support/lab/index.ts';
 import { Lab, labsAvailable } from '../support/lab/index.ts';
-
-/** Collects every node with the real collector and analyses the bundles with the real command. */
-async function judge(lab: Lab, args: readonly string[] = []): Promise<AnalysisJson> {
-  const dir = mkdtempSync(join(tmpdir(), 'nc-rules-fl-'));
-  try {
-    return (await analyse(await lab.collectAll(dir, args))).json;
-  } finally {
-    rmSync(dir, { recursive: true, force: true });
-  }
-}
 
 /** What the kernel makes of packets is what the fault says. */
 async function felt(lab: Lab, { breaks, keeps }: Effect): Promise<void> {

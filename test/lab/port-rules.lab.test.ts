@@ -1,22 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { AnalysisJson } from '../support/analyse.ts';
-import { analyse, serious } from '../support/analyse.ts';
+import { type AnalysisJson, serious } from '../support/analyse.ts';
+import { judge } from '../support/judge.ts';
 import type { Effect } from '../support/lab/index.ts';
 import * as labs from '../support/lab/index.ts';
 import { DockerLab, dockerLabsAvailable, Lab, labsAvailable } from '../support/lab/index.ts';
-
-/** Collects every node with the real collector and analyses the bundles with the real command. */
-async function judge(lab: Lab): Promise<AnalysisJson> {
-  const dir = mkdtempSync(join(tmpdir(), 'nc-rules-'));
-  try {
-    return (await analyse(await lab.collectAll(dir))).json;
-  } finally {
-    rmSync(dir, { recursive: true, force: true });
-  }
-}
 
 /** What the kernel does to the effect’s packets is what the effect says. */
 async function measured(lab: Lab, { breaks, keeps }: Effect): Promise<void> {

@@ -1,22 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { AnalysisJson } from '../support/analyse.ts';
-import { analyse } from '../support/analyse.ts';
+import { judge } from '../support/judge.ts';
 import type { Effect, Probe } from '../support/lab/index.ts';
 import * as labs from '../support/lab/index.ts';
 import { Lab, labsAvailable, probePatiently } from '../support/lab/index.ts';
-
-/** Collects every node with the real collector and analyses the bundles with the real command. */
-async function judge(lab: Lab): Promise<AnalysisJson> {
-  const dir = mkdtempSync(join(tmpdir(), 'nc-rules-rt-'));
-  try {
-    return (await analyse(await lab.collectAll(dir))).json;
-  } finally {
-    rmSync(dir, { recursive: true, force: true });
-  }
-}
 
 /** Real packets meet the fault, and what is to work works. */
 async function measured(lab: Lab, { breaks, keeps }: Effect): Promise<void> {

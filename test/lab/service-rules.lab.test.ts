@@ -1,20 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type AnalysisJson, analyse } from '../support/analyse.ts';
+import type { AnalysisJson } from '../support/analyse.ts';
+import { judge } from '../support/judge.ts';
 import type { Effect } from '../support/lab/index.ts';
 import * as labs from '../support/lab/index.ts';
 import { DockerLab, dockerLabsAvailable, Lab, labsAvailable, probePatiently } from '../support/lab/index.ts';
-
-async function judge(lab: Lab): Promise<AnalysisJson> {
-  const dir = mkdtempSync(join(tmpdir(), 'nc-rules-ad-'));
-  try {
-    return (await analyse(await lab.collectAll(dir))).json;
-  } finally {
-    rmSync(dir, { recursive: true, force: true });
-  }
-}
 
 /** The packets do what the fault says, and the finding of its rule cites these lines. */
 async function holds(lab: Lab, effect: Effect): Promise<void> {

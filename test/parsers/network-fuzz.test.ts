@@ -116,7 +116,7 @@ describe.each(NETWORK_KINDS)('%s', (kind) => {
     for (const seed of seeds)
       for (const head of heads) {
         const build = (size: number) => head + seed.repeat(Math.max(1, Math.ceil(size / seed.length)));
-        const ratio = growth((text) => parser.parse(text), build, 30);
+        const ratio = growth((text) => parser.parse(text), build);
         expect(ratio, `${kind}: ${JSON.stringify((head + seed).slice(0, 40))}`).toBeLessThan(LINEAR);
       }
   }, 180_000);

@@ -52,7 +52,6 @@ describe('text that somebody pasted', () => {
         growth(
           (text) => void unpasted(text),
           (size) => part.repeat(size / part.length),
-          20,
         ),
       ).toBeLessThan(LINEAR);
   });

@@ -1,19 +1,21 @@
 const ATTEMPTS = 8;
+/** getrusage(2) of a running thread moves by whole ticks of the kernel (4 or 10 ms): what is measured takes many of them. */
+const MEASURED = 150;
+/** A parser whose time is quadratic needs seconds for the longer text; what is done within this many milliseconds is not. */
+const FAST = 60;
 
 /**
- * How much longer `work` takes on twice the text: about 2 when its time is linear, about 4 when it is quadratic.
- * Processor time of this thread, the least of several runs: the machine also runs labs and browsers. Work that is done within `tooShort`
- * milliseconds is never slow, and its clock says nothing: 1.
+ * How much longer `work` takes on twice the text: about 2 when its time is linear, about 4 when it is quadratic, and 1 when it is done
+ * before anything could be told. Processor time of this thread over several runs, the least of several attempts: the machine also runs
+ * labs and browsers, and a text that outgrows the young generation of the heap costs more for each byte.
  */
-export function growth(work: (text: string) => void, build: (size: number) => string, tooShort: number): number {
+export function growth(work: (text: string) => void, build: (size: number) => string): number {
   const [one, two] = [build(80_000), build(160_000)];
-  if (least(work, two, 1) < tooShort) return 1;
+  if (perRun(work, two, 1) < FAST) return 1;
   let ratio = Number.POSITIVE_INFINITY;
   for (let attempt = 0; attempt < ATTEMPTS && ratio >= LINEAR; attempt += 1) {
-    // twice is enough where time is linear; only what looks slow is measured with more care
-    const base = least(work, one, 2 + attempt);
-    const double = least(work, two, 2 + attempt);
-    ratio = Math.min(ratio, double < tooShort ? 1 : double / base);
+    const double = perRun(work, two, MEASURED);
+    ratio = Math.min(ratio, double < FAST ? 1 : double / perRun(work, one, MEASURED));
   }
   return ratio;
 }
@@ -24,7 +26,7 @@ export function growth(work: (text: string) => void, build: (size: number) => st
  */
 export async function growthPerUnit(work: (size: number) => unknown, size: number, tooShort: number): Promise<number> {
   let ratio = Number.POSITIVE_INFINITY;
-  for (let attempt = 0; attempt < ATTEMPTS && ratio >= LINEAR / 2; attempt += 1) {
+  for (let attempt = 0; attempt < ATTEMPTS && ratio >= PER_UNIT; attempt += 1) {
     const large = await cost(work, 4 * size);
     ratio = Math.min(ratio, large < tooShort ? 1 : large / (await cost(work, size)) / 4);
   }
@@ -39,15 +41,17 @@ async function cost(work: (size: number) => unknown, size: number): Promise<numb
 }
 
 /** Above this, time grows faster than the text. */
-export const LINEAR = 2.6;
+export const LINEAR = 3;
+/** The same for growthPerUnit. */
+const PER_UNIT = 1.3;
 
-function least(work: (text: string) => void, text: string, runs: number): number {
-  let min = Number.POSITIVE_INFINITY;
-  for (let run = 0; run < runs; run += 1) {
-    const before = process.threadCpuUsage();
+/** Processor time of one run in milliseconds, from as many runs as take `atLeast` milliseconds together. */
+function perRun(work: (text: string) => void, text: string, atLeast: number): number {
+  const before = process.threadCpuUsage();
+  for (let runs = 1; ; runs += 1) {
     work(text);
     const { user, system } = process.threadCpuUsage(before);
-    min = Math.min(min, (user + system) / 1000);
+    const spent = (user + system) / 1000;
+    if (spent >= atLeast) return spent / runs;
   }
-  return min;
 }

@@ -12,6 +12,8 @@ export interface CampaignOptions {
   readonly labs: number;
   readonly seed: number;
   readonly jobs: number;
+  /** Seconds after which no new lab begins; without it, all of them are checked. */
+  readonly seconds?: number;
   /** Where disagreements go: plan, bundles, the kernel's answer. */
   readonly keep?: string;
   /** How many disagreements are minimised. */
@@ -102,7 +104,7 @@ class Tally {
   }
 }
 
-/** Checks `labs` labs from `seed` on. */
+/** Checks `labs` labs from `seed` on, or as many as begin within `seconds`. */
 export async function campaign(options: CampaignOptions): Promise<Campaign> {
   const started = performance.now();
   const work = mkdtempSync(join(tmpdir(), 'nc-kernel-check-'));
@@ -113,6 +115,7 @@ export async function campaign(options: CampaignOptions): Promise<Campaign> {
   const disagreements: { seed: number; checked: Checked }[] = [];
   const broken: { seed: number; error: string }[] = [];
   const ms = { build: 0, probe: 0, collect: 0, trace: 0 };
+  const patience = 1000 * (options.seconds ?? Number.POSITIVE_INFINITY);
   let next = options.seed;
   let done = 0;
   let left = options.minimise ?? 0;
@@ -129,7 +132,7 @@ export async function campaign(options: CampaignOptions): Promise<Campaign> {
   const run = async (job: number): Promise<void> => {
     const worker = new Worker();
     const dir = join(work, String(job));
-    while (next < options.seed + options.labs) {
+    while (next < options.seed + options.labs && performance.now() - started < patience) {
       const seed = next++;
       const plan = generate(seed);
       let answer = await worker.check(plan, dir);
