@@ -780,6 +780,17 @@ nc_guard() { # NAME SYMBOL
   [ "$nc_g" = 1 ] || nc_skip="$1 is not loaded, asking would load it"
 }
 
+# `ip xfrm` would load xfrm_user. Where that is loaded or built in, the kernel itself has a netlink socket of
+# protocol 6 (NETLINK_XFRM) in every namespace.
+nc_guard_xfrm() {
+  nc_skip='cannot read /proc/net/netlink: whether ip xfrm would load xfrm_user is not known'
+  [ -r /proc/net/netlink ] || return 0
+  nc_skip='xfrm_user is not loaded, ip xfrm would load it'
+  while read -r nc_x nc_g nc_gs; do
+    [ "$nc_g" != 6 ] || nc_skip=
+  done </proc/net/netlink
+}
+
 # Finds the daemons by argv[0] or comm. Prints "name pid", one line each.
 do_scan() {
   nc_d_own=$(readlink /proc/self/ns/pid 2>/dev/null)
@@ -1099,6 +1110,8 @@ do_sysctl() {
     case $nc_x in *tcp_fastopen_key | *stable_secret) continue ;; esac
     if [ -f "$nc_x" ]; then set -- "$@" "$nc_x"; fi
   done
+  # What exempts a device from policies of IPsec is of use where there are any.
+  if [ "${nc_xfrm:-0}" = 1 ]; then set -- "$@" net/ipv4/conf/*/disable_policy net/ipv4/conf/*/disable_xfrm; fi
   do_grep -sH '' "$@"
 }
 
@@ -1544,6 +1557,9 @@ nc_area_routes() {
   item ip.neigh-json host/ip/neigh.json 10 8192 S1 cmd ip -d -s -j neigh show nud all
   item ip.neigh-proxy host/ip/neigh-proxy.txt 10 1024 S1 cmd ip neigh show proxy
   item ip.nexthop-json host/ip/nexthop.json 10 8192 S1 cmd ip -j nexthop
+  nc_guard_xfrm
+  item ip.xfrm-policy host/ip/xfrm-policy.txt 10 1024 S1 cmd ip xfrm policy
+  if [ -s "$nc_root/host/ip/xfrm-policy.txt" ]; then nc_xfrm=1; else nc_xfrm=0; fi
   item proc.route host/proc/net/route 10 8192 S1 cat /proc/net/route
   item proc.fib-trie host/proc/net/fib_trie 10 8192 S1 cat /proc/net/fib_trie
   item proc.ipv6-route host/proc/net/ipv6_route 10 8192 S1 cat /proc/net/ipv6_route

@@ -33,6 +33,7 @@ export const EVIDENCE = [
   { id: 'ip.neigh-json', path: 'host/ip/neigh.json', command: 'ip -d -s -j neigh show nud all', timeoutSeconds: 10, capKib: 8192, sensitivity: 'S1' },
   { id: 'ip.neigh-proxy', path: 'host/ip/neigh-proxy.txt', command: 'ip neigh show proxy', timeoutSeconds: 10, capKib: 1024, sensitivity: 'S1' },
   { id: 'ip.nexthop-json', path: 'host/ip/nexthop.json', command: 'ip -j nexthop', timeoutSeconds: 10, capKib: 8192, sensitivity: 'S1' },
+  { id: 'ip.xfrm-policy', path: 'host/ip/xfrm-policy.txt', command: 'ip xfrm policy', timeoutSeconds: 10, capKib: 1024, sensitivity: 'S1' },
   { id: 'proc.route', path: 'host/proc/net/route', command: 'cat /proc/net/route', timeoutSeconds: 10, capKib: 8192, sensitivity: 'S1' },
   { id: 'proc.fib-trie', path: 'host/proc/net/fib_trie', command: 'cat /proc/net/fib_trie', timeoutSeconds: 10, capKib: 8192, sensitivity: 'S1' },
   { id: 'proc.ipv6-route', path: 'host/proc/net/ipv6_route', command: 'cat /proc/net/ipv6_route', timeoutSeconds: 10, capKib: 8192, sensitivity: 'S1' },

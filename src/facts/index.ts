@@ -32,6 +32,7 @@ import type {
   NetnsIds,
   Qdiscs,
   SysfsAttributes,
+  XfrmPolicies,
 } from './links.ts';
 import type { PolicyRules, Routes } from './routes.ts';
 import type {
@@ -74,6 +75,7 @@ export interface FactTypes {
   rules6: PolicyRules;
   neighbours: Neighbours;
   neighbourProxies: NeighbourProxies;
+  xfrmPolicies: XfrmPolicies;
   neighbourCounters: KernelCounters;
   fdb: Fdb;
   qdiscs: Qdiscs;
@@ -195,6 +197,7 @@ export const FACT_SOURCES: { readonly [K in FactKind]: readonly [EvidenceId, ...
   rules6: ['ip.rule6', 'ip.rule6-json'],
   neighbours: ['ip.neigh', 'ip.neigh-json', 'proc.arp'],
   neighbourProxies: ['ip.neigh-proxy'],
+  xfrmPolicies: ['ip.xfrm-policy'],
   neighbourCounters: ['proc.arp-cache'],
   fdb: ['bridge.fdb', 'bridge.fdb-json'],
   qdiscs: ['tc.qdisc-json'],

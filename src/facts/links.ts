@@ -108,6 +108,35 @@ export interface Neighbours {
   })[];
 }
 
+/** `ip xfrm policy`: which packets IPsec protects, lets pass or blocks. */
+export interface XfrmPolicies {
+  readonly policies: readonly XfrmPolicy[];
+}
+
+export interface XfrmPolicy extends Span {
+  /** `socket`: of one socket, which it set for itself. */
+  readonly direction: 'in' | 'fwd' | 'out' | 'socket';
+  readonly action: 'allow' | 'block';
+  /** Networks; `10.9.0.0/16`, `::/0`. */
+  readonly src: string;
+  readonly dst: string;
+  readonly proto?: string;
+  readonly sport?: number;
+  readonly dport?: number;
+  /** Of ICMP. */
+  readonly type?: number;
+  readonly code?: number;
+  /** The lowest number decides. */
+  readonly priority: number;
+  readonly mark?: { readonly value: number; readonly mask: number };
+  /** Only for packets through the xfrm interface of this number. */
+  readonly ifId?: number;
+  /** How many transformations (ESP, AH ...) a packet needs that it lets pass. */
+  readonly templates: number;
+  /** Conditions that are not understood, as they stand there. */
+  readonly unknown?: readonly string[];
+}
+
 /** `ip neigh show proxy`: addresses for which the node answers questions in place of others. */
 export interface NeighbourProxies {
   readonly entries: readonly (Span & {

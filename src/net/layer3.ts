@@ -1,7 +1,7 @@
 import { type Addr, formatAddr, isLoopback } from './addr.ts';
 import type { Absence, Cite } from './doubt.ts';
 import { throughIpvs } from './ipvs.ts';
-import { describe, ICMP, ICMP6, makePacket, type Packet, packetKey, pieceOf } from './packet.ts';
+import { describe, ICMP, ICMP6, makePacket, type Packet, packetKey, pieceOf, samePort } from './packet.ts';
 import { routeAbsence } from './route-tables.ts';
 import type { RouteAnswer, RouteKey } from './routing.ts';
 import { confirm, end, hooked, type Inner, lost, type Run, restoreDestination, restoreSource } from './run.ts';
@@ -9,6 +9,7 @@ import { forwards, type Judged, no, open, present, sourceIsValid, yes } from './
 import type { Space } from './space.ts';
 import { add, type End, either, step, type Way } from './way.ts';
 import type { Port } from './wire.ts';
+import { passPolicies } from './xfrm.ts';
 
 /** As many devices no packet passes that is on a way to somewhere. */
 const LONG_WAY = 30;
@@ -177,8 +178,25 @@ function forward(
   answer: RouteAnswer,
 ): readonly End[] {
   const { space, device } = port;
-  const spent = expired(way, space, packet, answer);
-  if (spent !== null) return spent;
+  return passPolicies(run, way, space, packet, 'fwd', device.name, (allowed) => {
+    const spent = expired(allowed, space, packet, answer);
+    if (spent !== null) return spent;
+    return passPolicies(run, allowed, space, packet, 'out', answer.dev, (w) =>
+      onward(run, w, port, packet, inner, answer),
+    );
+  });
+}
+
+/** Routed, and let through by the policies of IPsec. */
+function onward(
+  run: Run,
+  way: Way,
+  port: Port,
+  packet: Packet,
+  inner: Inner | null,
+  answer: RouteAnswer,
+): readonly End[] {
+  const { space, device } = port;
   const here = `${space.label} ${device.name} ${packetKey({ ...packet, ttl: 0 })}`;
   if (way.routed.filter((w) => w === here).length >= SAME_AGAIN)
     return end(way, 'dropped', 'the TTL is used up: a routing loop', space, packet, 'ttl', answer.cites);
@@ -247,7 +265,10 @@ export function leave(run: Run, way: Way, space: Space, packet: Leaving, inner: 
       };
       return lost(kept.way, reason, space, p, `link ${dev}`);
     }
-    return run.transmit(kept.way, { space, device }, kept.packet, nexthop, inner);
+    const out = (w: Way) => run.transmit(w, { space, device }, kept.packet, nexthop, inner);
+    // another source asks the policies once more (nf_xfrm_me_harder)
+    const renamed = kept.packet.src !== packet.src || !samePort(kept.packet.sport, packet.sport);
+    return renamed ? passPolicies(run, kept.way, space, kept.packet, 'out', dev, out) : out(kept.way);
   });
 }
 
@@ -283,6 +304,8 @@ function input(
   return throughIpvs(run, local, space, 'input', arrived, inner, (w, p, _, before) => {
     const back = restoreSource(w, space, p, before);
     const kept = confirm(back.way, space, back.packet);
-    return run.deliver(kept.way, port, kept.packet, inner);
+    return passPolicies(run, kept.way, space, kept.packet, 'in', port.device.name, (allowed) =>
+      run.deliver(allowed, port, kept.packet, inner),
+    );
   });
 }

@@ -6,6 +6,7 @@ import type { RouteAnswer } from './routing.ts';
 import { end, type Inner, lost, type Run } from './run.ts';
 import type { Space } from './space.ts';
 import { add, type End, type Leg, step, type Way } from './way.ts';
+import { passPolicies } from './xfrm.ts';
 
 const ERRNO: Readonly<Record<string, string>> = {
   unreachable: 'host unreachable',
@@ -111,7 +112,6 @@ function output(
   answer: RouteAnswer,
 ): readonly End[] {
   const dev = answer.type === 'local' ? 'lo' : answer.dev;
-  const device = space.device(dev);
   const routed = add(
     way,
     step(
@@ -122,6 +122,22 @@ function output(
       answer.cites,
     ),
   );
+  return passPolicies(run, routed, space, packet, 'out', dev, (allowed) =>
+    dispatch(run, allowed, space, packet, inner, answer),
+  );
+}
+
+/** Routed, and let out by the policies of IPsec. */
+function dispatch(
+  run: Run,
+  routed: Way,
+  space: Space,
+  packet: Packet,
+  inner: Inner | null,
+  answer: RouteAnswer,
+): readonly End[] {
+  const dev = answer.type === 'local' ? 'lo' : answer.dev;
+  const device = space.device(dev);
   const mtu = answer.mtu ?? device?.mtu ?? null;
   if (inner === null && mtu !== null && packet.size > mtu && packet.df) {
     const because = `${packet.size} bytes do not fit the MTU ${mtu} of ${dev}: the sender gets "message too long"`;
@@ -153,6 +169,7 @@ export function sent(
     if (other.type !== 'local' && other.type !== 'unicast') return noRoute(w, space, packet, other);
     const to = other.type === 'local' ? 'lo' : other.dev;
     const again = add(w, step(space, 'route', 'reroute', `${describe(packet)}: ${other.text}`, other.cites));
-    return leave(run, again, space, { ...packet, oif: to, nexthop: other.via ?? packet.dst }, inner);
+    const going = { ...packet, oif: to, nexthop: other.via ?? packet.dst };
+    return passPolicies(run, again, space, packet, 'out', to, (allowed) => leave(run, allowed, space, going, inner));
   });
 }

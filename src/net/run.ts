@@ -229,7 +229,7 @@ const isError = ({ icmp, proto }: Packet): boolean =>
   icmp !== null && (proto === ICMP ? ERRORS : ERRORS6).has(icmp.type);
 
 /** The connection that a tracked packet belongs to. */
-function flowOf(way: Way, space: Space, { ct }: Packet): Flow | undefined {
+export function flowOf(way: Way, space: Space, { ct }: Packet): Flow | undefined {
   if (ct === null || ct.state === 'INVALID' || ct.state === 'UNTRACKED') return undefined;
   return way.flows.find((f) => f.space === space && sameTuple(f.orig, ct.orig));
 }

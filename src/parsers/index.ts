@@ -34,6 +34,7 @@ import { parsers as sockets } from './sockets.ts';
 import { parsers as sysctl } from './sysctl.ts';
 import { parsers as system } from './system.ts';
 import { parsers as unitFiles } from './unit-files.ts';
+import { parsers as xfrmPolicies } from './xfrm-policies.ts';
 import { parsers as yamlConfig } from './yaml-config.ts';
 
 export const PARSERS: readonly AnyParser[] = [
@@ -70,5 +71,6 @@ export const PARSERS: readonly AnyParser[] = [
   ...sysctl,
   ...system,
   ...unitFiles,
+  ...xfrmPolicies,
   ...yamlConfig,
 ];

@@ -166,6 +166,67 @@ test('sysfs attributes', () => {
 });
 
 // iproute2 6.1, Linux 6.18
+test.each(['lab', 'statistics'])('ip xfrm policy: %s', (name) => {
+  const { policies } = parse('xfrmPolicies', sample('ip.xfrm-policy', name));
+  const known = policies.map(({ line: _, endLine: __, ...policy }) => policy);
+  const none = { action: 'allow', priority: 0, templates: 0 };
+  expect(known).toEqual([
+    {
+      ...none,
+      src: '10.9.0.0/16',
+      dst: '0.0.0.0/0',
+      proto: 'icmp',
+      type: 8,
+      code: 0,
+      direction: 'in',
+      action: 'block',
+    },
+    { ...none, src: '::/0', dst: '::/0', direction: 'in', priority: 5, ifId: 7 },
+    {
+      ...none,
+      src: '10.1.0.0/16',
+      dst: '10.2.0.0/16',
+      direction: 'out',
+      priority: 2000,
+      mark: { value: 1, mask: 255 },
+      templates: 1,
+    },
+    {
+      ...none,
+      src: '10.244.0.0/16',
+      dst: '0.0.0.0/0',
+      proto: 'tcp',
+      dport: 80,
+      direction: 'out',
+      action: 'block',
+      priority: 100,
+    },
+    { ...none, src: '10.244.0.0/16', dst: '10.244.2.0/24', direction: 'fwd', action: 'block' },
+  ]);
+  if (name === 'lab')
+    expect(policies.map((p) => [p.line, p.endLine])).toEqual([
+      [1, 2],
+      [3, 5],
+      [6, 10],
+      [11, 12],
+      [13, 14],
+    ]);
+});
+
+test('ip xfrm policy: conditions that nobody knows, sockets, what is none', () => {
+  const one =
+    'src 10.0.0.0/8 dst 0.0.0.0/0 dev eth0 \n\tdir out action block priority 0 ptype sub \n\tsecurity context a:b \n';
+  expect(parse('xfrmPolicies', one).policies[0]?.unknown).toEqual(['dev eth0', 'ptype sub', 'security context a:b']);
+  const socket = 'src 0.0.0.0/0 dst 0.0.0.0/0 \n\tsocket out priority 0 ptype main \n';
+  expect(parse('xfrmPolicies', socket).policies[0]?.direction).toBe('socket');
+  expect(parse('xfrmPolicies', `what\n${socket}src 1.2.3.4/32 dst 1.2.3.5/32\n`, [1, 4]).policies).toHaveLength(1);
+  expect(parse('xfrmPolicies', '').policies).toEqual([]);
+  expect(parserOf('xfrmPolicies').parse('Cannot send dump request: Operation not permitted')).toMatchObject({
+    ok: false,
+  });
+});
+
+// iproute2 6.1, Linux 6.18
 test('ip neigh show proxy', () => {
   const text = '10.79.0.99 dev v0 proxy \n10.79.0.98 proxy \n2001:db8::5 dev v0 proxy \n';
   expect(parse('neighbourProxies', text).entries).toEqual([

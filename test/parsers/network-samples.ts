@@ -21,6 +21,7 @@ export const NETWORK_KINDS = [
   'neighbours',
   'fdb',
   'qdiscs',
+  'xfrmPolicies',
   'bridgePorts',
   'bridges',
   'sysfs',
