@@ -1,5 +1,5 @@
 import { isNonEmpty } from '../../src/core/span.ts';
-import { acceptInput } from '../../src/derive/accept-input.ts';
+import { acceptPort } from '../../src/derive/accept-port.ts';
 import { bridgeMembers } from '../../src/derive/bridge-members.ts';
 import { attachedBridges, type ContainerBridge } from '../../src/derive/devices.ts';
 import { DOCKER_DAEMON_KINDS } from '../../src/derive/docker-daemon.ts';
@@ -141,7 +141,7 @@ function judge(view: View, bridge: ContainerBridge, port: RuledPort, tally: Node
 }
 
 function remedy(port: RuledPort, bridge: ContainerBridge, { fact, place }: Decider, proto: 'tcp' | 'udp') {
-  const open = acceptInput({ fact, place, proto, port: port.hostPort, from: { device: bridge.name } });
+  const open = acceptPort({ fact, place, proto, port: port.hostPort, way: 'in', ends: { device: bridge.name } });
   const step = `Call ${port.container} by its name over a network that both are on (port ${port.containerPort} there), which needs no port of the node. Otherwise:`;
   return isNonEmpty(port.targets) ? [{ step }, open] : [open];
 }

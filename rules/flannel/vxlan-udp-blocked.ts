@@ -1,7 +1,7 @@
 import { shellWord } from '../../src/core/shell.ts';
 import type { NonEmpty } from '../../src/core/span.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
-import { acceptPort } from '../../src/derive/accept-port.ts';
+import { acceptPort, networkOrEach } from '../../src/derive/accept-port.ts';
 import { announcedLeases, type Lease } from '../../src/derive/k8s-leases.ts';
 import { overlayPeers, strayRemotes } from '../../src/derive/overlay.ts';
 import { inUse, TUNNEL_KINDS, type Tunnel, tunnelsOf } from '../../src/derive/tunnels.ts';
@@ -237,7 +237,21 @@ function fault(
     cites: [cite(decider.fact, decider), cite(tunnel.fact, tunnel.device), ...entries],
     disprove: 'a rule in front of it that accepts this packet in the same ruleset',
     remediation: [
-      ...acceptPort({ ...decider, port, way: side, peers: of, under: devices.find((d) => d.name === dev) }),
+      acceptPort({
+        fact: decider.fact,
+        place: decider.place,
+        proto: 'udp',
+        port,
+        way: side,
+        ends: {
+          addresses: networkOrEach(
+            of,
+            devices.find((d) => d.name === dev),
+          ),
+        },
+        door: dev,
+        warning: 'vxlan has no authentication, so let nobody else in',
+      }),
       {
         step: 'Look for the same on the other nodes: each has to let the others in. Then see that packets arrive; what still does not come is dropped between the nodes (security group, switch, hypervisor).',
         run: `timeout 10 tcpdump -c 5 -ni ${shellWord(dev)} udp port ${port}`,

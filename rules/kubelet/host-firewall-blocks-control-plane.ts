@@ -1,6 +1,6 @@
 import { formatPrefix } from '../../src/core/address.ts';
 import type { NonEmpty } from '../../src/core/span.ts';
-import { acceptInput } from '../../src/derive/accept-input.ts';
+import { acceptPort } from '../../src/derive/accept-port.ts';
 import { type ControlPort, controlPorts } from '../../src/derive/control-plane.ts';
 import { isFlannel } from '../../src/derive/devices.ts';
 import { type NodePeer, nodePeers } from '../../src/derive/node-peers.ts';
@@ -269,12 +269,13 @@ function found({ node, facts }: View, group: NonEmpty<Block>, tally: NodeTally):
     remediation: meant
       ? []
       : group.map((b) =>
-          acceptInput({
+          acceptPort({
             fact: decider.fact,
             place: decider.place,
             proto: 'tcp',
             port: b.port.port,
-            from: { sources: b.sources },
+            way: 'in',
+            ends: { addresses: b.sources },
           }),
         ),
   });

@@ -4,61 +4,57 @@ import type { Fact, FactKind, LinkDevice, Ruleset } from '../facts/index.ts';
 import { rulesetOf } from './accept-range.ts';
 import type { Step } from './step.ts';
 
-/** UDP to one port that has to pass, and the rule that drops it. */
-export interface Blocked {
+/** What the other end is: whatever comes in by a device, or addresses and networks of one family. */
+type Ends = { readonly device: string } | { readonly addresses: readonly string[] };
+
+/** Packets to one port that have to pass INPUT or OUTPUT, and the rule that drops them. */
+export interface Shut {
   /** Of the deciding line. */
   readonly fact: Fact<FactKind>;
   /** `filter/INPUT > ufw-reject-input`, `nft inet guard input`. */
   readonly place: string;
+  readonly proto: 'tcp' | 'udp';
   readonly port: number;
-  /** Comes from these addresses, or goes to them. */
+  /** To this node, from the ends; or to the ends. */
   readonly way: 'in' | 'out';
-  readonly peers: readonly string[];
-  /** The device that it comes in by or leaves by. */
-  readonly under: LinkDevice | undefined;
+  readonly ends: Ends;
+  /** By which addresses come in; firewalld’s zone is asked for by it. Absent: the device of the default route. */
+  readonly door?: string | undefined;
+  /** What whoever opens the port has to know. */
+  readonly warning?: string;
 }
 
 /** So many addresses are written out in one command. */
-const MOST = 64;
+const MOST = 32;
 
-/** Lets it through in the ruleset that drops it, in that firewall's own words where it has some that last. */
-export function acceptPort(blocked: Blocked): readonly Step[] {
-  const { fact, place, port, way } = blocked;
-  const ends = endsOf(blocked);
-  const family = ends[0]?.includes(':') ? 6 : 4;
-  const risk = `Opens udp/${port} ${way === 'in' ? 'of this node for' : 'from this node to'} ${ends.join(', ')}: vxlan has no authentication, so let nobody else in.`;
-  const owner = ownerOf(fact, place);
-  if (owner === 'ufw') return [ufw(blocked, ends, risk)];
-  if (owner === 'firewalld' && way === 'in') return [firewalld(blocked, ends, family, risk)];
-  const step = `Let udp/${port} ${way === 'in' ? 'of the other nodes in' : 'to the other nodes out'}, in front of the rule that drops it.`;
-  const native = /^nft (\S+) (\S+) (.+)$/.exec(place);
-  if (native !== null) {
-    const [, of, table, path = ''] = native;
-    const chain = [of, table, path.split(' > ').at(-1)].map((word = '') => shellWord(word)).join(' ');
-    const side = `${family === 6 ? 'ip6' : 'ip'} ${way === 'in' ? 'saddr' : 'daddr'} { ${ends.join(', ')} }`;
-    return [
-      {
-        step,
-        run: `nft insert rule ${chain} '${side} udp dport ${port} accept comment "netcase"'`,
-        verify: `nft -a list chain ${chain}   # the rule stands in front of the one that drops`,
-        undo: `for h in $(nft -a list chain ${chain} | sed -n 's/.*"netcase" # handle //p'); do nft delete rule ${chain} handle $h; done`,
-        risk,
-      },
-    ];
+/** Lets them pass in the ruleset that drops them, in that firewall's own words where it has some that last. */
+export function acceptPort(shut: Shut): Step {
+  const risk = riskOf(shut);
+  const owner = ownerOf(shut.fact, shut.place);
+  if (owner === 'ufw') return ufw(shut, risk);
+  if (owner === 'firewalld' && shut.way === 'in') return firewalld(shut, risk);
+  return shut.place.startsWith('nft ') ? nft(shut, risk) : iptables(shut, risk);
+}
+
+/** The network of the device where it holds all addresses, else each of them. */
+export function networkOrEach(addresses: readonly string[], under: LinkDevice | undefined): readonly string[] {
+  const ips = addresses.flatMap((a) => parsePrefix(a) ?? []);
+  for (const { address, prefixLength } of under?.addresses ?? []) {
+    const net = parsePrefix(`${address}/${prefixLength}`);
+    if (net !== null && ips.every((ip) => prefixCovers(net, ip))) return [formatPrefix(net)];
   }
-  const { iptables, chain } = rulesetOf(fact.evidence, place);
-  const program = family === 6 ? iptables.replace(/^iptables/, 'ip6tables') : iptables;
-  const side = `${way === 'in' ? '-s' : '-d'} ${ends.join(',')}`;
-  const rule = (action: string) => `${program} ${action} ${chain} ${side} -p udp --dport ${port} -j ACCEPT`;
-  return [
-    {
-      step,
-      run: rule('-I'),
-      verify: `${rule('-C')} && echo accepted   # and the packets' counter of what dropped them stands still`,
-      undo: rule('-D'),
-      risk,
-    },
-  ];
+  return addresses;
+}
+
+const written = (ends: Ends): readonly string[] => ('device' in ends ? [] : ends.addresses.slice(0, MOST));
+const isSix = (ends: Ends): boolean => written(ends)[0]?.includes(':') === true;
+const direction = ({ way }: Shut): string => (way === 'in' ? 'in' : 'out');
+
+function riskOf({ proto, port, way, ends, warning }: Shut): string {
+  const who = 'device' in ends ? `by ${ends.device}` : `${way === 'in' ? 'from' : 'to'} ${written(ends).join(', ')}`;
+  const opens =
+    way === 'in' ? `Opens ${port}/${proto} of this node for what comes ${who}` : `Lets ${port}/${proto} go ${who}`;
+  return `${opens}${warning === undefined ? '' : `: ${warning}`}.`;
 }
 
 /** Whose ruleset it is, by the chains that its maker never does without. */
@@ -70,48 +66,74 @@ function ownerOf({ kind, value }: Fact<FactKind>, place: string): 'ufw' | 'firew
   return chains?.has('INPUT_ZONES') === true ? 'firewalld' : null;
 }
 
-/** The network of the device where it holds all of them, else each address. */
-function endsOf({ peers, under }: Blocked): readonly string[] {
-  const ips = peers.flatMap((p) => parsePrefix(p) ?? []);
-  for (const { address, prefixLength } of under?.addresses ?? []) {
-    const net = parsePrefix(`${address}/${prefixLength}`);
-    if (net !== null && ips.every((ip) => prefixCovers(net, ip))) return [formatPrefix(net)];
-  }
-  return peers.slice(0, MOST);
-}
-
-function firewalld({ port, under }: Blocked, ends: readonly string[], family: 4 | 6, risk: string): Step {
-  const zone = `--zone="$(firewall-cmd --get-zone-of-interface=${shellWord(under?.name ?? 'eth0')})"`;
-  const rich = (action: string) =>
-    ends
-      .map(
-        (end) =>
-          `firewall-cmd --permanent ${zone} --${action}-rich-rule='rule family=ipv${family} source address=${end} port port=${port} protocol=udp accept'`,
-      )
-      .join(' && ');
+function ufw(shut: Shut, risk: string): Step {
+  const { proto, port, way, ends } = shut;
+  const sides =
+    'device' in ends
+      ? [`in on ${shellWord(ends.device)} to any port ${port}`]
+      : written(ends).map((end) => (way === 'in' ? `from ${end} to any port ${port}` : `out to ${end} port ${port}`));
+  const rule = (action: string) => sides.map((side) => `ufw ${action}allow ${side} proto ${proto}`).join(' && ');
   return {
-    step: `Let udp/${port} of the other nodes in by firewalld, which keeps that.`,
-    run: `${rich('add')} && firewall-cmd --reload`,
-    verify: `firewall-cmd ${zone} --list-rich-rules`,
-    undo: `${rich('remove')} && firewall-cmd --reload`,
-    risk: `${risk} A reload takes away what others wrote into firewalld’s tables: restart docker where it runs.`,
-  };
-}
-
-function ufw({ port, way }: Blocked, ends: readonly string[], risk: string): Step {
-  const rule = (action: string) =>
-    ends
-      .map((end) =>
-        way === 'in'
-          ? `ufw ${action}allow proto udp from ${end} to any port ${port}`
-          : `ufw ${action}allow out proto udp to ${end} port ${port}`,
-      )
-      .join(' && ');
-  return {
-    step: `Let udp/${port} ${way === 'in' ? 'of the other nodes in' : 'to the other nodes out'} by ufw, which keeps that.`,
+    step: `Let ${port}/${proto} ${direction(shut)} by ufw, which keeps that.`,
     run: rule(''),
     verify: `ufw status numbered | grep -w ${port}`,
     undo: rule('delete '),
     risk,
   };
+}
+
+const DEFAULT_DEVICE = `"$(ip route show default | sed 's/.* dev \\([^ ]*\\).*/\\1/;q')"`;
+
+function firewalld({ proto, port, ends, door }: Shut, risk: string): Step {
+  const device = 'device' in ends ? ends.device : door;
+  const zone = `--zone="$(firewall-cmd --get-zone-of-interface=${device === undefined ? DEFAULT_DEVICE : shellWord(device)})"`;
+  const family = isSix(ends) ? 'ipv6' : 'ipv4';
+  const rule = (action: string) =>
+    ('device' in ends
+      ? [`--${action}-port=${port}/${proto}`]
+      : written(ends).map(
+          (end) =>
+            `--${action}-rich-rule='rule family=${family} source address=${end} port port=${port} protocol=${proto} accept'`,
+        )
+    )
+      .map((rest) => `firewall-cmd --permanent ${zone} ${rest}`)
+      .concat('firewall-cmd --reload')
+      .join(' && ');
+  return {
+    step: `Let ${port}/${proto} in by firewalld, which keeps that.`,
+    run: rule('add'),
+    verify: `firewall-cmd ${zone} --list-all | grep -w ${port}`,
+    undo: rule('remove'),
+    risk: `${risk} A reload takes away what others wrote into firewalld’s tables: restart docker where it runs.`,
+  };
+}
+
+const stepOf = (shut: Shut): string =>
+  `Let ${shut.port}/${shut.proto} ${direction(shut)}, in front of the rule that drops it; then keep that with the tool that loads the rules.`;
+
+function nft(shut: Shut, risk: string): Step {
+  const { place, proto, port, way, ends } = shut;
+  const [, of, table, path = ''] = /^nft (\S+) (\S+) (.+)$/.exec(place) ?? [];
+  const chain = [of, table, path.split(' > ').at(-1)].map((word = '') => shellWord(word)).join(' ');
+  const side =
+    'device' in ends
+      ? `iifname "${ends.device}"`
+      : `${isSix(ends) ? 'ip6' : 'ip'} ${way === 'in' ? 'saddr' : 'daddr'} { ${written(ends).join(', ')} }`;
+  return {
+    step: stepOf(shut),
+    run: `nft insert rule ${chain} '${side} ${proto} dport ${port} accept comment "netcase"'`,
+    verify: `nft -a list chain ${chain}   # the rule stands in front of the one that drops`,
+    undo: `for h in $(nft -a list chain ${chain} | sed -n 's/.*"netcase" # handle //p'); do nft delete rule ${chain} handle $h; done`,
+    risk,
+  };
+}
+
+function iptables(shut: Shut, risk: string): Step {
+  const { fact, place, proto, port, way, ends } = shut;
+  const found = rulesetOf(fact.evidence, place);
+  const program = isSix(ends) ? found.iptables.replace(/^iptables/, 'ip6tables') : found.iptables;
+  const side =
+    'device' in ends ? `-i ${shellWord(ends.device)}` : `${way === 'in' ? '-s' : '-d'} ${written(ends).join(',')}`;
+  const rule = (action: string) => `${program} ${action} ${found.chain} ${side} -p ${proto} --dport ${port} -j ACCEPT`;
+  return { step: stepOf(shut), run: rule('-I'), verify: `${rule('-C')} && echo accepted`, undo: rule('-D'), risk };
 }

@@ -385,6 +385,6 @@ it('speaks the words of the firewall that is there', () => {
   const denied = node('', { policy: 'DROP' });
   const save = ufw(denied.files['host/fw/iptables-save.txt'] as string);
   expect(remedy({ files: { ...denied.files, 'host/fw/iptables-save.txt': save } })?.run).toBe(
-    'ufw allow proto udp from 192.168.50.0/24 to any port 8472',
+    'ufw allow from 192.168.50.0/24 to any port 8472 proto udp',
   );
 });
