@@ -1,6 +1,7 @@
+import { formatPrefix } from '../../src/core/address.ts';
 import { percent } from '../../src/core/percent.ts';
 import { isNonEmpty } from '../../src/core/span.ts';
-import { type Dead, judgeEndpoints, type Member } from '../../src/derive/dead-endpoints.ts';
+import { type Dead, judgeEndpoints, type Member, type Rules } from '../../src/derive/dead-endpoints.ts';
 import type { DeviceKinds } from '../../src/derive/devices.ts';
 import { SERVICE_KINDS } from '../../src/derive/local-services.ts';
 import { type PodRoll, podRoll } from '../../src/derive/pod-roll.ts';
@@ -8,6 +9,7 @@ import { type ServiceSet, serviceSet } from '../../src/derive/service-compare.ts
 import { type Endpoint, lineOf } from '../../src/derive/service-endpoints.ts';
 import { restartProxy } from '../../src/derive/service-remedy.ts';
 import { type Silent, silentEndpoints } from '../../src/derive/silent-endpoints.ts';
+import { type Stray, strayEndpoints } from '../../src/derive/stray-endpoints.ts';
 import type { CaseNodes, Cite, Finding, NodeView } from '../../src/rule/index.ts';
 import { absent, cite, definePathRule, isClosed, lineCite } from '../../src/rule/index.ts';
 import { REF } from '../../src/rule/references.ts';
@@ -51,7 +53,8 @@ export const rule = definePathRule({
   severity: 'high',
   explanation:
     'kube-proxy chooses an endpoint for each new connection by chance. One that is gone, or on whose port nothing listens, shows as a share of connections that fail while the others work. ' +
-    'The rules of up to three nodes of a cluster are read for endpoints, and each is looked for at the node that has its address in its pod range, whose own rules must have it, too. ' +
+    'The rules of up to three nodes of a cluster are read for endpoints, and each is looked for at the node that has its address in its pod range, whose own rules must have it, too; ' +
+    'one in flannel’s network that is in nobody’s range must at least have a route. ' +
     'A sample of pods is asked whether something listens.',
   remediation: [SLICES, restartProxy(null, null)],
   references: [REF.kubeDebugService, REF.kubeVips],
@@ -86,13 +89,16 @@ export const rule = definePathRule({
     };
     let pods = MOST_PODS;
     for (const cluster of Map.groupBy(members, (m) => m.set.api).values()) {
-      const { dead, alive, open: questions, read } = judgeEndpoints(cluster, open);
+      const { dead, alive, open: questions, read, elsewhere } = judgeEndpoints(cluster, open);
       for (const list of Map.groupBy(dead, (d) => `${d.owner.node} ${d.rules.node}`).values()) {
         const f = deadFinding(list, open(list[0]?.owner.node ?? ''), paths);
         if (f !== null) tally.fault({ ...f, blame: f.nodes });
       }
       for (const { node, fact, ruleset, endpoints } of read) {
         const source = open(node);
+        const stray = source === undefined ? null : strayEndpoints(source, elsewhere.get(node) ?? []);
+        const lost = stray === null ? null : strayFinding(node, stray, endpoints, { fact, ruleset });
+        if (lost !== null) tally.fault({ ...lost, blame: lost.nodes });
         if (source === undefined || pods <= 0) continue;
         const { silent, asked } = silentEndpoints(source, endpoints, pods);
         pods -= asked;
@@ -154,6 +160,40 @@ function deadFinding(
     cites,
     remediation: old ? [restartProxy(null, rules.node), SLICES] : [SLICES],
     disprove: 'a pod that ended or began while its node was collected',
+  };
+}
+
+/** Endpoints of a node that is gone: in flannel's network, and no route leads there. */
+function strayFinding(
+  node: string,
+  { endpoints: list, network, env, routes, route }: Stray,
+  all: readonly Endpoint[],
+  { fact, ruleset }: Pick<Rules, 'fact' | 'ruleset'>,
+): Finding | null {
+  const lines = list.slice(0, SHOWN).flatMap((e) => lineOf(ruleset, e) ?? []);
+  const says = list.slice(0, SHOWN).map((e) => `${e.service} sends ${shareOf(e)} to ${placeOf(e)}`);
+  const more = list.length > SHOWN ? `, and ${list.length - SHOWN} more like these` : '';
+  const lost = new Set(list.map((e) => `${e.key} ${placeOf(e)}`));
+  const whole = list.some(({ key }) => all.every((e) => e.key !== key || lost.has(`${key} ${placeOf(e)}`)));
+  const way = route === undefined ? 'no route at all' : 'only its default route';
+  if (!isClosed(routes)) return null;
+  const cites: [Cite, ...Cite[]] = [
+    absent(routes, `a route to ${list[0]?.address} that is not the default`),
+    ...lines.map((line) => cite(fact, { line })),
+    cite(env, { line: network.line }),
+    ...(route === undefined ? [] : [cite(routes, route)]),
+  ];
+  if (lines.length === 0) return null;
+  return {
+    key: 'no node has the range',
+    severity: whole ? 'high' : 'medium',
+    confidence: 'likely',
+    nodes: [node],
+    about: list.map((e) => e.address),
+    message: `${says.join('; ')}${more}: in flannel’s network ${formatPrefix(network.prefix)}, but in no collected node’s range, and ${node} has ${way} to ${list.length === 1 ? 'it' : 'them'}`,
+    cites,
+    remediation: [SLICES, restartProxy(null, node)],
+    disprove: 'another router of the network that knows the way to these pods',
   };
 }
 

@@ -51,6 +51,8 @@ export interface Judged {
   readonly open: ReadonlyMap<string, Question>;
   /** Rules that were read, with their endpoints. */
   readonly read: readonly (Rules & { readonly endpoints: readonly Endpoint[] })[];
+  /** Endpoints in no node's pod range, by the node whose rules have them: servers outside the cluster, and pods of nodes that are gone. */
+  readonly elsewhere: ReadonlyMap<string, readonly Endpoint[]>;
 }
 
 /** Endpoints are the same on every node: those of so many nodes are read, whole. */
@@ -76,6 +78,7 @@ export function judgeEndpoints(members: readonly Member[], open: (node: string) 
   const questions = new Map<string, Question>();
   const gone = new Map<string, { readonly endpoint: Endpoint; readonly owner: Member; readonly at: Rules[] }>();
   const seen = new Set<string>();
+  const elsewhere = new Map<string, Endpoint[]>();
   const ask = ({ node }: Member, { address, port, service }: Endpoint, { because, evidence }: Question) => {
     const first = { because: `whether ${address}:${port} of ${service} is a pod: ${because}`, evidence };
     if (!questions.has(node)) questions.set(node, first);
@@ -88,6 +91,7 @@ export function judgeEndpoints(members: readonly Member[], open: (node: string) 
       if (known !== undefined || seen.has(id)) continue;
       seen.add(id);
       const found = owners?.(endpoint.address);
+      if (found === undefined) elsewhere.set(rules.node, [...(elsewhere.get(rules.node) ?? []), endpoint]);
       if (found == null) continue;
       const { member, roll, range } = found;
       if (hasBit(roll.live, range, endpoint.address)) alive.set(member.node, (alive.get(member.node) ?? 0) + 1);
@@ -119,7 +123,7 @@ export function judgeEndpoints(members: readonly Member[], open: (node: string) 
       dead.push({ endpoint, owner, rules, line, others: [], lasting });
     } else if (rules !== null) dead.push(...stale(endpoint, owner, at, [...read, rules]));
   }
-  return { dead, alive, open: questions, read };
+  return { dead, alive, open: questions, read, elsewhere };
 }
 
 /**
@@ -159,8 +163,8 @@ interface Owner {
   readonly range: Prefix;
 }
 
-/** Who has an address in its pod range; null: nobody, or two nodes. */
-function ownersOf(members: readonly Member[]): ((address: string) => Owner | null) | null {
+/** Who has an address in its pod range; null: two nodes, undefined: nobody. */
+function ownersOf(members: readonly Member[]): ((address: string) => Owner | null | undefined) | null {
   const byRange = new Map<string, Owner | null>();
   const lengths = new Set<number>();
   for (const member of members) {
@@ -177,7 +181,7 @@ function ownersOf(members: readonly Member[]): ((address: string) => Owner | nul
       const owner = byRange.get(blockOf(ip ?? 0, length));
       if (owner !== undefined) return owner;
     }
-    return null;
+    return undefined;
   };
 }
 

@@ -34,6 +34,23 @@ describe.skipIf(!labsAvailable())('packets that never come to kube-proxy’s rul
   });
 });
 
+describe.skipIf(!labsAvailable())('a server on a node that is gone', () => {
+  it('is named, and no connection gets there', async () => {
+    const dead = '10.244.9.10:53';
+    await using lab = await Lab.create({
+      services: (labs.WITH_DNS.services ?? []).map((s) => (s.port === 53 ? { ...s, endpoints: [dead] } : s)),
+    });
+    const probe = { from: lab.pods()[0]!, to: '10.96.0.10', proto: 'udp', port: 53 } as const;
+    expect(await lab.probe(probe)).not.toMatchObject({ outcome: 'ok' });
+    const json = await judge(lab);
+    const found = json.findings.filter((f) => f.rule === 'service-endpoint-dead');
+    expect(found.map((f) => `${f.severity} ${f.message}`)).toEqual([
+      expect.stringContaining(`high kube-system/kube-dns:dns sends 100 % of new connections to ${dead}`),
+    ]);
+    expect(citesOf(json, 'service-endpoint-dead', 'node-a').join('\n')).toContain(`--to-destination ${dead}`);
+  });
+});
+
 describe.skipIf(!dockerLabsAvailable())('a port led by hand', () => {
   it('to a container that is gone', async () => {
     await using docker = await DockerLab.create();

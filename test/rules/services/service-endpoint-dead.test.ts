@@ -36,6 +36,17 @@ const moved = (t: string) =>
       '-s 10.244.2.10/32 -m comment --comment "default/web',
       '-s 10.244.2.77/32 -m comment --comment "default/web',
     );
+/** It moves to a node that nobody knows. */
+const stray =
+  (all: boolean) =>
+  (t: string): string =>
+    moved(t)
+      .replaceAll('10.244.2.77', '10.244.9.77')
+      .replaceAll(all ? '10.244.1.10:8080' : ' none ', all ? '10.244.9.78:8080' : '');
+const routed = (n: number, route: string): NodeFiles['files'] => {
+  const { 'host/ip/route4.txt': text } = node(n).files as Record<string, string>;
+  return { 'host/ip/route4.txt': `${text}${route}\n` };
+};
 const pod = (text: string) => ({ 'netns/4026532001/addr.json': text });
 
 testRule(rule, {
@@ -48,6 +59,29 @@ testRule(rule, {
           confidence: 'possible',
           nodes: ['b'],
           cites: ['10.244.2.77:8080', 'FLANNEL_SUBNET', 'absent: '],
+        },
+      ],
+    },
+    'an address of a node that is gone': {
+      nodes: { a: node(1, stray(false)), b: node(2, stray(false)) },
+      expect: [
+        {
+          severity: 'medium',
+          confidence: 'likely',
+          nodes: ['a'],
+          message:
+            /^default\/web:http sends 50 % of new connections to 10\.244\.9\.77:8080: in flannel’s network 10\.244\.0\.0\/16, but in no collected node’s range, and a has only its default route to it$/,
+          cites: ['absent: ', '10.244.9.77:8080', 'FLANNEL_NETWORK', 'default via'],
+        },
+      ],
+    },
+    'all of a service’s endpoints are there': {
+      nodes: { a: node(1, stray(true)), b: node(2, stray(true)) },
+      expect: [
+        {
+          severity: 'high',
+          nodes: ['a'],
+          cites: ['absent: ', '10.244.9.78:8080', '10.244.9.77:8080', 'FLANNEL_NETWORK', 'default via'],
         },
       ],
     },
@@ -141,6 +175,23 @@ testRule(rule, {
   passes: {
     'every endpoint is a pod': { nodes: { a: node(1), b: node(2) } },
     'the owner was not collected': { nodes: { a: node(1, moved) } },
+    'an address of a node that was not collected, which flannel has a route to': {
+      nodes: { a: node(1, stray(false), routed(1, 'unicast 10.244.9.0/24 via 192.168.50.19 dev eth0')), b: node(2) },
+    },
+    'flannel’s network is behind one device': {
+      nodes: { a: node(1, stray(false), routed(1, 'unicast 10.244.0.0/16 dev flannel.1')), b: node(2) },
+    },
+    'an address outside flannel’s network': {
+      nodes: { a: node(1, (t) => stray(false)(t).replaceAll('10.244.9.77', '10.7.0.77')), b: node(2) },
+    },
+    'a policy rule may lead there': {
+      nodes: {
+        a: node(1, stray(false), {
+          'host/ip/rule4.txt': '0:\tfrom all lookup local\n99:\tfrom all lookup 100\n32766:\tfrom all lookup main\n',
+        }),
+        b: node(2),
+      },
+    },
     'an endpoint that was made after its node was collected': {
       nodes: { a: node(1, moved, {}, 30), b: node(2, (t) => t, {}, 0) },
     },
