@@ -16,7 +16,7 @@ const WANTS = [...HOOK_KINDS, ...POD_KINDS, ...DOCKER_DAEMON_KINDS, 'netnsIndex'
 type View = NodeView<never, (typeof WANTS)[number]>;
 
 /** So many rules that lead to nobody are followed. */
-const MOST_ASKED = 4;
+const MOST_ASKED = 64;
 
 export const rule = defineNodeRule({
   id: 'dnat-to-missing-container',
@@ -78,6 +78,7 @@ export const rule = defineNodeRule({
           taken.evidence,
         );
     }
+    tally.left(asked - MOST_ASKED, asked, 'rules for ports whose container was not seen');
     if (isNonEmpty(proofs)) return tally.verdict(proofs);
     const gap = gaps.find((g) => g.evidence.some((e) => e.includes('iptables')));
     if (own === 0 && gap !== undefined)

@@ -18,7 +18,7 @@ const WANTS = [...HOOK_KINDS, ...POD_KINDS, ...DOCKER_DAEMON_KINDS] as const;
 type View = NodeView<never, (typeof WANTS)[number]>;
 
 /** So many ports of a node are followed through its rulesets. */
-const MOST_ASKED = 4;
+const MOST_ASKED = 64;
 
 export const rule = defineNodeRule({
   id: 'docker-iptables-disabled',
@@ -157,7 +157,9 @@ function published(
   if (containers.missing) return;
   const host = hookNode(source);
   const bare: RuledPort[] = [];
-  for (const port of ruledPorts(containers, used, null).slice(0, MOST_ASKED)) {
+  const ports = ruledPorts(containers, used, null);
+  tally.left(ports.length - MOST_ASKED, ports.length, 'published ports');
+  for (const port of ports.slice(0, MOST_ASKED)) {
     const { hostIp, proto, hostPort } = port;
     const door = doorOf(source, hostIp, defaultDevice(source));
     if (door === null || (proto !== 'tcp' && proto !== 'udp')) continue;

@@ -23,7 +23,7 @@ const WANTS = [...HOOK_KINDS, ...POD_KINDS, 'netnsIndex', 'sockets'] as const;
 type View = NodeView<never, (typeof WANTS)[number]>;
 
 /** So many ports that two things want are followed through the rulesets. */
-const MOST_ASKED = 6;
+const MOST_ASKED = 64;
 
 const LOOK: Remediation = {
   step: 'See who has the port, as a socket and as a rule.',
@@ -110,7 +110,7 @@ function judge(view: View, claims: readonly PortClaim[], own: string | null, tal
       const heard = foreign.filter((l) => l.wildcard || l.address === place);
       if (wanting.length + Math.min(heard.length, 1) < 2 || wanting.length === 0) continue;
       asked += 1;
-      if (asked > MOST_ASKED) return;
+      if (asked > MOST_ASKED) continue;
       contest(view, place, wanting, heard, tally);
     }
     if (own === null && group.length + foreign.length > 1)
@@ -119,6 +119,7 @@ function judge(view: View, claims: readonly PortClaim[], own: string | null, tal
         'ip.route4',
       ]);
   }
+  tally.left(asked - MOST_ASKED, asked, 'ports that several want');
 }
 
 /** The port at one address of the node: who gets what comes in there? */

@@ -17,8 +17,7 @@ const WANTS = [...HOOK_KINDS, ...POD_KINDS, ...DOCKER_DAEMON_KINDS, 'netnsIndex'
 type View = NodeView<never, (typeof WANTS)[number]>;
 
 /** So many ports are asked for from each bridge: rules seldom tell one from another. */
-const MOST_PORTS = 4;
-const MOST_BRIDGES = 8;
+const MOST_ASKED = 200;
 
 export const rule = defineNodeRule({
   id: 'published-port-blocked-for-containers',
@@ -77,8 +76,9 @@ export const rule = defineNodeRule({
     const tally = new NodeTally(node.id);
     const own = new Set(subject.networks.map((n) => n.bridge));
     const bridges = attachedBridges(source).bridges.filter((b) => own.has(b.name));
-    for (const bridge of bridges.slice(0, MOST_BRIDGES))
-      for (const p of ports.slice(0, MOST_PORTS)) judge(view, bridge, p, tally);
+    const pairs = ports.flatMap((p) => bridges.map((bridge) => ({ bridge, p })));
+    for (const { bridge, p } of pairs.slice(0, MOST_ASKED)) judge(view, bridge, p, tally);
+    tally.left(pairs.length - MOST_ASKED, pairs.length, 'pairs of a published port and a network');
     return tally.verdict([cite(containers, { line: port.line })]);
   },
 });

@@ -1,6 +1,6 @@
 import { formatPrefix } from '../../src/core/address.ts';
 import type { NonEmpty } from '../../src/core/span.ts';
-import { acceptPort } from '../../src/derive/accept-port.ts';
+import { acceptPort, MOST_LISTED, networkOrEach } from '../../src/derive/accept-port.ts';
 import { type ControlPort, controlPorts } from '../../src/derive/control-plane.ts';
 import { isFlannel } from '../../src/derive/devices.ts';
 import { type NodePeer, nodePeers } from '../../src/derive/node-peers.ts';
@@ -25,8 +25,8 @@ import { REF } from '../../src/rule/references.ts';
 const WANTS = [...HOOK_WANTS, ...POD_KINDS, 'fdb'] as const;
 type View = NodeView<'addresses' | 'routes4' | 'sockets', (typeof WANTS)[number]>;
 
-/** So many other nodes stand for all. */
-const MOST_PEERS = 8;
+/** So many questions a port about other nodes; those that no rule tells apart share one. */
+const MOST_PEERS = 32;
 
 export const rule = defineNodeRule({
   id: 'host-firewall-blocks-control-plane',
@@ -113,7 +113,7 @@ interface Block {
 
 /** Other nodes: all of them use the API; of the kubelet only the API server and what measures, so that one that may is enough. */
 function fromPeers(
-  { node, source }: View,
+  { node, source, facts }: View,
   port: ControlPort,
   home: Home,
   peers: readonly NodePeer[],
@@ -130,23 +130,25 @@ function fromPeers(
     tally.unknown(because, []);
     return [];
   }
-  const few = near.slice(0, MOST_PEERS);
   const packet = { dst, proto: 'tcp', dport: port.port, iif: home.device } as const;
-  const { groups } = askAlike(
+  const { groups, unasked } = askAlike(
     host,
-    few.map((p) => p.address),
+    near.map((p) => p.address),
     MOST_PEERS,
     (src, watch) => askInput(host, { src, ...packet }, watch),
   );
-  const asked = few.flatMap((peer) => {
-    const group = groups.find((g) => g.addresses.includes(peer.address));
-    return group === undefined ? [] : [{ peer, answer: group.answer }];
+  const answers = new Map(groups.flatMap(({ addresses, answer }) => addresses.map((a) => [a, answer] as const)));
+  const asked = near.flatMap((peer) => {
+    const answer = answers.get(peer.address);
+    return answer === undefined ? [] : [{ peer, answer }];
   });
+  tally.left(unasked.length, near.length, `nodes that may use ${port.name}`);
   const open = asked.find((a) => a.answer.verdict === 'unknown');
   const accepted = asked.filter((a) => a.answer.verdict === 'accept');
   const dropped = asked.filter((a) => a.answer.verdict === 'drop' && a.answer.deciders.length > 0);
   if (open !== undefined) tally.unknown(`${what}: ${open.answer.because}`, open.answer.evidence);
-  for (const { answer } of accepted) tally.passed(answer.deciders.slice(0, 1).map((d) => cite(d.fact, d)));
+  for (const { answer } of groups)
+    if (answer.verdict === 'accept') tally.passed(answer.deciders.slice(0, 1).map((d) => cite(d.fact, d)));
   const [first] = dropped;
   const decider = first?.answer.deciders[0];
   if (first === undefined || decider === undefined) return [];
@@ -165,12 +167,15 @@ function fromPeers(
     return [];
   }
   const names = dropped.map((d) => d.peer.address);
+  const all = near.map((p) => p.address);
+  const under = facts.addresses.value.devices.find((d) => d.name === home.device);
+  const [nearest, ...sources] = all.length > MOST_LISTED ? networkOrEach(all, under) : all;
   return [
     {
       port,
       decider,
       who: `${accepted.length === 0 ? 'other nodes' : 'some other nodes'} (${names.slice(0, 4).join(', ')}${names.length > 4 ? ' …' : ''})`,
-      sources: [first.peer.address, ...near.filter((p) => p !== first.peer).map((p) => p.address)],
+      sources: [nearest ?? first.peer.address, ...sources],
       at: cite<'fdb' | 'routes4'>(first.peer.fact, first.peer.span),
       to: `${dst}:${port.port}`,
       // the API server is here: what others want of this kubelet is metrics

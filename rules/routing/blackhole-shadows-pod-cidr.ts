@@ -72,7 +72,10 @@ export const rule = defineNodeRule({
       for (const { route, prefix } of near) {
         const samples = samplesIn(prefix, net, lives);
         const hit = samples.find(({ ip }) => takes(mainRoute(host, ip), route, routes4));
-        if (hit !== undefined) tally.fault(finding(node.id, net, route, prefix, hit, routes4, wants.flanneldArgs));
+        if (hit === undefined) {
+          const live = samples.filter((s) => s.live).length;
+          tally.left(live < MOST ? 0 : lives.length - MOST, lives.length, `addresses of containers on ${name}`);
+        } else tally.fault(finding(node.id, net, route, prefix, hit, routes4, wants.flanneldArgs));
       }
       const answer = mainRoute(host, net.sample);
       if (answer?.type === 'unicast' && answer.dev === name) {
@@ -108,7 +111,7 @@ function samplesIn(prefix: Prefix, net: PodNetwork, lives: readonly string[]): r
   const any = prefix.length >= 31 ? null : addressAt(prefix, 1);
   return any === null ? live : [...live, { ip: formatIp(any), live: false }];
 }
-const MOST = 8;
+const MOST = 64;
 
 const takes = (answer: RouteAnswer | null, route: Route, fact: Fact<'routes4'>): boolean =>
   answer !== null && REJECTS.test(answer.type) && answer.cites.some((c) => c.fact === fact && c.line === route.line);

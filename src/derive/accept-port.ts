@@ -25,15 +25,23 @@ export interface Shut {
 }
 
 /** So many addresses are written out in one command. */
-const MOST = 32;
+export const MOST_LISTED = 32;
 
 /** Lets them pass in the ruleset that drops them, in that firewall's own words where it has some that last. */
 export function acceptPort(shut: Shut): Step {
   const risk = riskOf(shut);
   const owner = ownerOf(shut.fact, shut.place);
-  if (owner === 'ufw') return ufw(shut, risk);
-  if (owner === 'firewalld' && shut.way === 'in') return firewalld(shut, risk);
-  return shut.place.startsWith('nft ') ? nft(shut, risk) : iptables(shut, risk);
+  const all = 'device' in shut.ends ? 0 : shut.ends.addresses.length;
+  const made =
+    owner === 'ufw'
+      ? ufw(shut, risk)
+      : owner === 'firewalld' && shut.way === 'in'
+        ? firewalld(shut, risk)
+        : shut.place.startsWith('nft ')
+          ? nft(shut, risk)
+          : iptables(shut, risk);
+  if (all <= MOST_LISTED) return made;
+  return { ...made, step: `${made.step} These are ${MOST_LISTED} of ${all} addresses: do it for the others, too.` };
 }
 
 /** The network of the device where it holds all addresses, else each of them. */
@@ -46,7 +54,7 @@ export function networkOrEach(addresses: readonly string[], under: LinkDevice | 
   return addresses;
 }
 
-const written = (ends: Ends): readonly string[] => ('device' in ends ? [] : ends.addresses.slice(0, MOST));
+const written = (ends: Ends): readonly string[] => ('device' in ends ? [] : ends.addresses.slice(0, MOST_LISTED));
 const isSix = (ends: Ends): boolean => written(ends)[0]?.includes(':') === true;
 const direction = ({ way }: Shut): string => (way === 'in' ? 'in' : 'out');
 

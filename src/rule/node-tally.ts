@@ -20,6 +20,11 @@ export class NodeTally {
     this.#unknown.set(because, { nodes: [this.#node], because, evidence });
   }
 
+  /** Some of `all` things of a kind (`published ports`) were too many to be asked about: what was asked of the others says nothing of them. */
+  left(count: number, all: number, what: string): void {
+    if (count > 0) this.unknown(`${count} of ${all} ${what} were not asked about: so many are not`, []);
+  }
+
   passed(cites: readonly Cite[]): void {
     for (const c of cites) this.#proofs.set(JSON.stringify(c), c);
   }

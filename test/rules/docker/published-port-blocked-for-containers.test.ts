@@ -40,8 +40,32 @@ const NEARLY = SHUT.replace(FIRST, `${input('-s 172.16.0.0/16 -p tcp -m tcp --dp
 const OPEN = SHUT.replace(FIRST, `${input('-s 172.17.0.0/16 -j ACCEPT')}${FIRST}`);
 const UFW = SHUT.replace(':DOCKER - [0:0]\n', ':ufw-before-input - [0:0]\n:ufw-user-input - [0:0]\n$&');
 
+/** So many containers that each publish a port, from 9001 on. */
+const many = (count: number) =>
+  Array.from({ length: count }, (_, i) => container(`web${i}`, `172.17.0.${i + 10}`, String(9001 + i))).join('') +
+  CLIENT;
+const led = (count: number) =>
+  Array.from(
+    { length: count },
+    (_, i) =>
+      `[0:0] -A DOCKER ! -i docker0 -p tcp -m tcp --dport ${9001 + i} -j DNAT --to-destination 172.17.0.${i + 10}:9000\n`,
+  ).join('');
+const LED = /^\[0:0\] -A DOCKER ! -i docker0 -p tcp .* -j DNAT .*\n/m;
+
 testRule(rule, {
   finds: {
+    'only the last of many ports': {
+      nodes: node(
+        DOCKER_SAVE.replace(LED, led(12)).replace(
+          FIRST,
+          `${input('-i docker0 -p tcp -m tcp --dport 9012 -j DROP')}${FIRST}`,
+        ),
+        many(12),
+      ),
+      expect: [
+        { message: /cannot use port 9012\/tcp of container web11/, cites: ['--dport 9012 -j DROP', '/web11', ':9000'] },
+      ],
+    },
     'INPUT drops what containers send to the node': {
       nodes: node(SHUT),
       expect: [
@@ -94,6 +118,10 @@ testRule(rule, {
     },
   },
   unknown: {
+    'more ports than are asked about': {
+      nodes: node(DOCKER_SAVE.replace(LED, led(220)), many(220)),
+      because: /^20 of 220 pairs of a published port and a network were not asked about/,
+    },
     'containers were not collected': {
       nodes: without(node(SHUT), 'docker/containers.jsonl'),
       because: /which ports are published: docker\.containers/,

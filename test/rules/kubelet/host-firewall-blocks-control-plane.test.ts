@@ -121,4 +121,18 @@ describe('what lets them in', () => {
     ]);
     expect(steps[2]?.undo).toBe('iptables -D INPUT -s 10.244.1.0/24 -p tcp --dport 6443 -j ACCEPT');
   });
+
+  it('of many nodes it finds the one that is kept out, and says how many were not asked about', () => {
+    const peers = Array.from({ length: 60 }, (_, i) => i + 12);
+    const fdb = peers.map((n) => `0e:00:00:00:00:${n} dev flannel.1 dst 192.168.50.${n} self permanent\n`).join('');
+    const many = (rules: readonly string[]) =>
+      judge([rule], node(API, [...rules, NODES, PODS], 'DROP', { 'host/bridge/fdb.txt': fdb }));
+    const one = many(['-s 192.168.50.70/32 -p tcp -m tcp --dport 6443 -j DROP']);
+    expect(one.findings.map((f) => f.message)).toEqual([
+      expect.stringContaining('some other nodes (192.168.50.70) send to the API server'),
+    ]);
+    const each = many(peers.map((n) => `-s 192.168.50.${n}/32 -p tcp -m tcp --dport 6443 -j ACCEPT`));
+    expect(each.findings).toEqual([]);
+    expect(JSON.stringify(each)).toContain('28 of 60 nodes that may use the API server were not asked about');
+  });
 });
