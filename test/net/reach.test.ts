@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
+import { NodeFacts } from '../../src/engine/index.ts';
 import type { Addr } from '../../src/net/addr.ts';
 import { foldPairs, pairsIn } from '../../src/net/fold.ts';
-import { clusterOf, reach } from '../../src/net/index.ts';
+import { buildNode, clusterOf, reach } from '../../src/net/index.ts';
 import { makePacket } from '../../src/net/packet.ts';
 import { looking, Watch } from '../../src/net/watch.ts';
-import { recordedLabs, recordedNodes } from '../support/bundle-nodes.ts';
+import { recordedLabs, recordedNodes, recordedTexts } from '../support/bundle-nodes.ts';
+import { nodeEvidence } from '../support/rule-table.ts';
 
 const LABS = recordedLabs().filter((lab) => !/docker|daemon/.test(lab));
 
@@ -71,6 +73,32 @@ describe('reach', () => {
       groups.map(({ verdict, because, blocks }) => [verdict, because, blocks]);
     expect(said(learned)).toEqual(said(followed));
     expect(learned.groups.map((g) => g.verdict).includes('unknown')).toBe(name === 'arp_ignore');
+  });
+
+  it.each([
+    ['fwd action block', '10.244.1.0/24 dst 10.244.0.0/16'],
+    ['out action block', '192.168.50.12/32 dst 192.168.50.11/32'],
+    ['out', '10.244.0.0/16 dst 10.244.1.0/24'],
+  ])('IPsec policies of one node (%s) are not taken to be for others', async (how, selector) => {
+    const tail = how === 'out' ? '\ttmpl src 192.168.50.12 dst 192.168.50.11\n\t\tproto esp reqid 1 mode tunnel\n' : '';
+    const policy = `src ${selector} \n\tdir ${how} priority 0 ptype main \n${tail}`;
+    const nodes = await Promise.all(
+      ['node-a', 'node-b', 'node-c'].map(async (id) => {
+        const texts = [...(await recordedTexts('healthy-vxlan', id))];
+        const files = Object.fromEntries(
+          texts.filter(([p]) => /^(host|netns|files\/run)\//.test(p) && !p.endsWith('.err')),
+        );
+        if (id === 'node-b') files['host/ip/xfrm-policy.txt'] = policy;
+        return buildNode(new NodeFacts(nodeEvidence(id, { files })));
+      }),
+    );
+    const [followed, learned] = [reach(clusterOf(nodes), 1000), reach(clusterOf(nodes), 0)];
+    const said = ({ groups }: typeof followed) =>
+      groups.map(({ verdict, because, blocks }) => [verdict, because, blocks]);
+    expect(said(learned)).toEqual(said(followed));
+    const verdicts = learned.groups.map((g) => g.verdict);
+    expect(verdicts).toContain('delivered');
+    expect(verdicts).toContain(how === 'out' ? 'unknown' : 'dropped');
   });
 
   it('says which nodes it cannot follow', async () => {
