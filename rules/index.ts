@@ -64,6 +64,7 @@ import { rule as tracePodToServiceAndExternal } from './path/trace-pod-to-servic
 import { rule as blackholeShadowsPodCidr } from './routing/blackhole-shadows-pod-cidr.ts';
 import { rule as policyRuleCapturesPodTraffic } from './routing/policy-rule-captures-pod-traffic.ts';
 import { rule as rpFilterDropsPath } from './routing/rp-filter-drops-path.ts';
+import { rule as kubeProxyNotRunning } from './services/kube-proxy-not-running.ts';
 import { rule as routeLocalnetExposed } from './services/route-localnet-exposed.ts';
 import { rule as serviceEndpointDead } from './services/service-endpoint-dead.ts';
 import { rule as serviceHasNoEndpoints } from './services/service-has-no-endpoints.ts';
@@ -133,6 +134,7 @@ export const RULES: readonly AnyRule[] = [
   blackholeShadowsPodCidr,
   policyRuleCapturesPodTraffic,
   rpFilterDropsPath,
+  kubeProxyNotRunning,
   routeLocalnetExposed,
   serviceEndpointDead,
   serviceHasNoEndpoints,

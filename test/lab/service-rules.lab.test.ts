@@ -34,6 +34,22 @@ describe.skipIf(!labsAvailable())('packets that never come to kube-proxy’s rul
   });
 });
 
+describe.skipIf(!labsAvailable())('a kube-proxy that ended', () => {
+  it('is named, though its rules still serve', async () => {
+    await using lab = await Lab.create(labs.WITH_DNS);
+    await lab.node(0).stopProcess('kube-proxy');
+    const probe = { from: lab.pods()[0]!, to: '10.96.0.10', proto: 'udp', port: 53 } as const;
+    expect(await lab.probe(probe)).toMatchObject({ outcome: 'ok' });
+    const json = await judge(lab);
+    expect(
+      json.findings.filter((f) => f.severity !== 'info').map((f) => `${f.severity} ${f.rule} on ${f.nodes}`),
+    ).toEqual(['medium kube-proxy-not-running on node-a']);
+    const cited = citesOf(json, 'kube-proxy-not-running', 'node-a').join('\n');
+    expect(cited).toContain('-A KUBE-SERVICES -d 10.96.0.');
+    expect(json.verdicts['kube-proxy-not-running']).toMatchObject({ pass: 1 });
+  });
+});
+
 describe.skipIf(!labsAvailable())('a server on a node that is gone', () => {
   it('is named, and no connection gets there', async () => {
     const dead = '10.244.9.10:53';
