@@ -1,4 +1,14 @@
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
+
+/** Labs take minutes and mostly wait: they come first, so that no worker is left with one of them at the end, and tests that measure time run on a machine that has become quiet. */
+class LabsFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const place = ({ moduleId }: TestSpecification) =>
+      /kernel-check\.lab/.test(moduleId) ? 1 : /\/test\/(lab|collectors)\//.test(moduleId) ? 0 : 2;
+    return (await super.sort(files)).sort((a, b) => place(a) - place(b));
+  }
+}
 
 export default defineConfig({
   test: {
@@ -9,6 +19,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     // two cores: labs and browsers are processes of their own
     maxWorkers: 2,
+    sequence: { sequencer: LabsFirst },
     // real packets, browsers and clocks on a shared machine: what fails twice is a failure
     retry: process.env['CI'] ? 1 : 0,
     typecheck: { enabled: true, include: ['test/**/*.test-d.ts'] },
