@@ -1,6 +1,7 @@
 import { formatAddr, isLoopback } from './addr.ts';
+import { expired, tooBig } from './forwardable.ts';
 import { UNVERIFIED } from './ipvs.ts';
-import { expired, familyOf, noRoute, perAnswer, tooBig } from './layer3.ts';
+import { familyOf, noRoute, perAnswer } from './layer3.ts';
 import { sent } from './output.ts';
 import type { Packet } from './packet.ts';
 import { keyTo } from './policy.ts';

@@ -1,7 +1,8 @@
 import { type Addr, formatAddr, isLoopback } from './addr.ts';
 import type { Absence, Cite } from './doubt.ts';
+import { expired, tooBig } from './forwardable.ts';
 import { throughIpvs } from './ipvs.ts';
-import { describe, ICMP, ICMP6, makePacket, type Packet, packetKey, pieceOf, samePort } from './packet.ts';
+import { describe, type Packet, packetKey, samePort } from './packet.ts';
 import { routeAbsence } from './route-tables.ts';
 import type { RouteAnswer, RouteKey } from './routing.ts';
 import { confirm, end, hooked, type Inner, lost, type Run, restoreDestination, restoreSource } from './run.ts';
@@ -11,8 +12,6 @@ import { add, type End, either, step, type Way } from './way.ts';
 import type { Port } from './wire.ts';
 import { passPolicies } from './xfrm.ts';
 
-/** As many devices no packet passes that is on a way to somewhere. */
-const LONG_WAY = 30;
 /** How often a router gets one packet, but for its TTL, before every further round is like the last. */
 const SAME_AGAIN = 3;
 
@@ -209,40 +208,6 @@ function onward(
   return throughIpvs(run, routed, space, 'forward', going, inner, (w, p) =>
     (p.balanced === true ? leaveAnswered : leave)(run, w, space, { ...p, oif: answer.dev, nexthop }, inner),
   );
-}
-
-/** The packet has passed as many routers as it may. */
-export function expired(way: Way, space: Space, packet: Packet, answer: RouteAnswer): readonly End[] | null {
-  if (packet.ttl > 1) return null;
-  const loop = way.passed > LONG_WAY;
-  if (packet.ttlGap && !loop) return lost(way, packet.ttlGap, space, packet, 'ttl');
-  const because = `the TTL is used up${loop ? ': a routing loop' : ''}`;
-  return end(way, 'dropped', because, space, packet, 'ttl', answer.cites);
-}
-
-/** A router that may not take the packet to pieces drops it. */
-export function tooBig(run: Run, way: Way, space: Space, packet: Packet, answer: RouteAnswer): readonly End[] | null {
-  const out = space.device(answer.dev);
-  const mtu = answer.mtu ?? out?.mtu ?? null;
-  // of IPv6 the sender makes the pieces (ip6_pkt_too_big)
-  const size = packet.df ? packet.size : familyOf(packet) === 4 ? 0 : pieceOf(packet);
-  if (mtu === null || size <= mtu) return null;
-  const told = tooBigIsTold(run, way, space, packet);
-  const because = `${packet.size} bytes do not fit the MTU ${mtu} of ${answer.dev}, and the packet must not be fragmented: ${told}`;
-  return end(way, 'dropped', because, space, packet, `mtu ${answer.dev}`, out === undefined ? [] : [out.cite]);
-}
-
-/** Does the router's "fragmentation needed" get back to the sender? Then it sends smaller packets; else it is a black hole [V34]. */
-function tooBigIsTold(run: Run, way: Way, space: Space, packet: Packet): string {
-  const six = familyOf(packet) === 6;
-  const icmp = six ? { type: 2, code: 0 } : { type: 3, code: 4 };
-  const error = makePacket({ src: packet.dst, dst: packet.src, proto: six ? ICMP6 : ICMP, icmp, size: 576 });
-  const ends = run.send({ ...way, legs: [], answering: null }, space, error, null, null, null);
-  if (ends.every((e) => e.verdict === 'delivered')) return 'the sender is told the MTU, and its next packet fits';
-  const lostAt = ends.find((e) => e.verdict === 'dropped' || e.verdict === 'rejected');
-  if (lostAt !== undefined && ends.every((e) => e.verdict !== 'delivered' && e.verdict !== 'unknown'))
-    return `the sender is not told (${lostAt.because}), a black hole for large packets`;
-  return 'whether the sender is told is not known';
 }
 
 /** A packet of which is known by which device (`oif`) and to whom it goes. */

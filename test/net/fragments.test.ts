@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { parseAddr } from '../../src/net/addr.ts';
-import { tooBig } from '../../src/net/layer3.ts';
+import { tooBig } from '../../src/net/forwardable.ts';
 import { ICMP, ICMP6, inPieces, makePacket } from '../../src/net/packet.ts';
 import type { RouteAnswer } from '../../src/net/routing.ts';
 import type { Run } from '../../src/net/run.ts';
