@@ -14,9 +14,9 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/build.ts'],
-    // labs on a machine that does other work
-    testTimeout: 180_000,
-    hookTimeout: 120_000,
+    // labs on a machine that is ten times as slow as usual, and does other work
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
     // two cores: labs and browsers are processes of their own
     maxWorkers: 2,
     sequence: { sequencer: LabsFirst },

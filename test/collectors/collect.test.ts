@@ -18,7 +18,7 @@ const socket = (path: string): string => `
 node -e "require('net').createServer().listen('${path}')" & while ! [ -S ${path} ]; do sleep 0.05; done
 `;
 
-describe.skipIf(excuse !== undefined)('collector on a kernel', { timeout: 120_000 }, () => {
+describe.skipIf(excuse !== undefined)('collector on a kernel', { timeout: 600_000 }, () => {
   it('collects an idle node in little time', () => {
     const r = node(
       `s=$(cut -d' ' -f1 /proc/uptime); sh ${script} -o /mnt >/mnt/path; echo $? >/mnt/rc; e=$(cut -d' ' -f1 /proc/uptime); echo "$s $e" >/mnt/times`,
@@ -417,7 +417,7 @@ sleep 0.3`,
   });
 });
 
-describe.skipIf(excuse !== undefined)('hostile names and bytes', { timeout: 120_000 }, () => {
+describe.skipIf(excuse !== undefined)('hostile names and bytes', { timeout: 600_000 }, () => {
   it('stays valid JSON with odd names, control characters and invalid UTF-8', () => {
     const shells = ['dash', 'bash --posix', 'mksh', 'yash', 'busybox sh'].filter(
       (s) => process.env.CI || present(s.split(' ')[0]!),
@@ -456,7 +456,7 @@ mkdir -p /tmp/bin; printf '#!/bin/sh\\n[ "$1" != -V ] || { printf "v1 \\\\"x\\\\
   });
 });
 
-describe.skipIf(excuse !== undefined)('secrets', { timeout: 120_000 }, () => {
+describe.skipIf(excuse !== undefined)('secrets', { timeout: 600_000 }, () => {
   it('never reach a bundle', () => {
     const r = node(`SECRET_TOKEN=pl4nted-own-env sh ${script} --conntrack -o /mnt; echo $? >/mnt/rc`, {
       prepare: `
@@ -551,7 +551,7 @@ ${daemon('k3s', 'server', '-t', 'pl4nted-6')}
   });
 });
 
-it.skipIf(excuse !== undefined)('guards: asks nothing that would load a module', { timeout: 60_000 }, () => {
+it.skipIf(excuse !== undefined)('guards: asks nothing that would load a module', { timeout: 600_000 }, () => {
   // A kernel with loadable modules is played by another path for /proc/modules.
   const text = readFileSync(script, 'utf8')
     .replaceAll('/proc/modules', '/run/modules')

@@ -39,7 +39,7 @@ const shells = ['dash', 'bash --posix', 'mksh', 'yash', 'busybox sh'].filter(
   (s) => process.env.CI || present(s.split(' ')[0]!),
 );
 
-describe.skipIf(excuse !== undefined)('docker’s sockets', { timeout: 120_000 }, () => {
+describe.skipIf(excuse !== undefined)('docker’s sockets', { timeout: 600_000 }, () => {
   it('are the same under every shell, without a connection', () => {
     const r = node(
       `${shells.map((s) => `${s} ${script} --quick --node ${s.split(' ')[0]} -o /mnt`).join('\n')}\n${REMOVE}`,

@@ -95,7 +95,7 @@ ${inside(body)}
       file,
     ],
     // unshare ignores the signal that would end it kindly
-    { encoding: 'utf8', timeout: options.timeout ?? 110_000, killSignal: 'SIGKILL', maxBuffer: 64 << 20 },
+    { encoding: 'utf8', timeout: options.timeout ?? 500_000, killSignal: 'SIGKILL', maxBuffer: 64 << 20 },
   );
   return { status: ran.status, stdout: ran.stdout, stderr: ran.stderr, out };
 }

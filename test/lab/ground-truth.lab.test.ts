@@ -18,7 +18,7 @@ afterAll(async () => {
   if (process.env.NETCASE_RECORD !== undefined)
     await writeRecording(process.env.NETCASE_RECORD, recordedStages(), bundlesOf());
   rmSync(out, { recursive: true, force: true });
-}, 300_000);
+}, 900_000);
 
 const recorded: RecordedStage[] = [];
 const inOrder = () => recorded.toSorted((a, b) => a.scenario.localeCompare(b.scenario) || a.stage - b.stage);
@@ -151,7 +151,7 @@ describe.skipIf(!labsAvailable())('the trace agrees with the kernel', () => {
     async (_name, scenario) => {
       await check(scenario);
     },
-    300_000,
+    900_000,
   );
 });
 
@@ -161,6 +161,6 @@ describe.skipIf(!dockerLabsAvailable())('the trace agrees with the kernel, docke
     async (_name, scenario) => {
       await check(scenario);
     },
-    300_000,
+    900_000,
   );
 });

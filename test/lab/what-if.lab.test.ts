@@ -183,6 +183,6 @@ describe.skipIf(!labsAvailable())('the command of a remediation, assumed and rea
         rmSync(dir, { recursive: true, force: true });
       }
     },
-    120_000,
+    600_000,
   );
 });

@@ -66,7 +66,7 @@ export class Worker {
         this.#child = undefined;
         end({ error: `the worker ended with ${code ?? signal}` });
       };
-      const timer = setTimeout(() => child.kill('SIGKILL'), 120_000);
+      const timer = setTimeout(() => child.kill('SIGKILL'), 300_000);
       child.once('message', told);
       child.once('exit', gone);
       child.send({ plan, dir });

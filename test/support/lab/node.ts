@@ -144,7 +144,7 @@ done`);
     mkdirSync(this.path(dir), { recursive: true });
     copyFileSync(COLLECTOR, this.path(`${dir}/netcase-collect.sh`));
     const options = args.map((arg) => `'${arg.replaceAll("'", `'\\''`)}'`).join(' ');
-    const ran = await this.run(`cd ${dir} && exec sh netcase-collect.sh -o ${dir} ${options}`, { timeoutMs: 240_000 });
+    const ran = await this.run(`cd ${dir} && exec sh netcase-collect.sh -o ${dir} ${options}`, { timeoutMs: 500_000 });
     const found = /netcase_\S+?\.tar\.gz/.exec(ran.stdout);
     if (ran.rc > 1 || found === null) {
       const said = `${ran.stdout.slice(-500)}\n${ran.stderr.slice(-2000)}`;

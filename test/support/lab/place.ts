@@ -47,7 +47,7 @@ export function execute(
     const child = spawn(file, args, {
       env: LAB_ENV,
       cwd: '/',
-      timeout: options.timeoutMs ?? 60_000,
+      timeout: options.timeoutMs ?? 180_000,
       killSignal: 'SIGKILL',
     });
     const out: Buffer[] = [];
