@@ -1,6 +1,9 @@
 import { isNonEmpty, type NonEmpty } from '../core/span.ts';
 import { type Cite, type Finding, findings, type NodeVerdict, type Undecided } from './verdict.ts';
 
+/** So many lines prove a pass: of a node with hundreds of peers, one for each would be most of what is kept of it. */
+const MOST_PROOFS = 8;
+
 /** What a rule learnt of several packets on one node: a fault is told once a key, a question once, and nothing passes beside an open question. */
 export class NodeTally {
   readonly #node: string;
@@ -26,7 +29,7 @@ export class NodeTally {
   }
 
   passed(cites: readonly Cite[]): void {
-    for (const c of cites) this.#proofs.set(JSON.stringify(c), c);
+    for (const c of cites) if (this.#proofs.size < MOST_PROOFS) this.#proofs.set(JSON.stringify(c), c);
   }
 
   /** `otherwise`: what proves a pass when no line does. */
