@@ -18,10 +18,18 @@ const socket = (path: string): string => `
 node -e "require('net').createServer().listen('${path}')" & while ! [ -S ${path} ]; do sleep 0.05; done
 `;
 
+/** What the collector takes is told by what a machine takes for so many small processes, just before and after it. */
+const BASELINE = 200;
+/** 2 on a quiet machine. */
+const MOST = 5;
+
 describe.skipIf(excuse !== undefined)('collector on a kernel', { timeout: 600_000 }, () => {
   it('collects an idle node in little time', () => {
     const r = node(
-      `s=$(cut -d' ' -f1 /proc/uptime); sh ${script} -o /mnt >/mnt/path; echo $? >/mnt/rc; e=$(cut -d' ' -f1 /proc/uptime); echo "$s $e" >/mnt/times`,
+      `now() { read -r t _ </proc/uptime; echo "$t" >>/mnt/times; }
+now; (nice -n 19 sh -c 'i=0; while [ $i -lt ${BASELINE} ]; do ls / >/dev/null; i=$((i + 1)); done')
+now; sh ${script} -o /mnt >/mnt/path; echo $? >/mnt/rc
+now; (nice -n 19 sh -c 'i=0; while [ $i -lt ${BASELINE} ]; do ls / >/dev/null; i=$((i + 1)); done'); now`,
       {
         prepare: `
 echo '{"Network":"10.244.0.0/16"}' >/dev/null
@@ -39,11 +47,14 @@ ${daemon('/usr/bin/kubelet', '--hostname-override=n1', '--config', '/var/lib/kub
       `/mnt/${bundle.file.slice(bundle.file.lastIndexOf('/') + 1)}\n`,
     );
     expect(readFileSync(join(r.out, 'rc'), 'utf8').trim()).toBe('0');
-    const [start, end] = readFileSync(join(r.out, 'times'), 'utf8').split(' ').map(Number);
+    const [begun = 0, start = 0, end = 0, done = 0] = readFileSync(join(r.out, 'times'), 'utf8')
+      .split('\n')
+      .map(Number);
+    const processes = (start - begun + (done - end)) / 2;
     console.log(
-      `collector on an idle node with one pod: ${(end! - start!).toFixed(2)} s, ${bundle.manifest.end.records} records`,
+      `collector on an idle node with one pod: ${(end - start).toFixed(2)} s, ${((end - start) / processes).toFixed(2)} x ${BASELINE} processes, ${bundle.manifest.end.records} records`,
     );
-    expect(end! - start!).toBeLessThan(20);
+    expect(end - start).toBeLessThan(MOST * processes);
 
     expect(bundle.manifest.end).toMatchObject({ complete: true, deadline: false });
     expect(bundle.identity).toMatchObject({
