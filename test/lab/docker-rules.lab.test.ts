@@ -78,7 +78,7 @@ describe.skipIf(!dockerLabsAvailable())('a node with a real dockerd', () => {
       severity: 'high',
       cites: ['--to-destination 172.17.0.2:9000', '--to-destination 172.17.0.3:9000'],
     });
-    expect(serious(json).every((line) => line.includes(effect.rule))).toBe(true);
+    expect(serious(json).filter((line) => !line.includes(effect.rule))).toEqual([]);
   });
 
   it('docker-user-ineffective; its remedy shuts the port again', async () => {
