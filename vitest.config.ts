@@ -20,8 +20,8 @@ export default defineConfig({
     // two cores: labs and browsers are processes of their own
     maxWorkers: 2,
     sequence: { sequencer: LabsFirst },
-    // real packets, browsers and clocks on a shared machine: what fails twice is a failure
-    retry: process.env['CI'] ? 1 : 0,
+    // real packets, browsers and clocks on a shared machine: what fails three times is a failure
+    retry: process.env['CI'] ? 2 : 0,
     typecheck: { enabled: true, include: ['test/**/*.test-d.ts'] },
     reporters: ['default', ['json', { outputFile: 'out/vitest.json' }]],
   },
