@@ -16,7 +16,7 @@ import { REF } from '../../src/rule/references.ts';
 const WANTS = [...HOOK_KINDS, ...POD_KINDS, ...DOCKER_DAEMON_KINDS, 'netnsIndex'] as const;
 type View = NodeView<never, (typeof WANTS)[number]>;
 
-/** So many ports are asked for from each bridge: rules seldom tell one from another. */
+/** So many pairs of a port and a bridge are asked about. */
 const MOST_ASKED = 200;
 
 export const rule = defineNodeRule({

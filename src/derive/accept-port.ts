@@ -56,7 +56,6 @@ export function networkOrEach(addresses: readonly string[], under: LinkDevice | 
 
 const written = (ends: Ends): readonly string[] => ('device' in ends ? [] : ends.addresses.slice(0, MOST_LISTED));
 const isSix = (ends: Ends): boolean => written(ends)[0]?.includes(':') === true;
-const direction = ({ way }: Shut): string => (way === 'in' ? 'in' : 'out');
 
 function riskOf({ proto, port, way, ends, warning }: Shut): string {
   const who = 'device' in ends ? `by ${ends.device}` : `${way === 'in' ? 'from' : 'to'} ${written(ends).join(', ')}`;
@@ -82,7 +81,7 @@ function ufw(shut: Shut, risk: string): Step {
       : written(ends).map((end) => (way === 'in' ? `from ${end} to any port ${port}` : `out to ${end} port ${port}`));
   const rule = (action: string) => sides.map((side) => `ufw ${action}allow ${side} proto ${proto}`).join(' && ');
   return {
-    step: `Let ${port}/${proto} ${direction(shut)} by ufw, which keeps that.`,
+    step: `Let ${port}/${proto} ${shut.way} by ufw, which keeps that.`,
     run: rule(''),
     verify: `ufw status numbered | grep -w ${port}`,
     undo: rule('delete '),
@@ -117,7 +116,7 @@ function firewalld({ proto, port, ends, door }: Shut, risk: string): Step {
 }
 
 const stepOf = (shut: Shut): string =>
-  `Let ${shut.port}/${shut.proto} ${direction(shut)}, in front of the rule that drops it; then keep that with the tool that loads the rules.`;
+  `Let ${shut.port}/${shut.proto} ${shut.way}, in front of the rule that drops it; then keep that with the tool that loads the rules.`;
 
 function nft(shut: Shut, risk: string): Step {
   const { place, proto, port, way, ends } = shut;

@@ -47,9 +47,9 @@ export function passPolicies(
   next: (way: Way) => readonly End[],
 ): readonly End[] {
   const policies = policiesOf(space);
-  if (policies === null || exempt(space, direction, dev)) return next(way);
-  const { list, gap } = policies;
   const family = typeof packet.dst === 'number' ? 4 : 6;
+  if (policies === null || (family === 4 && exempt(space, direction, dev))) return next(way);
+  const { list, gap } = policies;
   const mine = list.filter(
     (p) => p.policy.direction === direction && (p.src === null || typeof p.src.base === typeof packet.dst),
   );
@@ -129,7 +129,7 @@ function policiesOf(space: Space): Policies | null {
   });
 }
 
-/** DST_NOPOLICY, DST_NOXFRM: disable_policy and disable_xfrm of the device or of all; of `lo` both are set from the beginning. */
+/** DST_NOPOLICY, DST_NOXFRM: disable_policy and disable_xfrm of the device or of all; of `lo` both are set from the beginning. Of IPv4. */
 function exempt(space: Space, direction: Direction, dev: string): boolean {
   const name = direction === 'out' ? 'disable_xfrm' : 'disable_policy';
   const own = space.sysctl(`net/ipv4/conf/${dev}/${name}`).value;

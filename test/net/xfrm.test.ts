@@ -102,6 +102,23 @@ it('cites the policy', () => {
   expect(hops.at(-1)?.cites).toMatchObject([{ path: 'ip.xfrm-policy', line: 3 }]);
 });
 
+it('which devices IPv6 exempts is not collected: what a policy blocks is unknown there, on lo as well', () => {
+  const six = `${ADDR.replace('    inet 127.0.0.1/8 scope host lo\n', '$&    inet6 ::1/128 scope host \n')}`;
+  const more: Texts = {
+    'ip.addr': six,
+    'ip.route6': 'local ::1 dev lo table local proto kernel metric 0 pref medium\n',
+    'fw.ip6tables-save': '',
+    'fw.ip6tables-legacy-save': '',
+    'ip.rule6': '0:\tfrom all lookup local\n32766:\tfrom all lookup main\n',
+    'sys.sysctl': `${SYSCTL}net/ipv4/conf/eth0/disable_xfrm:1\n`,
+  };
+  const self = { to: '::1', proto: 'icmp' } as const;
+  const open = asking(block('::/0 dst ::/0', 'out action block priority 0'), self, more);
+  expect(said('', self, more)).toBe('delivered, delivered');
+  expect(open.verdict).toBe('unknown');
+  expect(open.because).toMatch(/^whether a policy of IPsec on node-a blocks the packet is not known/);
+});
+
 it('devices are exempt: lo by itself, others where they are told to be', () => {
   const all = block('0.0.0.0/0 dst 0.0.0.0/0', 'out action block priority 0');
   const self = { to: '192.168.50.11', proto: 'icmp' } as const;
